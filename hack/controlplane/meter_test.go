@@ -1,0 +1,42 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+)
+
+func TestMeterCountsPackagesAndKeepsComplaints(t *testing.T) {
+	m := &meter{}
+	m.begin("etcd", []string{"fmt", "net/http", "example.com/a"})
+	said := &lines{each: m.line}
+	for _, chunk := range []string{"go: downloading example.com/a v1.0.0\nf", "mt\nexample.com/a\nfmt\n", "a.go:1: broken"} {
+		if _, err := io.WriteString(said, chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said.flush()
+
+	if got := m.String(); !strings.Contains(got, "etcd: 2 of at most 3 packages compiled") {
+		t.Errorf("says %q", got)
+	}
+	if got := m.complaints(); got != "a.go:1: broken" {
+		t.Errorf("complains %q", got)
+	}
+}

@@ -1,0 +1,74 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+)
+
+// Modules whose versions in go.mod are the versions of the control plane.
+const (
+	kubernetesModule = "k8s.io/kubernetes"
+	etcdModule       = "go.etcd.io/etcd/server/v3"
+)
+
+// pins are the versions that this module's go.mod states, the only place
+// where they stand.
+type pins struct {
+	kubernetes, etcd string
+}
+
+// parsePins reads the pins out of a go.mod file.
+func parsePins(goMod string) (pins, error) {
+	p := pins{kubernetes: required(goMod, kubernetesModule), etcd: required(goMod, etcdModule)}
+	if p.kubernetes == "" || p.etcd == "" {
+		return pins{}, fmt.Errorf("go.mod must require %s and %s (run it in hack/controlplane)", kubernetesModule, etcdModule)
+	}
+	if _, _, err := p.majorMinor(); err != nil {
+		return pins{}, err
+	}
+	return p, nil
+}
+
+// required returns the version at which goMod requires module, or "". A tool
+// line names the same path without a version and does not count.
+func required(goMod, module string) string {
+	for line := range strings.Lines(goMod) {
+		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+		if len(fields) >= 2 && fields[0] == module && strings.HasPrefix(fields[1], "v") {
+			return fields[1]
+		}
+	}
+	return ""
+}
+
+// majorMinor splits the Kubernetes version as its build stamps want it.
+func (p pins) majorMinor() (major, minor string, err error) {
+	parts := strings.SplitN(strings.TrimPrefix(p.kubernetes, "v"), ".", 3)
+	if len(parts) != 3 {
+		return "", "", fmt.Errorf("version %q of %s in go.mod is not vMAJOR.MINOR.PATCH", p.kubernetes, kubernetesModule)
+	}
+	return parts[0], parts[1], nil
+}
+
+// folder is the name of the cache folder for these versions on this platform.
+// test/cluster looks for the same name.
+func (p pins) folder() string {
+	return fmt.Sprintf("%s-etcd-%s-%s-%s", p.kubernetes, p.etcd, runtime.GOOS, runtime.GOARCH)
+}

@@ -1,0 +1,73 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestParsePins(t *testing.T) {
+	cases := map[string]struct {
+		goMod   string
+		want    pins
+		wantErr string
+	}{
+		"block, tool lines with the same path, comments": {
+			goMod: "tool (\n\tk8s.io/kubernetes/cmd/kube-apiserver\n\tgo.etcd.io/etcd/server/v3\n)\n" +
+				"require (\n\tgo.etcd.io/etcd/server/v3 v3.7.0 // indirect\n\tk8s.io/kubernetes v1.37.2 // indirect\n)\n",
+			want: pins{kubernetes: "v1.37.2", etcd: "v3.7.0"},
+		},
+		"single lines": {
+			goMod: "require k8s.io/kubernetes v1.38.0\nrequire go.etcd.io/etcd/server/v3 v3.8.1\n",
+			want:  pins{kubernetes: "v1.38.0", etcd: "v3.8.1"},
+		},
+		"one is missing": {
+			goMod:   "require k8s.io/kubernetes v1.38.0\n",
+			wantErr: "must require",
+		},
+		"no version we can stamp": {
+			goMod:   "require k8s.io/kubernetes v1\nrequire go.etcd.io/etcd/server/v3 v3.8.1\n",
+			wantErr: "not vMAJOR.MINOR.PATCH",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := parsePins(tc.goMod)
+			if tc.wantErr != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.wantErr) {
+					t.Fatalf("error %v, want one with %q", err, tc.wantErr)
+				}
+				return
+			}
+			if err != nil || got != tc.want {
+				t.Fatalf("got %+v, %v, want %+v", got, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestParsePinsOfThisModule(t *testing.T) {
+	goMod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parsePins(string(goMod)); err != nil {
+		t.Fatal(err)
+	}
+}

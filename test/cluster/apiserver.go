@@ -1,0 +1,100 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// startAPIServer starts etcd and kube-apiserver and installs the CRDs.
+func (c *Cluster) startAPIServer(bin binaries, o Options, logs *logs) error {
+	etcdPath, err := c.lifeline.tie(bin.etcd())
+	if err != nil {
+		return err
+	}
+	apiServerPath, err := c.lifeline.tie(bin.apiServer())
+	if err != nil {
+		return err
+	}
+	etcdLog, apiServerLog := logs.of("etcd"), logs.of("kube-apiserver")
+	etcd := &envtest.Etcd{Path: etcdPath, DataDir: c.path("etcd"), Out: etcdLog, Err: etcdLog}
+	// Room for a benchmark with many large copies; etcd's default is 2 GiB.
+	etcd.Configure().Set("quota-backend-bytes", fmt.Sprint(8<<30))
+
+	apiServer := &envtest.APIServer{Path: apiServerPath, CertDir: c.path("apiserver"), Out: apiServerLog, Err: apiServerLog}
+	for _, dir := range []string{etcd.DataDir, apiServer.CertDir} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return fmt.Errorf("make a folder: %w", err)
+		}
+	}
+	if err := c.configureAPIServer(apiServer, o); err != nil {
+		return err
+	}
+
+	existing := false // whatever USE_EXISTING_CLUSTER says: tests must not touch a cluster of yours
+	c.env = &envtest.Environment{
+		ControlPlane:             envtest.ControlPlane{Etcd: etcd, APIServer: apiServer},
+		CRDDirectoryPaths:        o.CRDs,
+		ErrorIfCRDPathMissing:    true,
+		ControlPlaneStartTimeout: startTimeout,
+		UseExistingCluster:       &existing,
+	}
+	cfg, err := c.env.Start()
+	if err != nil {
+		return errors.Join(err, errors.New(etcdLog.String()), errors.New(apiServerLog.String()))
+	}
+	c.Config = cfg
+	c.Config.QPS = -1 // the server's priority and fairness is the limit
+	return c.KubeconfigFor(c.Config, c.Kubeconfig)
+}
+
+// configureAPIServer sets the flags in which a real cluster differs from
+// envtest's, which has no controllers.
+func (c *Cluster) configureAPIServer(s *envtest.APIServer, o Options) error {
+	args := s.Configure()
+	// envtest switches the ServiceAccount plugin off, because nobody would make
+	// the accounts. Here the controller manager does. All else that is on by
+	// default (NamespaceLifecycle, ResourceQuota, PodSecurity...) stays on.
+	args.Disable("disable-admission-plugins")
+	// envtest's 254 addresses are fewer than the namespaces a Service may be
+	// copied to.
+	args.Set("service-cluster-ip-range", "10.96.0.0/12")
+	if o.AuditLog {
+		policy := c.path("audit-policy.yaml")
+		if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+			return fmt.Errorf("write the audit policy: %w", err)
+		}
+		args.Set("audit-policy-file", policy).
+			Set("audit-log-path", c.auditLog()).
+			Set("audit-log-mode", "blocking"). // no batches: what was answered can be read
+			Set("audit-log-maxsize", "102400") // never rotated: marks are offsets
+	}
+	for flag, values := range o.APIServerArgs {
+		args.Set(flag, values...)
+	}
+	return nil
+}
+
+// path is a path in the cluster's folder.
+func (c *Cluster) path(name string) string {
+	return filepath.Join(c.Dir, name)
+}

@@ -1,0 +1,180 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package cluster
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// auditPolicy records who asked for what and the answer's code, not the
+// objects. A request is recorded when it is answered; one that lasts, such as a
+// watch, when its answer begins too.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: None
+  nonResourceURLs: ["/healthz*", "/livez*", "/readyz*"]
+- level: Metadata
+`
+
+// Stages at which a request is recorded.
+const (
+	// StageStarted is the begin of an answer that lasts, such as a watch's.
+	StageStarted = "ResponseStarted"
+	// StageComplete is the end of an answer.
+	StageComplete = "ResponseComplete"
+	// StagePanic is a request that the API server failed at.
+	StagePanic = "Panic"
+)
+
+// ErrNoAuditLog says that the cluster was started without Options.AuditLog.
+var ErrNoAuditLog = errors.New("the cluster has no audit log: start it with Options.AuditLog")
+
+// AuditEvent is one request as the API server recorded it, by its own clock.
+type AuditEvent struct {
+	// Verb is the Kubernetes verb: get, list, watch, create, update, patch,
+	// delete, deletecollection.
+	Verb      string
+	UserAgent string
+	// User is who the request was made as: the impersonated user, if any.
+	User                         string
+	Resource, Group, Subresource string
+	Namespace, Name              string
+	// Code is the answer's HTTP status.
+	Code int
+	// Stage is StageComplete, except for what lasts: a watch is recorded with
+	// StageStarted when it begins, and again with StageComplete when it ends.
+	Stage               string
+	Received, Completed time.Time
+	RequestURI          string
+}
+
+// Writes reports whether the request asks for a change.
+func (e AuditEvent) Writes() bool {
+	return slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, e.Verb)
+}
+
+// Filter picks audit events.
+type Filter func(AuditEvent) bool
+
+// ByUserAgent picks the requests of the program whose user agent begins so.
+func ByUserAgent(prefix string) Filter {
+	return func(e AuditEvent) bool { return strings.HasPrefix(e.UserAgent, prefix) }
+}
+
+// Mark is the place in the audit log where the next request will be recorded.
+func (c *Cluster) Mark() int64 {
+	info, err := os.Stat(c.auditLog())
+	if err != nil {
+		return 0 // nothing recorded yet
+	}
+	return info.Size()
+}
+
+// AuditEvents returns what was recorded since the mark, oldest first, as far as
+// all filters pick it. A request is recorded about when its answer is sent: who
+// has just got an answer may have to look twice.
+func (c *Cluster) AuditEvents(since int64, keep ...Filter) ([]AuditEvent, error) {
+	f, err := os.Open(c.auditLog())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, ErrNoAuditLog
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the audit log: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+
+	r := bufio.NewReaderSize(f, 1<<20)
+	if err := skipTo(f, r, since); err != nil {
+		return nil, fmt.Errorf("find the mark in the audit log: %w", err)
+	}
+	var events []AuditEvent
+	for {
+		line, err := r.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return events, nil // an unfinished line is being written
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the audit log: %w", err)
+		}
+		e, err := parseAuditEvent(line)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(keep, func(f Filter) bool { return !f(e) }) {
+			events = append(events, e)
+		}
+	}
+}
+
+// skipTo moves to the first line that begins at the mark or later: a mark set
+// while a line was being written points into it.
+func skipTo(f io.Seeker, r *bufio.Reader, mark int64) error {
+	if mark <= 0 {
+		return nil
+	}
+	if _, err := f.Seek(mark-1, io.SeekStart); err != nil {
+		return err
+	}
+	if _, err := r.ReadBytes('\n'); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// parseAuditEvent reads one line of the log. The API server's own types would
+// bring a dependency for a dozen fields.
+func parseAuditEvent(line []byte) (AuditEvent, error) {
+	var raw struct {
+		Stage, RequestURI, Verb, UserAgent string
+		User, ImpersonatedUser             struct{ Username string }
+		ObjectRef                          struct {
+			Resource, Namespace, Name, APIGroup, Subresource string
+		}
+		ResponseStatus                           struct{ Code int }
+		RequestReceivedTimestamp, StageTimestamp time.Time
+	}
+	if err := json.Unmarshal(line, &raw); err != nil {
+		return AuditEvent{}, fmt.Errorf("read the audit log line %q: %w", line, err)
+	}
+	user := raw.User.Username
+	if raw.ImpersonatedUser.Username != "" {
+		user = raw.ImpersonatedUser.Username
+	}
+	return AuditEvent{
+		Verb: raw.Verb, UserAgent: raw.UserAgent, User: user,
+		Resource: raw.ObjectRef.Resource, Group: raw.ObjectRef.APIGroup, Subresource: raw.ObjectRef.Subresource,
+		Namespace: raw.ObjectRef.Namespace, Name: raw.ObjectRef.Name,
+		Code: raw.ResponseStatus.Code, Stage: raw.Stage,
+		Received: raw.RequestReceivedTimestamp, Completed: raw.StageTimestamp,
+		RequestURI: raw.RequestURI,
+	}, nil
+}
+
+// auditLog is in Dir, so that an attached cluster finds it too.
+func (c *Cluster) auditLog() string {
+	return c.path("audit.jsonl")
+}

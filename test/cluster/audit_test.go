@@ -1,0 +1,69 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package cluster
+
+import (
+	"os"
+	"testing"
+
+	. "github.com/onsi/gomega"
+)
+
+func TestAuditEvents(t *testing.T) {
+	const (
+		first = `{"stage":"ResponseComplete","verb":"get","userAgent":"a/1","user":{"username":"admin"},` +
+			`"impersonatedUser":{"username":"jane"},"objectRef":{"resource":"pods","apiGroup":"","name":"p"},"responseStatus":{"code":404}}` + "\n"
+		second = `{"stage":"ResponseStarted","verb":"watch","userAgent":"b/1","user":{"username":"joe"}}` + "\n"
+		torn   = `{"stage":"Respon`
+	)
+	cases := map[string]struct {
+		log   string
+		since int
+		keep  []Filter
+		want  []string // users
+	}{
+		"everything, an unfinished line not": {log: first + second + torn, want: []string{"jane", "joe"}},
+		"from a mark between lines":          {log: first + second, since: len(first), want: []string{"joe"}},
+		"from a mark inside a line":          {log: first + second, since: len(first) - 5, want: []string{"joe"}},
+		"from a mark at the end":             {log: first + second, since: len(first + second)},
+		"all filters must agree": {
+			log: first + second, want: []string{"joe"},
+			keep: []Filter{ByUserAgent("b/"), func(e AuditEvent) bool { return e.Verb == "watch" }},
+		},
+		"nothing recorded yet": {log: ""},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			c := &Cluster{Dir: t.TempDir()}
+			g.Expect(os.WriteFile(c.auditLog(), []byte(tc.log), 0o600)).To(Succeed())
+			events, err := c.AuditEvents(int64(tc.since), tc.keep...)
+			g.Expect(err).NotTo(HaveOccurred())
+			var users []string
+			for _, e := range events {
+				users = append(users, e.User)
+			}
+			g.Expect(users).To(Equal(tc.want))
+		})
+	}
+}
+
+func TestAuditEventsWithoutALog(t *testing.T) {
+	g := NewWithT(t)
+	_, err := (&Cluster{Dir: t.TempDir()}).AuditEvents(0)
+	g.Expect(err).To(MatchError(ErrNoAuditLog))
+}

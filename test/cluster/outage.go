@@ -1,0 +1,81 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// stopTimeout bounds how long a killed program may take to be gone.
+const stopTimeout = 20 * time.Second
+
+// StopAPIServer kills the API server, as a crash of its machine does: it ends
+// in the middle of whatever it is doing, and nobody is told. etcd keeps the
+// state.
+func (c *Cluster) StopAPIServer() error {
+	if err := c.signal(apiServerName, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("stop the API server: %w", err)
+	}
+	for deadline := time.Now().Add(stopTimeout); c.signal(apiServerName, 0) == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errors.New("stop the API server: it does not die")
+		}
+	}
+	return nil
+}
+
+// StartAPIServer starts the API server again, at the same address and with the
+// same keys, and returns when it is healthy.
+func (c *Cluster) StartAPIServer() error {
+	// envtest would render its arguments a second time.
+	server := c.env.ControlPlane.APIServer
+	server.Args = nil //nolint:staticcheck // deprecated for users, but filled by envtest itself
+	if err := server.Start(); err != nil {
+		return fmt.Errorf("start the API server again: %w", err)
+	}
+	return nil
+}
+
+// PauseEtcd stops etcd's clock (SIGSTOP): it takes requests and answers none,
+// and so does the API server for all that needs it.
+func (c *Cluster) PauseEtcd() error { return c.signal(etcdName, syscall.SIGSTOP) }
+
+// ResumeEtcd ends the pause (SIGCONT).
+func (c *Cluster) ResumeEtcd() error { return c.signal(etcdName, syscall.SIGCONT) }
+
+// signal sends the signal to a program that envtest started, which keeps the
+// number of the process to itself.
+func (c *Cluster) signal(program string, signal syscall.Signal) error {
+	text, err := os.ReadFile(c.path(program + pidSuffix))
+	if err != nil {
+		return fmt.Errorf("find %s: %w", program, err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return fmt.Errorf("find %s: %w", program, err)
+	}
+	if err := syscall.Kill(pid, signal); err != nil {
+		return fmt.Errorf("send signal %q to %s: %w", signal, program, err)
+	}
+	return nil
+}
