@@ -1,0 +1,85 @@
+package replication
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+)
+
+// Namespace is what selection needs to know of a namespace.
+type Namespace struct {
+	Name   string
+	Labels map[string]string
+	// Terminating namespaces are never targets: nothing can be created there, and what they hold goes with them.
+	Terminating bool
+}
+
+// Selection is a compiled `spec.target.namespaces`: it tells the target namespaces of one Replika.
+type Selection struct {
+	sourceNamespace string
+	matchAll        bool
+	include         []string
+	selector        labels.Selector
+	exclude         []string
+}
+
+// NewSelection compiles the selectors of a Replika. It fails on a label selector that the API server's schema let
+// through but that no label can satisfy (an operator without the values it needs).
+func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
+	targets := replika.Spec.Target.Namespaces
+	selection := &Selection{
+		sourceNamespace: replika.SourceNamespace(),
+		matchAll:        targets.MatchAll,
+		include:         targets.ReplicateIn,
+		selector:        labels.Nothing(),
+		exclude:         targets.ExcludeFrom,
+	}
+	if targets.Selector != nil {
+		selector, err := metav1.LabelSelectorAsSelector(targets.Selector)
+		if err != nil {
+			return nil, fmt.Errorf("spec.target.namespaces.selector: %w", err)
+		}
+		selection.selector = selector
+	}
+	return selection, nil
+}
+
+// Selects tells whether the namespace is a target. The source's own namespace never is, whatever the spec says.
+func (s *Selection) Selects(namespace Namespace) bool {
+	if namespace.Name == s.sourceNamespace || namespace.Terminating || matchesAny(s.exclude, namespace.Name) {
+		return false
+	}
+	return s.matchAll || matchesAny(s.include, namespace.Name) || s.selector.Matches(labels.Set(namespace.Labels))
+}
+
+// Missing lists, sorted and once each, the plain names that the Replika asks for and that no namespace bears.
+// Globs and label selectors ask for nothing in particular, so nothing of theirs is ever missing.
+func (s *Selection) Missing(namespaces []Namespace) []string {
+	if s.matchAll {
+		return nil
+	}
+	var missing []string
+	for _, name := range s.include {
+		exists := slices.ContainsFunc(namespaces, func(n Namespace) bool { return n.Name == name })
+		if !exists && !strings.Contains(name, "*") && !matchesAny(s.exclude, name) {
+			missing = append(missing, name)
+		}
+	}
+	slices.Sort(missing)
+	return slices.Compact(missing)
+}
+
+// matchesAny tells whether one of the globs matches the name. The schema allows `*` and the characters of a namespace
+// name only, so [path.Match] knows no other special character here; a malformed pattern matches nothing.
+func matchesAny(globs []string, name string) bool {
+	return slices.ContainsFunc(globs, func(glob string) bool {
+		matched, err := path.Match(glob, name)
+		return err == nil && matched
+	})
+}
