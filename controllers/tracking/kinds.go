@@ -1,0 +1,140 @@
+package tracking
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/singleflight"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+)
+
+// ErrKindNotFound says that the API server does not serve the kind, or not yet.
+var ErrKindNotFound = errors.New("kind not found")
+
+// Kind is a kind as the API server serves it.
+type Kind struct {
+	schema.GroupVersionKind
+	Resource   schema.GroupVersionResource
+	Namespaced bool
+	// Verbs are the requests that the API server offers for the resource.
+	Verbs []string
+}
+
+// Missing lists the wanted verbs that the API server does not offer.
+func (k Kind) Missing(wanted ...string) []string {
+	return slices.DeleteFunc(wanted, func(verb string) bool { return slices.Contains(k.Verbs, verb) })
+}
+
+// Kinds resolves kinds by discovery and remembers those it found, so that a kind costs one request. One that is not
+// found is asked for again each time: it may be installed at any moment.
+type Kinds struct {
+	discovery discovery.DiscoveryInterfaceWithContext
+
+	asking singleflight.Group
+
+	mu    sync.Mutex
+	known map[schema.GroupVersionKind]Kind
+}
+
+// NewKinds returns a resolver that asks the given client.
+func NewKinds(client discovery.DiscoveryInterfaceWithContext) *Kinds {
+	return &Kinds{discovery: client, known: map[schema.GroupVersionKind]Kind{}}
+}
+
+// Resolve tells how the API server serves the kind. It fails with [ErrKindNotFound] when it does not.
+func (k *Kinds) Resolve(ctx context.Context, wanted schema.GroupVersionKind) (Kind, error) {
+	k.mu.Lock()
+	kind, found := k.known[wanted]
+	k.mu.Unlock()
+	if found {
+		return kind, nil
+	}
+	// Whoever asks for the same kind at the same time shares one request.
+	shared, err, _ := k.asking.Do(wanted.String(), func() (any, error) {
+		kind, err := k.find(ctx, wanted.GroupVersion(), func(resource *metav1.APIResource) bool { return resource.Kind == wanted.Kind })
+		if err != nil {
+			return Kind{}, err
+		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.known[wanted] = kind
+		return kind, nil
+	})
+	if err != nil {
+		return Kind{}, fmt.Errorf("%s %s: %w", wanted.GroupVersion(), wanted.Kind, err)
+	}
+	return shared.(Kind), nil //nolint:forcetypeassert // it is what the function above returns
+}
+
+// ResolveResource finds the kind that a resource holds, in the version that the API server prefers.
+func (k *Kinds) ResolveResource(ctx context.Context, resource schema.GroupResource) (Kind, error) {
+	version, err := k.preferredVersion(ctx, resource.Group)
+	if err != nil {
+		return Kind{}, fmt.Errorf("%s: %w", resource, err)
+	}
+	groupVersion := schema.GroupVersion{Group: resource.Group, Version: version}
+	kind, err := k.find(ctx, groupVersion, func(served *metav1.APIResource) bool { return served.Name == resource.Resource })
+	if err != nil {
+		return Kind{}, fmt.Errorf("%s: %w", resource, err)
+	}
+	return kind, nil
+}
+
+// Forget drops what is known of the kind: a request about it was answered as if it did not exist.
+func (k *Kinds) Forget(kind schema.GroupVersionKind) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.known, kind)
+}
+
+// ForgetGroup drops what is known of the group's kinds: one of them was installed, changed or removed.
+func (k *Kinds) ForgetGroup(group string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.known, func(kind schema.GroupVersionKind, _ Kind) bool { return kind.Group == group })
+}
+
+func (k *Kinds) find(ctx context.Context, version schema.GroupVersion, matches func(*metav1.APIResource) bool) (Kind, error) {
+	list, err := k.discovery.ServerResourcesForGroupVersionWithContext(ctx, version.String())
+	if apierrors.IsNotFound(err) {
+		return Kind{}, ErrKindNotFound
+	}
+	if err != nil {
+		return Kind{}, fmt.Errorf("discover: %w", err)
+	}
+	for i := range list.APIResources {
+		resource := &list.APIResources[i]
+		// A slash makes a subresource; these have kinds of their own.
+		if strings.Contains(resource.Name, "/") || !matches(resource) {
+			continue
+		}
+		return Kind{
+			GroupVersionKind: version.WithKind(resource.Kind),
+			Resource:         version.WithResource(resource.Name),
+			Namespaced:       resource.Namespaced,
+			Verbs:            resource.Verbs,
+		}, nil
+	}
+	return Kind{}, ErrKindNotFound
+}
+
+func (k *Kinds) preferredVersion(ctx context.Context, group string) (string, error) {
+	groups, err := k.discovery.ServerGroupsWithContext(ctx)
+	if err != nil {
+		return "", fmt.Errorf("discover: %w", err)
+	}
+	for i := range groups.Groups {
+		if groups.Groups[i].Name == group {
+			return groups.Groups[i].PreferredVersion.Version, nil
+		}
+	}
+	return "", ErrKindNotFound
+}
