@@ -1,0 +1,122 @@
+package controllers_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+)
+
+var _ = Describe("Events", func() {
+	It("tell what was done, and that a Replika is ready", func(ctx SpecContext) {
+		s := newScene()
+		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
+		replika := s.replika(ctx, source, into(s.namespace(ctx, "a"), s.namespace(ctx, "b")))
+		eventuallyTold(ctx, replika, corev1.EventTypeNormal, v1alpha1.ReasonSynced, "2 namespaces")
+		eventuallyTold(ctx, replika, corev1.EventTypeNormal, "Replicated", "2 created")
+
+		edit(ctx, replika, suspended)
+		eventuallyTold(ctx, replika, corev1.EventTypeNormal, v1alpha1.ReasonSuspended, "suspend")
+	})
+
+	DescribeTable("warn of what keeps a Replika from being ready",
+		func(ctx SpecContext, reason, note string, changes ...change) {
+			s := newScene()
+			a := s.namespace(ctx, "a")
+			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
+			create(ctx, configMap(a, "taken", "theirs"))
+			replika := s.replika(ctx, source, append([]change{into(a)}, changes...)...)
+			eventuallyTold(ctx, replika, corev1.EventTypeWarning, reason, note)
+			Expect(told(ctx, replika)).NotTo(ContainElement(HaveField("Reason", v1alpha1.ReasonSynced)))
+		},
+		Entry("a missing source", v1alpha1.ReasonSourceNotFound, "/missing", change(func(replika *v1alpha1.Replika) {
+			replika.Spec.Source.Name = "missing"
+		})),
+		Entry("a kind that is not served", v1alpha1.ReasonKindNotFound, "Thing", ofKind("no.example.com", "v1", "Thing")),
+		Entry("a kind that is refused", v1alpha1.ReasonKindNotAllowed, "Node", ofKind("", "v1", "Node")),
+		Entry("a conflict", v1alpha1.ReasonCopiesFailed, "(Conflict)", naming("taken")),
+		Entry("a missing namespace", v1alpha1.ReasonTargetNamespaceNotFound, "no-such-namespace", into("no-such-namespace")),
+	)
+
+	It("and statuses never quote a Secret, not even where a policy's refusal does", func(ctx SpecContext) {
+		const value = "correct-horse-battery-staple"
+		s := newScene()
+		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
+		quoteSecrets(ctx, a)
+		source := create(ctx, secret(s.namespace(ctx, "source"), "account", value))
+		create(ctx, secret(b, "account", "theirs"))
+		replika := s.replika(ctx, source, into(a, b))
+		failing := eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureRejected, b: v1alpha1.FailureConflict})
+		eventuallyTold(ctx, replika, corev1.EventTypeWarning, v1alpha1.ReasonCopiesFailed, "(Rejected)")
+
+		shown, err := json.Marshal([]any{failing, told(ctx, replika)})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(string(shown)).NotTo(ContainSubstring(value))
+		Expect(string(shown)).NotTo(ContainSubstring(base64.StdEncoding.EncodeToString([]byte(value))))
+	})
+})
+
+// told are the events about the Replika.
+func told(ctx context.Context, replika *v1alpha1.Replika) []eventsv1.Event {
+	GinkgoHelper()
+	list := &eventsv1.EventList{}
+	Expect(api.List(ctx, list, client.InNamespace(replika.Namespace))).To(Succeed())
+	var events []eventsv1.Event
+	for i := range list.Items {
+		if list.Items[i].Regarding.UID == replika.UID {
+			events = append(events, list.Items[i])
+		}
+	}
+	return events
+}
+
+func eventuallyTold(ctx context.Context, replika *v1alpha1.Replika, eventType, reason, note string) {
+	GinkgoHelper()
+	Eventually(ctx, func() []eventsv1.Event { return told(ctx, replika) }).Should(ContainElement(And(
+		HaveField("Type", eventType),
+		HaveField("Reason", reason),
+		HaveField("Note", ContainSubstring(note)),
+		HaveField("Action", Not(BeEmpty())),
+	)))
+}
+
+// quoteSecrets installs a policy that refuses Secrets in the namespace and says what was in them.
+func quoteSecrets(ctx context.Context, namespace string) {
+	GinkgoHelper()
+	policy := create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "quote-" + namespace},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &admissionregistrationv1.MatchResources{
+				NamespaceSelector: onlyNamespace(namespace),
+				ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"}},
+				}}},
+			},
+			Validations: []admissionregistrationv1.Validation{{
+				Expression:        "false",
+				Message:           "refused",
+				MessageExpression: "'refused: ' + string(object.data.key)",
+			}},
+		},
+	})
+	DeferCleanup(remove, policy)
+	DeferCleanup(remove, create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: policy.Name},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName: policy.Name, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
+		},
+	}))
+	probe := secret(namespace, "probe", "a value")
+	Eventually(ctx, func() error { return api.Create(ctx, probe.DeepCopy(), client.DryRunAll) }).
+		Should(MatchError(ContainSubstring(base64.StdEncoding.EncodeToString(probe.Data["key"]))), "the policy quotes")
+}

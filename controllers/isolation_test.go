@@ -1,0 +1,248 @@
+package controllers_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+)
+
+var _ = Describe("One bad namespace", func() {
+	Describe("that is on its way out", func() {
+		// A namespace with a held object stays Terminating until the object is let go.
+		terminate := func(ctx context.Context, namespace string, held client.Object) {
+			GinkgoHelper()
+			hold(ctx, held)
+			Expect(api.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})).To(Succeed())
+		}
+
+		It("is no target, and its end delays nothing", func(ctx SpecContext) {
+			s := newScene()
+			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
+			terminate(ctx, b, create(ctx, configMap(b, "held", "")))
+			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
+			replika := s.replika(ctx, source, into(a, b))
+			eventuallyReady(ctx, replika, 1)
+			eventuallyCopied(ctx, source, a)
+			Expect(read(ctx, source, b)).To(BeNil())
+			edit(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
+			eventuallyCopied(ctx, source, a)
+			remove(ctx, replika)
+			eventuallyGone(ctx, source, a)
+		})
+
+		It("keeps a held copy, which hinders neither the others nor the Replika's deletion", func(ctx SpecContext) {
+			s := newScene()
+			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
+			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
+			replika := s.replika(ctx, source, into(a, b))
+			eventuallyReady(ctx, replika, 2)
+			terminate(ctx, b, in(b, source))
+			eventuallyReady(ctx, replika, 1)
+			edit(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
+			eventuallyCopied(ctx, source, a)
+			remove(ctx, replika)
+			eventuallyGone(ctx, source, a)
+		})
+
+		It("is served again when it comes back", func(ctx SpecContext) {
+			s := newScene()
+			b := s.namespace(ctx, "b")
+			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
+			replika := s.replika(ctx, source, into(b), lookingEvery(time.Hour))
+			eventuallyReady(ctx, replika, 1)
+			removeNamespace(ctx, b)
+			eventuallyNotReady(ctx, replika, v1alpha1.ReasonTargetNamespaceNotFound)
+			s.namespace(ctx, "b")
+			eventuallyCopied(ctx, source, b)
+			eventuallyReady(ctx, replika, 1)
+		})
+	})
+
+	Describe("whose quota is full", func() {
+		It("is reported, the others are served, and it heals when the quota is lifted", func(ctx SpecContext) {
+			s := newScene()
+			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
+			full := fillQuota(ctx, a)
+			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
+			replika := s.replika(ctx, source, into(a, b))
+			failing := eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureQuotaExceeded})
+			Expect(failing.Status.Failures[0].Message).To(ContainSubstring(full.Name))
+			eventuallyCopied(ctx, source, b)
+			Expect(api.Delete(ctx, full)).To(Succeed())
+			eventuallyCopied(ctx, source, a)
+			eventuallyReady(ctx, replika, 2)
+		})
+
+		It("and where a foreign object is in the way, is a conflict", func(ctx SpecContext) {
+			s := newScene()
+			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
+			foreign := create(ctx, configMap(a, "settings", "theirs"))
+			fillQuota(ctx, a)
+			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
+			eventuallyFailing(ctx, s.replika(ctx, source, into(a, b)), map[string]string{a: v1alpha1.FailureConflict})
+			eventuallyCopied(ctx, source, b)
+			Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(foreign.ResourceVersion))
+		})
+	})
+
+	DescribeTable("where a policy refuses the copy is reported, the others are served, and it heals when the policy goes",
+		func(ctx SpecContext, message string, reason *metav1.StatusReason) {
+			s := newScene()
+			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
+			policy := refuse(ctx, a, message, reason, admissionregistrationv1.Create)
+			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
+			replika := s.replika(ctx, source, into(a, b))
+			failing := eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureRejected})
+			Expect(failing.Status.Failures[0].Message).To(ContainSubstring(message))
+			eventuallyCopied(ctx, source, b)
+			Expect(api.Delete(ctx, policy)).To(Succeed())
+			eventuallyCopied(ctx, source, a)
+			eventuallyReady(ctx, replika, 2)
+		},
+		Entry("as invalid", "no settings here", nil),
+		Entry("as forbidden", "no settings here", new(metav1.StatusReasonForbidden)),
+		Entry("as forbidden, in words like the authorizer's", "this team cannot have settings", new(metav1.StatusReasonForbidden)),
+		Entry("as forbidden, in words like a quota's", "team exceeded quota: settings", new(metav1.StatusReasonForbidden)),
+		Entry("as too large", "no settings here", new(metav1.StatusReasonRequestEntityTooLarge)),
+	)
+
+	DescribeTable("where a policy refuses updates keeps its copy as it is: a refusal is no immutable field",
+		func(ctx SpecContext, reason *metav1.StatusReason) {
+			s := newScene()
+			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
+			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
+			replika := s.replika(ctx, source, into(a, b))
+			eventuallyReady(ctx, replika, 2)
+			policy := refuse(ctx, a, "settings are frozen", reason, admissionregistrationv1.Update)
+			before := read(ctx, source, a)
+
+			edit(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
+			eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureRejected})
+			eventuallyCopied(ctx, source, b)
+			Expect(read(ctx, source, a)).To(Equal(before))
+			Expect(api.Delete(ctx, policy)).To(Succeed())
+			eventuallyCopied(ctx, source, a)
+			Expect(read(ctx, source, a).GetUID()).To(Equal(before.GetUID()))
+		},
+		Entry("as invalid", nil),
+		Entry("as forbidden", new(metav1.StatusReasonForbidden)),
+	)
+
+	It("whose webhook is down is reported, the others are served, and it heals when the webhook goes", func(ctx SpecContext) {
+		s := newScene()
+		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
+		hook := brokenWebhook(ctx, a)
+		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
+		replika := s.replika(ctx, source, into(a, b))
+		eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureUnavailable})
+		eventuallyCopied(ctx, source, b)
+		Expect(api.Delete(ctx, hook)).To(Succeed())
+		eventuallyCopied(ctx, source, a)
+		eventuallyReady(ctx, replika, 2)
+	})
+})
+
+// fillQuota allows the namespace no more ConfigMaps than it has.
+func fillQuota(ctx context.Context, namespace string) *corev1.ResourceQuota {
+	GinkgoHelper()
+	const counted = corev1.ResourceName("count/configmaps")
+	eventuallyThere(ctx, &corev1.ConfigMap{}, namespace, "kube-root-ca.crt")
+	list := &corev1.ConfigMapList{}
+	Expect(api.List(ctx, list, client.InNamespace(namespace))).To(Succeed())
+	full := *resource.NewQuantity(int64(len(list.Items)), resource.DecimalSI)
+	quota := create(ctx, &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "full"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{counted: full}},
+	})
+	Eventually(ctx, func(g Gomega) {
+		g.Expect(api.Get(ctx, client.ObjectKeyFromObject(quota), quota)).To(Succeed())
+		used := quota.Status.Used[counted]
+		g.Expect(used.Cmp(full)).To(BeZero(), "it is not counted yet")
+	}).Should(Succeed())
+	return quota
+}
+
+// refuse installs a policy that refuses ConfigMaps in a namespace, until the returned binding is deleted, or the spec over.
+func refuse(ctx context.Context, namespace, message string, reason *metav1.StatusReason, operation admissionregistrationv1.OperationType) client.Object {
+	GinkgoHelper()
+	policy := create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "refuse-" + namespace},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &admissionregistrationv1.MatchResources{
+				NamespaceSelector: onlyNamespace(namespace),
+				ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+					Operations: []admissionregistrationv1.OperationType{operation},
+					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
+				}}},
+			},
+			// What is already there may be let go, whatever the policy.
+			Validations: []admissionregistrationv1.Validation{{
+				Expression: "object.metadata.name == 'kube-root-ca.crt'", Message: message, Reason: reason,
+			}},
+		},
+	})
+	DeferCleanup(remove, policy)
+	binding := create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: policy.Name},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName: policy.Name, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
+		},
+	})
+	DeferCleanup(remove, binding)
+	eventuallyRefused(ctx, namespace, operation)
+	return binding
+}
+
+// brokenWebhook lets a webhook that nobody answers decide about ConfigMaps of the namespace.
+func brokenWebhook(ctx context.Context, namespace string) client.Object {
+	GinkgoHelper()
+	hook := create(ctx, &admissionregistrationv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "broken-" + namespace},
+		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
+			Name:                    "broken.suite.example.com",
+			ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: new("https://127.0.0.1:1/")},
+			NamespaceSelector:       onlyNamespace(namespace),
+			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
+			AdmissionReviewVersions: []string{"v1"},
+			Rules: []admissionregistrationv1.RuleWithOperations{{
+				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+				Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
+			}},
+		}},
+	})
+	DeferCleanup(remove, hook)
+	eventuallyRefused(ctx, namespace, admissionregistrationv1.Create)
+	return hook
+}
+
+// eventuallyRefused waits until admission, which learns of its rules with a delay, refuses ConfigMaps in the namespace.
+func eventuallyRefused(ctx context.Context, namespace string, operation admissionregistrationv1.OperationType) {
+	GinkgoHelper()
+	probe := configMap(namespace, "probe", "")
+	probe.GenerateName, probe.Name = "probe-", ""
+	if operation == admissionregistrationv1.Update {
+		probe = configMap(namespace, "settings", "")
+	}
+	Eventually(ctx, func() error {
+		trial := probe.DeepCopy()
+		if operation == admissionregistrationv1.Update {
+			return api.Patch(ctx, trial, client.RawPatch("application/merge-patch+json", []byte(`{"data":{"probe":""}}`)), client.DryRunAll)
+		}
+		return api.Create(ctx, trial, client.DryRunAll)
+	}).Should(Satisfy(func(err error) bool { return err != nil && !apierrors.IsNotFound(err) }), fmt.Sprintf("%s in %s", operation, namespace))
+}
+
+func onlyNamespace(name string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: name}}
+}

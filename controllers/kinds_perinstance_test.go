@@ -1,0 +1,299 @@
+package controllers_test
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/cluster"
+)
+
+// perInstance is a kind of which every object gets values of its own, from the API server or from a controller. Fields
+// are named by JSON Pointers.
+type perInstance struct {
+	// source is a manifest without a namespace.
+	source string
+	// rights are those that the suite does not give the operator anyway.
+	rights []rbacv1.PolicyRule
+	// beside makes what an object needs around it.
+	beside func(ctx context.Context, namespace string)
+	// past is done to the source before it is copied, so that it has one.
+	past func(ctx context.Context, source *unstructured.Unstructured)
+	// byHand does to the copy what parts of a cluster do that a control plane lacks: scheduler, cloud provider.
+	byHand func(ctx context.Context, copy *unstructured.Unstructured)
+	// settled tells when the controllers are done with an object; nil for one that none takes an interest in.
+	settled func(g Gomega, object *unstructured.Unstructured)
+	// own are fields that source and copy have different values in; common ones are equal although they look alike.
+	own, common []string
+	// field is edited in the source, to be value.
+	field string
+	value any
+}
+
+var _ = Describe("A kind with fields of its own in every object", func() {
+	DescribeTable("is copied, left in peace, and follows an edit",
+		func(ctx SpecContext, kind perInstance) {
+			if kind.rights != nil {
+				allow(ctx, everyNamespace, kind.rights...)
+			}
+			s := newScene() // it ends before the rights do
+			home, a := s.namespace(ctx, "source"), s.namespace(ctx, "a")
+			if kind.beside != nil {
+				kind.beside(ctx, home)
+				kind.beside(ctx, a)
+			}
+			source := fromYAML(kind.source)
+			source.SetNamespace(home)
+			create(ctx, source)
+			if kind.past != nil {
+				kind.past(ctx, source)
+			}
+			replika := s.replika(ctx, source, into(a))
+			eventuallyReady(ctx, replika, 1)
+
+			copied := read(ctx, source, a)
+			if kind.byHand != nil {
+				kind.byHand(ctx, copied)
+			}
+			if kind.settled != nil {
+				Eventually(ctx, func(g Gomega) {
+					copied = read(ctx, source, a)
+					kind.settled(g, copied)
+				}).Should(Succeed())
+			}
+			copied, since := read(ctx, source, a), thisMoment()
+			original := read(ctx, source, home)
+			for _, field := range kind.own {
+				Expect(valueAt(copied, field)).NotTo(Equal(valueAt(original, field)), field)
+			}
+			for _, field := range kind.common {
+				Expect(valueAt(copied, field)).To(Equal(valueAt(original, field)), field)
+			}
+			expectOurs(Default, copied)
+
+			Consistently(ctx, func() *unstructured.Unstructured { return read(ctx, source, a) }).
+				WithTimeout(2*replika.Spec.Synchronization.Time.Duration+100*time.Millisecond).
+				Should(HaveField("GetResourceVersion()", copied.GetResourceVersion()), "the copy is not left in peace")
+			Expect(s.requests(since, cluster.AuditEvent.Writes, func(e cluster.AuditEvent) bool { return e.Namespace == a })).To(BeEmpty())
+
+			Expect(valueAt(copied, kind.field)).NotTo(Equal(kind.value), "nothing is edited")
+			setValueAt(ctx, source, kind.field, kind.value)
+			Eventually(ctx, func(g Gomega) {
+				now := read(ctx, source, a)
+				g.Expect(valueAt(now, kind.field)).To(Equal(kind.value))
+				g.Expect(now.GetUID()).To(Equal(copied.GetUID()))
+				for _, field := range kind.own {
+					g.Expect(valueAt(now, field)).To(Equal(valueAt(copied, field)), "%s is the copy's own", field)
+				}
+			}).Should(Succeed())
+			eventuallyReady(ctx, replika, 1)
+		},
+		Entry("Service of type ClusterIP", perInstance{
+			source: `{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80}]}}`,
+			own:    []string{"/spec/clusterIP", "/spec/clusterIPs"},
+			field:  "/spec/ports/0/targetPort", value: int64(8080),
+		}),
+		Entry("Service of type NodePort", perInstance{
+			source: `{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: NodePort, selector: {app: web}, ports: [{name: http, port: 80}, {name: tls, port: 443}]}}`,
+			own:    []string{"/spec/clusterIP", "/spec/ports/0/nodePort", "/spec/ports/1/nodePort"},
+			field:  "/spec/ports/0/targetPort", value: int64(8080),
+		}),
+		Entry("Service of type LoadBalancer", perInstance{
+			source: `{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: LoadBalancer, externalTrafficPolicy: Local, selector: {app: web}, ports: [{port: 80}]}}`,
+			byHand: func(ctx context.Context, copy *unstructured.Unstructured) {
+				patchStatus(ctx, copy, `{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}`)
+			},
+			own:   []string{"/spec/clusterIP", "/spec/ports/0/nodePort", "/spec/healthCheckNodePort", "/status/loadBalancer/ingress"},
+			field: "/spec/loadBalancerSourceRanges", value: []any{"10.0.0.0/8"},
+		}),
+		Entry("Service without a cluster IP", perInstance{
+			source: `{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {clusterIP: None, selector: {app: web}, ports: [{port: 80}]}}`,
+			common: []string{"/spec/clusterIP", "/spec/clusterIPs"},
+			field:  "/spec/publishNotReadyAddresses", value: true,
+		}),
+		Entry("PersistentVolumeClaim that was bound by hand", perInstance{
+			source: `{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: disk}, spec: {storageClassName: by-hand, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`,
+			beside: volumeFor("disk"),
+			past: func(ctx context.Context, source *unstructured.Unstructured) {
+				Eventually(ctx, func(g Gomega) { bound(g, read(ctx, source, source.GetNamespace())) }).Should(Succeed())
+			},
+			settled: bound,
+			own:     []string{"/spec/volumeName"},
+			field:   "/spec/resources/requests/storage", value: "2Gi",
+		}),
+		Entry("ServiceAccount", perInstance{
+			source: `{apiVersion: v1, kind: ServiceAccount, metadata: {name: robot}, secrets: [{name: token-of-the-source}]}`,
+			byHand: func(ctx context.Context, copy *unstructured.Unstructured) {
+				setValueAt(ctx, copy, "/secrets", []any{map[string]any{"name": "token-of-the-copy"}})
+			},
+			own:   []string{"/secrets"},
+			field: "/imagePullSecrets", value: []any{map[string]any{"name": "registry"}},
+		}),
+		Entry("Job", perInstance{
+			source: `{apiVersion: batch/v1, kind: Job, metadata: {name: once}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: "example.com/main:1"}]}}}}`,
+			settled: func(g Gomega, job *unstructured.Unstructured) {
+				g.Expect(valueAt(job, "/status/active")).To(Equal(int64(1)))
+			},
+			own:   []string{"/spec/selector", "/spec/template/metadata/labels"},
+			field: "/spec/parallelism", value: int64(2),
+		}),
+		Entry("Pod", perInstance{
+			source: `{apiVersion: v1, kind: Pod, metadata: {name: one}, spec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: "example.com/main:1"}]}}`,
+			rights: []rbacv1.PolicyRule{right("", "pods", toCopy...)},
+			beside: func(ctx context.Context, namespace string) {
+				eventuallyThere(ctx, &corev1.ServiceAccount{}, namespace, "default") // no Pod is admitted before
+			},
+			byHand: func(ctx context.Context, copy *unstructured.Unstructured) {
+				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: copy.GetNamespace(), Name: copy.GetName()}}
+				Expect(api.SubResource("binding").Create(ctx, pod, &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: "n1"}})).To(Succeed())
+				// Nobody would end it on that node; that it is still there would hold up its namespace.
+				DeferCleanup(func(ctx SpecContext) {
+					Expect(client.IgnoreNotFound(api.Delete(ctx, pod, client.GracePeriodSeconds(0)))).To(Succeed())
+				})
+			},
+			own:   []string{"/spec/nodeName"},
+			field: "/spec/containers/0/image", value: "example.com/main:2",
+		}),
+		Entry("Deployment", perInstance{
+			source: `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: main, image: "example.com/main:0"}]}}}}`,
+			past: func(ctx context.Context, source *unstructured.Unstructured) {
+				setValueAt(ctx, source, "/spec/template/spec/containers/0/image", "example.com/main:1")
+				Eventually(ctx, func(g Gomega) {
+					now := read(ctx, source, source.GetNamespace())
+					g.Expect(now.GetAnnotations()).To(HaveKeyWithValue("deployment.kubernetes.io/revision", "2"))
+				}).Should(Succeed())
+			},
+			settled: func(g Gomega, deployment *unstructured.Unstructured) {
+				g.Expect(valueAt(deployment, "/status/observedGeneration")).To(Equal(deployment.GetGeneration()))
+				g.Expect(valueAt(deployment, "/status/unavailableReplicas")).To(Equal(int64(1)))
+				g.Expect(valueAt(deployment, "/status/updatedReplicas")).To(Equal(int64(1)))
+			},
+			own:   []string{"/metadata/annotations/deployment.kubernetes.io~1revision"},
+			field: "/spec/replicas", value: int64(2),
+		}),
+		Entry("HorizontalPodAutoscaler", perInstance{
+			source: `{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: web}, spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}}`,
+			rights: []rbacv1.PolicyRule{right("autoscaling", "horizontalpodautoscalers", toCopy...)},
+			settled: func(g Gomega, autoscaler *unstructured.Unstructured) {
+				g.Expect(valueAt(autoscaler, "/status/conditions")).NotTo(BeNil())
+			},
+			field: "/spec/maxReplicas", value: int64(5),
+		}),
+		Entry("Ingress", perInstance{
+			source: `{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: web}, spec: {rules: [{host: a.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}}`,
+			byHand: func(ctx context.Context, copy *unstructured.Unstructured) {
+				patchStatus(ctx, copy, `{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}`)
+			},
+			own:   []string{"/status/loadBalancer/ingress"},
+			field: "/spec/rules/0/host", value: "b.example.com",
+		}),
+		// Others show by this kind what a missing right looks like.
+		Entry("NetworkPolicy", Serial, perInstance{
+			source: `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed}, spec: {podSelector: {}, policyTypes: [Ingress]}}`,
+			rights: []rbacv1.PolicyRule{right("networking.k8s.io", "networkpolicies", toCopy...)},
+			field:  "/spec/policyTypes", value: []any{"Ingress", "Egress"},
+		}),
+		Entry("Role", perInstance{
+			source: `{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: reader}, rules: [{apiGroups: [""], resources: [configmaps], verbs: [get]}]}`,
+			field:  "/rules/0/verbs", value: []any{"get", "list"},
+		}),
+		Entry("RoleBinding", perInstance{
+			source: `{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: readers}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}, subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: jane}]}`,
+			field:  "/subjects/0/name", value: "joe",
+		}),
+	)
+
+	It("may be refused at length, of which the status tells the beginning", func(ctx SpecContext) {
+		s := newScene()
+		a := s.namespace(ctx, "a")
+		// RBAC lists every right that the operator lacks and so may not grant: a ClusterRole's worth of them.
+		source := fromYAML(`{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: editors},
+			roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}}`)
+		source.SetNamespace(s.namespace(ctx, "source"))
+		create(ctx, source)
+		failing := eventuallyFailing(ctx, s.replika(ctx, source, into(a)), map[string]string{a: v1alpha1.FailureForbidden})
+		Expect(failing.Status.Failures[0].Message).To(And(ContainSubstring("not currently held"), HaveSuffix("…")))
+	})
+})
+
+// volumeFor makes, in each namespace it is called for, a volume that a person has set aside for the claim of that name
+// there, of a class that lets it grow.
+func volumeFor(claim string) func(context.Context, string) {
+	return func(ctx context.Context, namespace string) {
+		GinkgoHelper()
+		class := &storagev1.StorageClass{
+			ObjectMeta: metav1.ObjectMeta{Name: "by-hand"}, Provisioner: "kubernetes.io/no-provisioner", AllowVolumeExpansion: new(true),
+		}
+		if read(ctx, class, "") == nil {
+			create(ctx, class)
+			DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, class)).To(Succeed()) })
+		}
+		volume := create(ctx, &corev1.PersistentVolume{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "by-hand-"},
+			Spec: corev1.PersistentVolumeSpec{
+				StorageClassName:              class.Name,
+				AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+				Capacity:                      corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("5Gi")},
+				ClaimRef:                      &corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: namespace, Name: claim},
+				PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
+				PersistentVolumeSource:        corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/nowhere"}},
+			},
+		})
+		DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, volume)).To(Succeed()) })
+	}
+}
+
+// bound tells whether both controllers that look after claims are done with this one.
+func bound(g Gomega, claim *unstructured.Unstructured) {
+	g.Expect(valueAt(claim, "/status/phase")).To(Equal("Bound"))
+	g.Expect(claim.GetAnnotations()).To(HaveKey("pv.kubernetes.io/bind-completed"))
+	g.Expect(valueAt(claim, "/status/conditions")).NotTo(BeNil(), "whether a Pod uses it")
+}
+
+// valueAt is the value that a JSON Pointer leads to; nil for none.
+func valueAt(object *unstructured.Unstructured, pointer string) any {
+	var value any = object.Object
+	for _, segment := range strings.Split(pointer, "/")[1:] {
+		segment = strings.NewReplacer("~1", "/", "~0", "~").Replace(segment)
+		switch typed := value.(type) {
+		case map[string]any:
+			value = typed[segment]
+		case []any:
+			index, err := strconv.Atoi(segment)
+			if err != nil || index >= len(typed) {
+				return nil
+			}
+			value = typed[index]
+		default:
+			return nil
+		}
+	}
+	return value
+}
+
+// setValueAt changes one field of an object.
+func setValueAt(ctx context.Context, object *unstructured.Unstructured, pointer string, value any) {
+	GinkgoHelper()
+	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": pointer, "value": value}})
+	Expect(err).NotTo(HaveOccurred())
+	Expect(api.Patch(ctx, object.DeepCopy(), client.RawPatch(types.JSONPatchType, patch))).To(Succeed())
+}
+
+func patchStatus(ctx context.Context, object *unstructured.Unstructured, patch string) {
+	GinkgoHelper()
+	Expect(api.Status().Patch(ctx, object.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
+}

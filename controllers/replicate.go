@@ -1,0 +1,235 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/tracking"
+	"github.com/prosimcorp/replika/controllers/writing"
+)
+
+// moment is how long a pass may take before the status says that it is under way.
+const moment = 2 * time.Second
+
+// watchPatience is how long a pass waits for a watch that has just been asked for before it goes on without.
+const watchPatience = 10 * time.Second
+
+// replicate plans and carries out what makes the copies of the kind equal to the template.
+func (p *pass) replicate(ctx context.Context, kind tracking.Kind, template *replication.Template) {
+	input, err := p.input(ctx, kind)
+	if err != nil {
+		p.hinderCopies(kind, err)
+		return
+	}
+	input.Template = template
+	if p.sourceGone && p.replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete {
+		input.Selection = nil
+		p.report.counted = true // no copy is desired any more, so what was last counted no longer stands
+	}
+	if input.Selection != nil {
+		p.report.missing = input.Selection.Missing(input.Namespaces)
+	}
+	p.memory.forgetContests(input.Synchronization)
+	p.carryOut(ctx, kind, input)
+	p.watchObstacles(ctx, kind)
+}
+
+// input gathers what a plan for the Replika's copies of the kind depends on.
+func (p *pass) input(ctx context.Context, kind tracking.Kind) (*replication.Input, error) {
+	selection, err := replication.NewSelection(p.replika)
+	if err != nil {
+		return nil, err
+	}
+	namespaces, err := p.namespaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rivals, err := p.rivals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	copies, err := p.observe(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	return &replication.Input{
+		Replika:         p.name,
+		Kind:            kind.GroupKind(),
+		Name:            p.replika.TargetName(),
+		Selection:       selection,
+		SourceNamespace: p.replika.SourceNamespace(),
+		ConflictPolicy:  p.replika.Spec.Target.ConflictPolicy,
+		ImmutableFields: p.replika.Spec.Target.ImmutableFields,
+		DeletionPolicy:  p.replika.Spec.DeletionPolicy,
+		Namespaces:      namespaces,
+		Observed:        copies,
+		Rivals:          rivals,
+		TemplateKnown:   p.templateKnown,
+		Contests:        p.memory.contests,
+		Now:             time.Now(),
+		Synchronization: p.replika.Spec.Synchronization.Time.Duration,
+	}, nil
+}
+
+// observe tells which copies stand where: as their watch tells or, when that cannot be had, by a list.
+func (p *pass) observe(ctx context.Context, kind tracking.Kind) ([]*replication.Observed, error) {
+	if view := p.view(ctx, kind); view != nil {
+		p.lost = view.TakeLost(p.name) // first: what is lost from now on is for the next pass
+		return view.Known(p.name, p.replika.TargetName()), nil
+	}
+	return p.Reader.List(ctx, kind.Resource, p.name.Name)
+}
+
+// view is what the watch tells of the kind's copies; nil when it cannot be had.
+func (p *pass) view(ctx context.Context, kind tracking.Kind) *tracking.View {
+	ctx, cancel := context.WithTimeout(ctx, watchPatience)
+	defer cancel()
+	view, _ := p.Watches.Copies(ctx, kind.Resource)
+	return view
+}
+
+// rivals are all Replikas that claim objects.
+func (p *pass) rivals(ctx context.Context) (replication.Claimants, error) {
+	list := &v1alpha1.ReplikaList{}
+	if err := p.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("list the Replikas: %w", err)
+	}
+	var claimants []replication.Claimant
+	for i := range list.Items {
+		if claimant, claims := replication.NewClaimant(&list.Items[i]); claims {
+			claimants = append(claimants, claimant)
+		}
+	}
+	return replication.SortClaimants(claimants), nil
+}
+
+// carryOut carries the plan out, in parallel, and reports what came of it. A pass that takes longer than a moment says so
+// in the status while it goes on.
+func (p *pass) carryOut(ctx context.Context, kind tracking.Kind, input *replication.Input) {
+	namespaces := make(map[string]replication.Namespace, len(input.Namespaces))
+	for _, namespace := range input.Namespaces {
+		namespaces[namespace.Name] = namespace
+	}
+	view := p.view(ctx, kind)
+	plan := replication.Plan(input)
+	results := make([]settled, len(plan))
+
+	group := &errgroup.Group{}
+	group.SetLimit(max(p.MaxConcurrentWrites, 1))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range plan {
+			group.Go(func() error {
+				results[i] = p.settle(ctx, kind, view, input, namespaces[plan[i].Namespace], plan[i])
+				return nil
+			})
+		}
+		_ = group.Wait() // no function of the group returns an error
+	}()
+
+	timer := time.NewTimer(moment)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		p.announceProgress(ctx, len(plan))
+		<-done
+	}
+	for i := range results {
+		p.account(&results[i])
+	}
+}
+
+// account reports an action that is over. One that repaired a copy counts as a round of its contest.
+func (p *pass) account(over *settled) {
+	action := &over.action
+	if action.Hold > 0 {
+		p.leaveAlone(action.Key(), action.Hold)
+	}
+	p.report.count(over)
+	if over.result.Outcome == replication.KindGone {
+		p.Kinds.ForgetGroup(p.sourceKind().Group)
+	}
+	if over.result.Outcome != replication.Done {
+		return
+	}
+	if action.Type == replication.HandOver {
+		p.wake(action.Heir)
+	}
+	if !p.isRepair(action) {
+		return
+	}
+	repairsMetric.WithLabelValues(p.name.Namespace, p.name.Name).Inc()
+	if contest := p.memory.repaired(action.Key()); contest.Contested() {
+		p.leaveAlone(action.Key(), contest.Hold(time.Now(), p.replika.Spec.Synchronization.Time.Duration))
+		p.report.contested(action.Namespace)
+	}
+}
+
+// isRepair tells whether the action put right what somebody else did to a copy.
+func (p *pass) isRepair(action *replication.Action) bool {
+	if !p.templateKnown || action.Template == nil {
+		return false
+	}
+	if action.Observed != nil && action.Observed.OwnedBy(p.name) {
+		return true
+	}
+	_, again := p.memory.contests[action.Key()]
+	return again || p.lost[action.Key()]
+}
+
+// leaveAlone notes that a contested copy is not looked at for so long.
+func (p *pass) leaveAlone(contested types.NamespacedName, hold time.Duration) {
+	if p.held == nil {
+		p.held = map[types.NamespacedName]time.Time{}
+	}
+	p.held[contested] = time.Now().Add(hold)
+}
+
+// settled is an action that is over, as it was last planned, and what came of it.
+type settled struct {
+	action replication.Action
+	result writing.Result
+}
+
+// settle carries one action out and what follows from its outcome, until nothing more is to be done about the object.
+func (p *pass) settle(
+	ctx context.Context, kind tracking.Kind, view *tracking.View,
+	input *replication.Input, namespace replication.Namespace, action replication.Action,
+) settled {
+	namespace.Name = action.Namespace // one that is not in the list has no more to tell
+	for attempt := 1; ; attempt++ {
+		result := p.do(ctx, kind, view, &action)
+		if action.Type.Writes() {
+			measureWrite(action.Type, result)
+		}
+		next, more := input.Follow(action, namespace, result.Outcome, result.Now, attempt)
+		if !more {
+			return settled{action: action, result: result}
+		}
+		action = next
+	}
+}
+
+// do sends what the action needs, if anything, and lays the answer over what the watch told.
+func (p *pass) do(ctx context.Context, kind tracking.Kind, view *tracking.View, action *replication.Action) writing.Result {
+	if view == nil || !action.Type.Writes() {
+		return p.Writer.Do(ctx, kind.Resource, p.name, action)
+	}
+	end := view.Begin(action.Key())
+	result := p.Writer.Do(ctx, kind.Resource, p.name, action)
+	now := result.Now
+	if action.Type == replication.Release && result.Outcome == replication.Done {
+		now = nil // it is nobody's copy any more
+	}
+	end(now, result.Outcome == replication.Done || result.Outcome == replication.Surprised)
+	return result
+}

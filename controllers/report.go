@@ -1,0 +1,95 @@
+package controllers
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/replication"
+)
+
+// report is what came of a pass's actions.
+type report struct {
+	// counted is true when the copies were looked at, so that the numbers mean something.
+	counted bool
+	desired int32
+	synced  int32
+	failed  int32
+	// changes counts the actions that changed something.
+	changes  map[replication.ActionType]int
+	failures []v1alpha1.Failure
+	// missing are the namespaces that the spec names and that do not exist.
+	missing   []string
+	transient bool
+}
+
+// count adds one action that is over.
+func (r *report) count(settled *settled) {
+	action, result := &settled.action, &settled.result
+	if result.Outcome == replication.NamespaceGone {
+		// A namespace on its way out is no target.
+		return
+	}
+	if action.Wanted && action.Template != nil {
+		r.counted = true
+		r.desired++
+	}
+	switch {
+	case action.Type == replication.Conflict, action.Type == replication.Wait:
+		r.fail(action.Namespace, action.Reason, action.Message)
+	case result.Outcome == replication.Done, result.Outcome == replication.Unchanged:
+		if action.Wanted && action.Template != nil {
+			r.synced++
+		}
+		if result.Outcome == replication.Done {
+			r.change(action.Type)
+		}
+	default:
+		r.transient = r.transient || result.Outcome.Transient()
+		r.fail(action.Namespace, result.Outcome.FailureReason(), explain(result.Outcome, result.Err))
+	}
+}
+
+func (r *report) change(action replication.ActionType) {
+	if r.changes == nil {
+		r.changes = map[replication.ActionType]int{}
+	}
+	r.changes[action]++
+}
+
+func (r *report) fail(namespace, reason, message string) {
+	r.failed++
+	r.failures = append(r.failures, v1alpha1.Failure{Namespace: namespace, Reason: reason, Message: shorten(message)})
+}
+
+// contested takes back that the copy is in sync: it is, but will hardly stay so.
+func (r *report) contested(namespace string) {
+	r.synced--
+	r.fail(namespace, v1alpha1.FailureContested, replication.ContestedMessage)
+}
+
+// sorted returns the failures by namespace.
+func (r *report) sorted() []v1alpha1.Failure {
+	slices.SortFunc(r.failures, func(a, b v1alpha1.Failure) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
+	})
+	return r.failures
+}
+
+// explain is the message of a failure. It must not move while nothing changes, so what a broken connection says (ports,
+// for one) is left out.
+func explain(outcome replication.Outcome, err error) string {
+	switch outcome {
+	case replication.Failed:
+		return "the API server, or a webhook that it asks, did not answer or broke down; trying again"
+	case replication.Surprised:
+		return "something else changes the object at the same time; trying again"
+	case replication.KindGone:
+		return "the API server no longer serves this kind; waiting for it"
+	default:
+		if err == nil {
+			return string(outcome)
+		}
+		return err.Error()
+	}
+}

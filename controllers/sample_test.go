@@ -1,0 +1,95 @@
+package controllers_test
+
+import (
+	"fmt"
+	"os"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+)
+
+// The sample copies to every namespace, so no other spec may run beside it.
+var _ = Describe("The sample", Serial, func() {
+	DescribeTable("copies to all namespaces but those it excludes",
+		func(ctx SpecContext, source *unstructured.Unstructured) {
+			s := newScene()
+			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
+			DeferCleanup(remove, source)
+			create(ctx, source)
+			before := read(ctx, source, metav1.NamespaceDefault)
+
+			replika := sampleOf(source)
+			DeferCleanup(remove, replika)
+			create(ctx, replika)
+			eventuallyCopied(ctx, source, a, b)
+			eventuallyReady(ctx, replika, activeNamespaces(ctx)-4)
+
+			eventuallyCopied(ctx, source, s.namespace(ctx, "later"))
+			eventuallyReady(ctx, replika, activeNamespaces(ctx)-4)
+			for _, excluded := range []string{"kube-system", "kube-public", "kube-node-lease"} {
+				Expect(read(ctx, source, excluded)).To(BeNil(), excluded)
+			}
+			Expect(read(ctx, source, metav1.NamespaceDefault)).To(Equal(before), "the source")
+
+			remove(ctx, replika)
+			eventuallyGone(ctx, source, a, b, s.name("later"))
+			Expect(read(ctx, source, metav1.NamespaceDefault)).To(Equal(before), "the source")
+		},
+		Entry("of a ConfigMap, byte for byte", sampleSource(`kind: ConfigMap
+apiVersion: v1
+data: {greeting: Hello from the default namespace}
+`)),
+		Entry("of a Secret", sampleSource(`kind: Secret
+apiVersion: v1
+type: kubernetes.io/basic-auth
+data: {username: YWRtaW4=, password: aHVudGVyMg==}
+`)),
+		Entry("of a kind with lists inside lists", sampleSource(`kind: Playlist
+apiVersion: `+playlistGroup+`/v1
+spec: {shuffle: true, matrix: [[1, 2], [], [3]], records: [{title: First light, tracks: [{title: Dawn, tags: [slow]}]}]}
+`)),
+	)
+
+	It("copies the sample's own ConfigMap", func() {
+		Expect(sampleSource(fileContent("../config/samples/configmap.yaml")).GetName()).
+			To(Equal(sampleOf(sampleSource("kind: ConfigMap\napiVersion: v1")).Spec.Source.Name))
+	})
+})
+
+// sampleSource is an object that the sample, or one of the same shape for another kind, copies.
+func sampleSource(manifest string) *unstructured.Unstructured {
+	object := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(manifest), &object.Object); err != nil {
+		panic(err) // while the specs are listed there is nothing to fail yet
+	}
+	object.SetNamespace(metav1.NamespaceDefault)
+	object.SetName("sample-configmap")
+	return object
+}
+
+// sampleOf is the sample as the file has it, but for the source's kind.
+func sampleOf(source client.Object) *v1alpha1.Replika {
+	GinkgoHelper()
+	sample := &v1alpha1.Replika{}
+	Expect(yaml.UnmarshalStrict([]byte(fileContent("../config/samples/replika_v1alpha1_replika.yaml")), sample)).To(Succeed())
+	Expect(sample.Spec.Source).To(Equal(v1alpha1.SourceSpec{
+		Version: "v1", Kind: "ConfigMap", Name: "sample-configmap", Namespace: metav1.NamespaceDefault,
+	}))
+	kind := source.GetObjectKind().GroupVersionKind()
+	sample.Spec.Source.Group, sample.Spec.Source.Version, sample.Spec.Source.Kind = kind.Group, kind.Version, kind.Kind
+	sample.Namespace = metav1.NamespaceDefault // where kubectl puts it
+	return sample
+}
+
+func fileContent(path string) string {
+	GinkgoHelper()
+	file, err := os.ReadFile(path)
+	Expect(err).NotTo(HaveOccurred(), fmt.Sprintf("read %s", path))
+	return string(file)
+}

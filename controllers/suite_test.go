@@ -1,0 +1,156 @@
+// Package controllers_test proves the operator's behaviour over the API of a real control plane: one control plane and one
+// operator for the whole suite, one file for each behaviour, and namespaces of its own for each spec.
+package controllers_test
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/yaml"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers"
+	"github.com/prosimcorp/replika/test/cluster"
+)
+
+const (
+	// operatorAgent and testsAgent tell the two apart in the audit log.
+	operatorAgent = "operator-under-test"
+	testsAgent    = "controllers-suite"
+	// operatorUser has the rights that the project's own role gives, and those to the kinds that the suite copies.
+	operatorUser = "replika-operator"
+)
+
+var (
+	// controlPlane is shared by all processes of the suite.
+	controlPlane *cluster.Cluster
+	// api is the administrator's access, never from a cache.
+	api client.Client
+
+	stopOperator func()
+)
+
+func TestControllers(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "Controllers")
+}
+
+var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
+	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
+	var err error
+	controlPlane, err = cluster.Start(ctx, cluster.Options{CRDs: []string{"../config/crd/bases"}, AuditLog: true})
+	Expect(err).NotTo(HaveOccurred())
+	connect()
+	grantRights(ctx)
+	installPlaylists(ctx)
+	startOperator()
+	return []byte(controlPlane.Kubeconfig)
+}, func(kubeconfig []byte) {
+	EnforceDefaultTimeoutsWhenUsingContexts()
+	SetDefaultEventuallyTimeout(30 * time.Second) // two busy cores, under the race detector
+	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
+	SetDefaultConsistentlyDuration(1200 * time.Millisecond)
+	SetDefaultConsistentlyPollingInterval(100 * time.Millisecond)
+	if controlPlane == nil {
+		var err error
+		controlPlane, err = cluster.Attach(string(kubeconfig))
+		Expect(err).NotTo(HaveOccurred())
+		connect()
+	}
+})
+
+var _ = SynchronizedAfterSuite(func() {}, func() {
+	if stopOperator != nil {
+		stopOperator()
+	}
+	if controlPlane != nil {
+		Expect(controlPlane.Stop()).To(Succeed())
+	}
+})
+
+// connect makes the client that the specs use.
+func connect() {
+	config := rest.CopyConfig(controlPlane.Config)
+	config.UserAgent = testsAgent
+	config.WarningHandler = rest.NoWarnings{}
+	var err error
+	api, err = client.New(config, client.Options{Scheme: newScheme()})
+	Expect(err).NotTo(HaveOccurred())
+	api = client.WithFieldValidation(api, metav1.FieldValidationStrict)
+}
+
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
+	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	return scheme
+}
+
+// startOperator runs the operator in this process, as the user that has no more than its role. Of what copies never carry,
+// the keys are added to the built-in ones.
+func startOperator(dropKeys ...string) {
+	access, err := controlPlane.User(operatorUser)
+	Expect(err).NotTo(HaveOccurred())
+	access.UserAgent = operatorAgent
+	access.QPS = -1
+	manager, err := ctrl.NewManager(access, ctrl.Options{
+		Scheme:  newScheme(),
+		Metrics: metricsserver.Options{BindAddress: "0"},
+		// Some specs stop it and start it anew, in the same process.
+		Controller: config.Controller{SkipNameValidation: new(true)},
+	})
+	Expect(err).NotTo(HaveOccurred())
+	Expect(controllers.Setup(manager, controllers.Options{
+		MaxConcurrentReconciles: 4, MaxConcurrentWrites: 16, DropKeys: dropKeys,
+	})).To(Succeed())
+
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- manager.Start(ctx) }()
+	stopOperator = func() {
+		cancel()
+		Eventually(ended).WithTimeout(time.Minute).Should(Receive(Not(HaveOccurred())))
+	}
+}
+
+// grantRights gives the operator the role of the project's manifests and, as its documentation tells administrators to, a
+// second one for the kinds that are to be copied. NetworkPolicies are left out: they show what a missing right looks like.
+func grantRights(ctx context.Context) {
+	manifest, err := os.ReadFile("../config/rbac/role.yaml")
+	Expect(err).NotTo(HaveOccurred())
+	role := &rbacv1.ClusterRole{}
+	Expect(yaml.UnmarshalStrict(manifest, role)).To(Succeed())
+	everything := []string{"get", "list", "watch", "create", "update", "patch", "delete"}
+	kinds := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "suite-kinds"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"services", "serviceaccounts", "persistentvolumeclaims", "limitranges"}, Verbs: everything},
+		{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: everything},
+		{APIGroups: []string{"batch"}, Resources: []string{"jobs", "cronjobs"}, Verbs: everything},
+		{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"ingresses"}, Verbs: everything},
+		{APIGroups: []string{"rbac.authorization.k8s.io"}, Resources: []string{"roles", "rolebindings"}, Verbs: append(everything, "bind", "escalate")},
+		{APIGroups: []string{playlistGroup}, Resources: []string{"*"}, Verbs: everything},
+		// Copies of these are written where a spec allows it, and nowhere else.
+		{APIGroups: []string{""}, Resources: []string{"podtemplates"}, Verbs: []string{"get", "list", "watch"}},
+	}}
+	for _, granted := range []*rbacv1.ClusterRole{role, kinds} {
+		create(ctx, granted)
+		create(ctx, &rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: granted.Name},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: granted.Name},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser}},
+		})
+	}
+}

@@ -1,0 +1,163 @@
+package controllers_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/cluster"
+)
+
+// watchesUp is what the operator's metric says of its watches, by group and resource.
+func watchesUp() map[string]float64 {
+	GinkgoHelper()
+	families, err := metrics.Registry.Gather()
+	Expect(err).NotTo(HaveOccurred())
+	up := map[string]float64{}
+	for _, family := range families {
+		if family.GetName() != "replika_watches" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			var labels []string
+			for _, label := range metric.GetLabel() {
+				labels = append(labels, label.GetValue())
+			}
+			up[strings.Join(labels, " ")] = metric.GetGauge().GetValue()
+		}
+	}
+	return up
+}
+
+// reflectors counts the goroutines of this process in which client-go watches something.
+func reflectors() int {
+	GinkgoHelper()
+	var stacks bytes.Buffer
+	Expect(pprof.Lookup("goroutine").WriteTo(&stacks, 2)).To(Succeed())
+	return strings.Count(stacks.String(), "cache.(*Reflector).RunWithContext(")
+}
+
+// openWatches counts the operator's watches of the definitions' kinds that the API server has answered and not ended.
+func openWatches(since moment, definitions []*definition) int {
+	GinkgoHelper()
+	groups := map[string]bool{}
+	for _, d := range definitions {
+		groups[d.group] = true
+	}
+	events, err := controlPlane.AuditEvents(since.mark, cluster.ByUserAgent(operatorAgent), func(e cluster.AuditEvent) bool {
+		return e.Verb == "watch" && groups[e.Group]
+	})
+	Expect(err).NotTo(HaveOccurred())
+	open := 0
+	for _, event := range events {
+		switch event.Stage {
+		case cluster.StageStarted:
+			open++
+		case cluster.StageComplete:
+			open--
+		}
+	}
+	return open
+}
+
+var _ = Describe("What Replikas leave behind when they are gone", func() {
+	It("is no watch and no goroutine, whatever became of their kinds", Serial, func(ctx SpecContext) {
+		const kinds, each = 20, 10
+		forbidden, removed := 0, 1
+		began := thisMoment()
+		s := newScene()
+		target, home := s.namespace(ctx, "target"), s.namespace(ctx, "source")
+		// One that comes and goes first has the operator make what it keeps: connections, for one.
+		first := create(ctx, configMap(home, "first", "one"))
+		replika := s.replika(ctx, first, into(target))
+		eventuallyReady(ctx, replika, 1)
+		remove(ctx, replika)
+
+		// The watches of earlier specs may still be ending: what two looks in a row find alike is there to stay.
+		var watches map[string]float64
+		var watching, goroutines int
+		Eventually(ctx, func(g Gomega) {
+			watchesBefore, watchingBefore, goroutinesBefore := watches, watching, goroutines
+			watches, watching, goroutines = watchesUp(), reflectors(), runtime.NumGoroutine()
+			g.Expect(watches).To(Equal(watchesBefore))
+			g.Expect(watching).To(Equal(watchingBefore))
+			g.Expect(goroutines).To(BeNumerically("~", goroutinesBefore, 2))
+		}).WithPolling(500 * time.Millisecond).Should(Succeed())
+
+		definitions := make([]*definition, kinds)
+		for i := range definitions {
+			definitions[i] = newDefinition()
+			verbs := everyVerb
+			if i == forbidden {
+				verbs = []string{"get", "list", "create", "update", "patch", "delete"}
+			}
+			definitions[i].grant(ctx, verbs...)
+			definitions[i].install(ctx)
+		}
+		replikas := make([][]*v1alpha1.Replika, kinds)
+		for i, d := range definitions {
+			for n := range each {
+				source := d.create(ctx, home, fmt.Sprintf("%s-%d", d.group[:7], n), "one")
+				replikas[i] = append(replikas[i], s.replika(ctx, source, into(target), lookingEvery(time.Minute)))
+			}
+		}
+		for i := range replikas {
+			for _, replika := range replikas[i] {
+				eventuallyReady(ctx, replika, 1)
+			}
+		}
+		Expect(reflectors()).To(Equal(watching+kinds*(1+each)), "one watch for the copies of each kind, one for each source")
+		Eventually(ctx, func() int { return openWatches(began, definitions) }).Should(Equal((kinds - 1) * (1 + each)))
+
+		definitions[removed].remove(ctx)
+		for _, replika := range replikas[removed] {
+			eventuallyNotReady(ctx, replika, v1alpha1.ReasonKindNotFound)
+		}
+		for i := range replikas {
+			for _, replika := range replikas[i] {
+				Expect(api.Delete(ctx, replika)).To(Succeed())
+			}
+		}
+		for i := range replikas {
+			for _, replika := range replikas[i] {
+				remove(ctx, replika)
+			}
+		}
+		Eventually(ctx, watchesUp).Should(Equal(watches))
+		Eventually(ctx, reflectors).Should(Equal(watching))
+		Eventually(ctx, func() int { return openWatches(began, definitions) }).Should(BeZero())
+		Eventually(ctx, runtime.NumGoroutine).Should(BeNumerically("<=", goroutines+5), stacks)
+		gone(ctx, definitions, target)
+	})
+})
+
+// gone checks that the copies went with the Replikas.
+func gone(ctx context.Context, definitions []*definition, namespace string) {
+	GinkgoHelper()
+	for _, d := range definitions[2:] {
+		list := &unstructured.UnstructuredList{}
+		list.SetAPIVersion(d.group + "/" + d.version)
+		list.SetKind(d.kind + "List")
+		Expect(api.List(ctx, list)).To(Succeed())
+		for i := range list.Items {
+			Expect(list.Items[i].GetNamespace()).NotTo(Equal(namespace))
+		}
+	}
+}
+
+// stacks says what all goroutines do.
+func stacks() string {
+	var text bytes.Buffer
+	_ = pprof.Lookup("goroutine").WriteTo(&text, 1) // a buffer takes everything
+	return text.String()
+}

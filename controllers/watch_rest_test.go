@@ -1,0 +1,115 @@
+package controllers_test
+
+import (
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/cluster"
+)
+
+var _ = Describe("At rest", func() {
+	It("the operator reads each source once an interval, and does nothing else", Serial, func(ctx SpecContext) {
+		const (
+			count    = 100
+			interval = 8 * time.Second
+			// mostRepairs of the contested copy in two intervals: the contest has reached its longest hold by then.
+			mostRepairs = 3
+		)
+		s := newScene()
+		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
+		home := s.namespace(ctx, "source")
+		var sources []*corev1.ConfigMap
+		var replikas []*v1alpha1.Replika
+		for i := range count {
+			source := configMap(home, fmt.Sprintf("settings-%d", i), "one")
+			targets := []string{a, b}
+			switch i {
+			case 0:
+				create(ctx, configMap(a, source.Name, "theirs"))
+			case 1:
+				targets = append(targets, s.name("missing"))
+			}
+			sources = append(sources, create(ctx, source))
+			replikas = append(replikas, s.replika(ctx, source, into(targets...), lookingEvery(interval)))
+		}
+		for i := 3; i < count; i++ {
+			eventuallyReady(ctx, replikas[i], 2)
+		}
+		eventuallyFailing(ctx, replikas[0], map[string]string{a: v1alpha1.FailureConflict})
+		eventuallyNotReady(ctx, replikas[1], v1alpha1.ReasonTargetNamespaceNotFound)
+		eventuallyReady(ctx, replikas[2], 2)
+		contested := in(a, sources[2])
+		contestBegan := thisMoment()
+		contest(contested, strikes["content"])
+		eventuallyFailing(ctx, replikas[2], map[string]string{a: v1alpha1.FailureContested})
+		// Three at once, and four after 0.5, 1, 2 and 4 seconds.
+		Eventually(ctx, func() []time.Time { return s.repairs(contestBegan, contested) }).Should(HaveLen(7))
+
+		began := thisMoment()
+		before := s.versions(ctx, contested)
+		Expect(before).To(HaveLen(4*count - 1)) // sources, two copies of each but one, Replikas
+		Consistently(ctx, func() map[string]string { return s.versions(ctx, contested) }).
+			WithTimeout(2 * interval).WithPolling(time.Second).Should(Equal(before))
+		window := time.Since(began.time)
+
+		reads := map[string][]time.Time{}
+		repairs := 0
+		requests, err := controlPlane.AuditEvents(began.mark, cluster.ByUserAgent(operatorAgent), func(e cluster.AuditEvent) bool {
+			return e.Received.After(began.time)
+		})
+		Expect(err).NotTo(HaveOccurred())
+		for _, request := range requests {
+			asked := fmt.Sprintf("%s %s %s/%s: %d", request.Verb, request.Resource, request.Namespace, request.Name, request.Code)
+			switch {
+			case request.Verb == "get" && request.Resource == "configmaps" && request.Namespace == home:
+				reads[request.Name] = append(reads[request.Name], request.Received)
+			case request.Verb == "watch": // one that was open is over, or taken up again
+			case request.Verb == "patch" && request.Namespace == a && request.Name == contested.Name:
+				repairs++
+			case request.Writes() && request.Resource == "events" && repairs > 0: // which tells of the repair
+			default:
+				Fail("at rest the operator asked to " + asked)
+			}
+		}
+		Expect(repairs).To(And(BeNumerically(">", 0), BeNumerically("<=", mostRepairs)))
+		Expect(reads).To(HaveLen(count))
+		for name, times := range reads {
+			if name == contested.Name {
+				// A repair and its being undone are two more occasions.
+				Expect(len(times)).To(BeNumerically("<=", 3+2*mostRepairs), name)
+				continue
+			}
+			Expect(len(times)).To(BeNumerically("<=", 1+int(window/interval)), "%s: %v", name, times)
+			for i := range times[1:] {
+				Expect(times[i+1].Sub(times[i])).To(BeNumerically("~", interval, interval/4), "%s: %v", name, times)
+			}
+		}
+	})
+})
+
+// versions are the resourceVersions of all ConfigMaps and Replikas in the scene but one ConfigMap, and those that every
+// namespace has of the API server.
+func (s *scene) versions(ctx SpecContext, but client.Object) map[string]string {
+	GinkgoHelper()
+	versions := map[string]string{}
+	for _, namespace := range s.namespaces(ctx) {
+		list := &corev1.ConfigMapList{}
+		Expect(api.List(ctx, list, client.InNamespace(namespace.Name))).To(Succeed())
+		for i := range list.Items {
+			object := &list.Items[i]
+			if object.Name != "kube-root-ca.crt" && client.ObjectKeyFromObject(object) != client.ObjectKeyFromObject(but) {
+				versions["ConfigMap "+object.Namespace+"/"+object.Name] = object.ResourceVersion
+			}
+		}
+	}
+	for _, replika := range s.replikas(ctx) {
+		versions["Replika "+replika.Name] = replika.ResourceVersion
+	}
+	return versions
+}

@@ -1,0 +1,123 @@
+// Replika is a Kubernetes operator that replicates any namespaced resource across namespaces and keeps the copies in
+// sync. This is its command line: flags, caches and the manager; all logic is in package controllers.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers"
+)
+
+// version is stamped by the build.
+var version = "devel"
+
+// leaseName is the lease of leader election; it has been the operator's since its first release.
+const leaseName = "replika.prosimcorp.com"
+
+// A leader that has not renewed its lease for renewDeadline steps back; after leaseDuration another one may lead.
+const (
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+)
+
+type options struct {
+	metricsAddress string
+	probeAddress   string
+	pprofAddress   string
+	leaderElection bool
+	leaseNamespace string
+	showVersion    bool
+	controllers    controllers.Options
+	zap            zap.Options
+}
+
+func main() {
+	options := parseFlags()
+	if options.showVersion {
+		fmt.Println(version)
+		return
+	}
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&options.zap)))
+	if err := run(options); err != nil {
+		ctrl.Log.WithName("setup").Error(err, "the operator ends")
+		os.Exit(1)
+	}
+}
+
+func parseFlags() *options {
+	options := &options{}
+	flag.StringVar(&options.metricsAddress, "metrics-bind-address", "0",
+		"The address the metrics endpoint binds to, such as :8080; 0 turns it off.")
+	flag.StringVar(&options.probeAddress, "health-probe-bind-address", ":8081",
+		"The address the health probes bind to; 0 turns them off.")
+	flag.StringVar(&options.pprofAddress, "pprof-bind-address", "0",
+		"The address that profiles can be read from (net/http/pprof), such as 127.0.0.1:6060; 0 turns it off.")
+	flag.BoolVar(&options.leaderElection, "leader-elect", false,
+		"Let only one of several instances work at a time.")
+	flag.StringVar(&options.leaseNamespace, "leader-election-namespace", "",
+		"The namespace of the lease; the operator's own by default.")
+	flag.BoolVar(&options.showVersion, "version", false, "Print the version and exit.")
+	options.controllers.BindFlags(flag.CommandLine)
+	options.zap.BindFlags(flag.CommandLine)
+	flag.Parse()
+	return options
+}
+
+func run(options *options) error {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return fmt.Errorf("register the API: %w", err)
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find a cluster (--kubeconfig, $KUBECONFIG, or a Pod's service account): %w", err)
+	}
+	config.QPS = -1 // how much is too much, the API server's priority and fairness decides
+	config.UserAgent = "replika/" + version
+	fence := controllers.Fence(config, leaseDuration-renewDeadline)
+
+	manager, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: scheme,
+		// Who set which field is of no use here, and most of what a namespace's metadata weighs.
+		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Metrics:                       metricsserver.Options{BindAddress: options.metricsAddress},
+		HealthProbeBindAddress:        options.probeAddress,
+		PprofBindAddress:              options.pprofAddress,
+		LeaderElection:                options.leaderElection,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       options.leaseNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 new(leaseDuration),
+		RenewDeadline:                 new(renewDeadline),
+	})
+	if err != nil {
+		return fmt.Errorf("make the manager: %w", err)
+	}
+	if err := controllers.Setup(manager, options.controllers); err != nil {
+		return err
+	}
+	if options.leaderElection {
+		if err := manager.Add(fence); err != nil {
+			return fmt.Errorf("add the fence: %w", err)
+		}
+	}
+	if err := manager.AddHealthzCheck("healthz", healthz.Ping); err != nil {
+		return err
+	}
+	if err := manager.AddReadyzCheck("readyz", healthz.Ping); err != nil {
+		return err
+	}
+	ctrl.Log.WithName("setup").Info("starting", "version", version)
+	return manager.Start(ctrl.SetupSignalHandler())
+}
