@@ -1,0 +1,26 @@
+# The image that compiles, as an argument: a mirror or a newer patch release can take its place.
+ARG GO_IMAGE=golang:1.26.8
+
+FROM --platform=${BUILDPLATFORM} ${GO_IMAGE} AS build
+ARG TARGETOS
+ARG TARGETARCH
+ARG VERSION=dev
+WORKDIR /src
+
+# Modules first: this layer stays while only the sources change.
+COPY go.mod go.sum ./
+RUN go mod download
+
+COPY main.go ./
+COPY api/ api/
+COPY controllers/ controllers/
+RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
+    go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /manager .
+
+# A static binary that talks to nothing but the API server, whose certificate authority is mounted by the kubelet,
+# needs nothing beneath it.
+FROM scratch
+COPY --from=build /manager /manager
+# By number, so that the kubelet can tell that it isn't root. 65532 is what most images call "nonroot".
+USER 65532:65532
+ENTRYPOINT ["/manager"]

@@ -1,0 +1,105 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+)
+
+// action is something that a user of the cluster does.
+type action = func(context.Context, *stage) error
+
+func inOrder(actions ...action) action {
+	return func(ctx context.Context, s *stage) error {
+		for _, act := range actions {
+			if err := act(ctx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func createNamespaces(names ...string) action {
+	return func(ctx context.Context, s *stage) error {
+		for _, name := range names {
+			namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+			if err := s.client.Create(ctx, namespace); err != nil {
+				return err
+			}
+			s.show.say("you create", "namespace %s", name)
+		}
+		return nil
+	}
+}
+
+func editSource(ctx context.Context, s *stage) error {
+	return edit(ctx, s, sourceKey, `{"data":{"greeting":"Hello again"}}`)
+}
+
+func editCopy(namespace string) action {
+	return func(ctx context.Context, s *stage) error {
+		return edit(ctx, s, copyKey(namespace), `{"data":{"greeting":"edited by hand"}}`)
+	}
+}
+
+func edit(ctx context.Context, s *stage, key types.NamespacedName, mergePatch string) error {
+	patch := client.RawPatch(types.MergePatchType, []byte(mergePatch))
+	if err := s.client.Patch(ctx, configMap(key), patch, fieldOwner); err != nil {
+		return err
+	}
+	s.show.say("you edit", "ConfigMap %s", key)
+	return nil
+}
+
+func deleteCopy(namespace string) action {
+	return func(ctx context.Context, s *stage) error {
+		key := copyKey(namespace)
+		if err := s.client.Delete(ctx, configMap(key)); err != nil {
+			return err
+		}
+		s.show.say("you delete", "ConfigMap %s", key)
+		return nil
+	}
+}
+
+func deleteReplika(ctx context.Context, s *stage) error {
+	replika := &v1alpha1.Replika{
+		ObjectMeta: metav1.ObjectMeta{Namespace: replikaKey.Namespace, Name: replikaKey.Name},
+	}
+	if err := s.client.Delete(ctx, replika); err != nil {
+		return err
+	}
+	s.show.say("you delete", "Replika %s", replikaKey)
+	return nil
+}
+
+// copyKey is the sample's copy in a namespace.
+func copyKey(namespace string) types.NamespacedName {
+	return types.NamespacedName{Namespace: namespace, Name: sourceKey.Name}
+}
+
+func configMap(key types.NamespacedName) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+}
