@@ -1,0 +1,150 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package operator
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+)
+
+// nowhere is a kubeconfig of a cluster that is not there: what is tested here
+// is the process.
+const nowhere = `{apiVersion: v1, kind: Config, current-context: it,
+contexts: [{name: it, context: {cluster: it}}],
+clusters: [{name: it, cluster: {server: "https://127.0.0.1:1"}}]}`
+
+// holdEnv makes the test binary start the operator that is in the folder, print
+// the number of its process, and wait to be killed: for the test of that.
+const holdEnv = "REPLIKA_TEST_HOLD_OPERATOR"
+
+// folder holds the binary and the kubeconfig of all tests.
+var folder string
+
+func TestMain(m *testing.M) {
+	if folder = os.Getenv(holdEnv); folder != "" {
+		p, err := Start(options(filepath.Join(folder, "held.log")))
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(p.command.Process.Pid)
+		select {}
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	var err error
+	if folder, err = os.MkdirTemp("", "replika-operator-"); err != nil {
+		panic(err)
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	if _, err := Build(context.Background(), folder); err != nil {
+		panic(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "kubeconfig"), []byte(nowhere), 0o600); err != nil {
+		panic(err)
+	}
+	return m.Run()
+}
+
+func options(log string, args ...string) Options {
+	return Options{
+		Binary: filepath.Join(folder, "replika"), Kubeconfig: filepath.Join(folder, "kubeconfig"), LogFile: log, Args: args,
+	}
+}
+
+func start(t *testing.T, args ...string) (*WithT, *Process) {
+	g := NewWithT(t)
+	g.SetDefaultEventuallyTimeout(30 * time.Second)
+	p, err := Start(options(filepath.Join(t.TempDir(), "operator.log"), args...))
+	g.Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() {
+		if p.Running() {
+			_ = p.Kill()
+		}
+	})
+	return g, p
+}
+
+func TestPausedResumedAndStopped(t *testing.T) {
+	g, p := start(t)
+	g.Eventually(p.Ready).Should(Succeed())
+	g.Expect(p.Pause()).To(Succeed())
+	g.Eventually(p.Ready).Should(MatchError(ContainSubstring("ask the readiness probe")))
+	g.Expect(p.Running()).To(BeTrue())
+	g.Expect(p.Resume()).To(Succeed())
+	g.Eventually(p.Ready).Should(Succeed())
+	g.Expect(p.Stop()).To(Succeed(), p.Log())
+	g.Expect(p.Running()).To(BeFalse())
+	g.Expect(p.Complaints()).To(BeEmpty())
+	g.Expect(p.Kill()).NotTo(Succeed(), "there is nothing left to kill")
+}
+
+func TestKilled(t *testing.T) {
+	g, p := start(t)
+	g.Eventually(p.Ready).Should(Succeed())
+	g.Expect(p.Kill()).To(Succeed())
+	g.Expect(p.Running()).To(BeFalse())
+	g.Expect(p.Ready()).To(MatchError(ContainSubstring("signal: killed")))
+	g.Expect(p.Log()).To(ContainSubstring("starting"))
+}
+
+func TestEndsByItself(t *testing.T) {
+	g, p := start(t, "--no-such-flag")
+	g.Eventually(p.Ready).Should(MatchError(ContainSubstring("exit status 2")))
+	g.Expect(p.Log()).To(ContainSubstring("no-such-flag"))
+	g.Expect(p.Stop()).NotTo(Succeed())
+}
+
+func TestComplaints(t *testing.T) {
+	g := NewWithT(t)
+	p := &Process{logFile: filepath.Join(t.TempDir(), "log")}
+	log := "INFO all is well\nWARNING: DATA RACE\nERROR Observed a panic {}\npanic: oh\n"
+	g.Expect(os.WriteFile(p.logFile, []byte(log), 0o600)).To(Succeed())
+	g.Expect(p.Complaints()).To(Equal([]string{"WARNING: DATA RACE", "ERROR Observed a panic {}", "panic: oh"}))
+}
+
+func TestDiesWithItsTest(t *testing.T) {
+	g := NewWithT(t)
+	held := exec.Command(os.Args[0])
+	held.Env = append(os.Environ(), holdEnv+"="+folder)
+	held.Stderr = os.Stderr
+	out, err := held.StdoutPipe()
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(held.Start()).To(Succeed())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	g.Expect(err).NotTo(HaveOccurred())
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	g.Expect(err).NotTo(HaveOccurred())
+	group := func() error { return syscall.Kill(-pid, 0) }
+	g.Expect(group()).To(Succeed())
+
+	g.Expect(held.Process.Kill()).To(Succeed())
+	_ = held.Wait()
+	g.Eventually(group).WithTimeout(10*time.Second).Should(MatchError(syscall.ESRCH), "neither the operator nor the reader is left")
+}

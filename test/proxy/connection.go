@@ -1,0 +1,135 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+)
+
+// listener keeps the connections of clients that are open.
+type listener struct {
+	net.Listener
+	mu   sync.Mutex
+	open map[*connection]struct{}
+}
+
+// Accept implements net.Listener.
+func (l *listener) Accept() (net.Conn, error) {
+	inner, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &connection{Conn: inner, listener: l, frozen: make(chan struct{}), closed: make(chan struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open[c] = struct{}{}
+	return c, nil
+}
+
+func (l *listener) connections() []*connection {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.open))
+}
+
+// connection is a client's connection, under TLS: what is done to it, its
+// HTTP/2 pings feel too.
+type connection struct {
+	net.Conn
+	listener       *listener
+	freezing, once sync.Once
+	frozen, closed chan struct{}
+}
+
+// Read implements net.Conn. What arrives after the freeze, also the end, is
+// swallowed.
+func (c *connection) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.hangs() {
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *connection) Write(b []byte) (int, error) {
+	if c.hangs() {
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Write(b)
+}
+
+// Close implements net.Conn.
+func (c *connection) Close() error {
+	c.once.Do(func() {
+		close(c.closed)
+		c.listener.mu.Lock()
+		defer c.listener.mu.Unlock()
+		delete(c.listener.open, c)
+	})
+	return c.Conn.Close()
+}
+
+// hangs returns false at once, or, on a frozen connection, true when it is
+// closed at last.
+func (c *connection) hangs() bool {
+	select {
+	case <-c.frozen:
+		<-c.closed
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *connection) freeze() {
+	c.freezing.Do(func() { close(c.frozen) })
+}
+
+// drop closes the connection below TLS, without a farewell.
+func (c *connection) drop() {
+	_ = c.Close() // dropped already, or by the client
+}
+
+func (c *connection) isDropped() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+type connectionKey struct{}
+
+// withConnection puts the connection into the context of its requests.
+func withConnection(ctx context.Context, c net.Conn) context.Context {
+	if secured, ok := c.(*tls.Conn); ok {
+		c = secured.NetConn()
+	}
+	return context.WithValue(ctx, connectionKey{}, c)
+}
+
+// connectionOf panics without one: the listener makes no others.
+func connectionOf(ctx context.Context) *connection {
+	return ctx.Value(connectionKey{}).(*connection)
+}
