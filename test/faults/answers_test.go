@@ -1,0 +1,111 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/prosimcorp/replika/test/proxy"
+)
+
+// A whole life under a fault that hits every n-th request of whatever verb: reads,
+// lists, watches, writes, status, events.
+var _ = DescribeTable("every n-th request goes wrong",
+	func(name string, n int, kind proxy.FaultKind, fault func() *proxy.Fault) {
+		i := startInstance(name)
+		w := newWorld(name, 8)
+		begin := i.Mark()
+		hitEvery(i, n, fault)
+
+		then := time.Now()
+		w.serve(one)
+		w.eventuallyServed("fan-out", then, time.Minute)
+		then = time.Now()
+		w.edit()
+		w.eventuallyServed("edit", then, time.Minute)
+		then = time.Now()
+		w.meddle()
+		w.eventuallyServed("two copies changed by hand", then, time.Minute)
+		then = time.Now()
+		w.addTarget()
+		w.eventuallyServed("new namespace", then, time.Minute)
+		then = time.Now()
+		w.rename()
+		w.eventuallyServed("rename", then, time.Minute)
+
+		i.Intercept(nil)
+		Eventually(w.expectServed).Should(Succeed())
+		i.expectRest(w)
+
+		hitEvery(i, n, fault)
+		w.deleteReplikas()
+		tellHits(i, begin, n, kind)
+	},
+	Entry("409 Conflict", "conflict", 3, proxy.Answered, func() *proxy.Fault { return proxy.Answer(http.StatusConflict) }),
+	Entry("422 Unprocessable", Label(heavy), "unprocessable", 3, proxy.Answered, func() *proxy.Fault { return proxy.Answer(http.StatusUnprocessableEntity) }),
+	Entry("429 with Retry-After", Label(heavy), "throttled", 3, proxy.Answered, func() *proxy.Fault { return proxy.TooManyRequests(1) }),
+	Entry("500 Internal Server Error", Label(heavy), "broken", 3, proxy.Answered, func() *proxy.Fault { return proxy.Answer(http.StatusInternalServerError) }),
+	Entry("connection dropped before it took effect", Label(heavy), "dropped-before", 5, proxy.DroppedBefore, proxy.DropBefore),
+	Entry("connection dropped after it took effect", "dropped-after", 5, proxy.DroppedAfter, proxy.DropAfter),
+)
+
+// hitEvery lets every n-th request from now on meet the fault, of each verb and
+// resource: were they counted together, a loop of n requests would never get past
+// the one that is always hit.
+func hitEvery(i *instance, n int, fault func() *proxy.Fault) {
+	var mu sync.Mutex
+	counts := map[string]int{}
+	i.Intercept(func(r proxy.Request) *proxy.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		same := r.Verb + " " + r.Resource + "/" + r.Subresource
+		if r.Resource == "" {
+			same += r.URI // discovery
+		}
+		if counts[same]++; counts[same]%n != 0 {
+			return nil
+		}
+		return fault()
+	})
+}
+
+// tellHits: the fault hit reads, watches and writes.
+func tellHits(i *instance, begin, n int, kind proxy.FaultKind) {
+	GinkgoHelper()
+	isHit := func(r proxy.Request) bool {
+		// One that got no answer fell with the connection of another, before it could be dropped after its answer.
+		return r.Fault == kind && (kind != proxy.DroppedAfter || r.Status != 0)
+	}
+	hits := func(keep ...func(proxy.Request) bool) int { return len(i.Requests(begin, append(keep, isHit)...)) }
+	isRead := func(r proxy.Request) bool { return r.Verb == "get" || r.Verb == "list" }
+	i.Intercept(nil)
+	Eventually(func(g Gomega) { g.Expect(i.Injected(kind)).To(Equal(hits()), "every fault is recorded") }).Should(Succeed())
+	injected(hits(), "times, every %d. of each kind of request, %d in all", n, len(i.Requests(begin)))
+	injected(hits(proxy.Request.Writes, toCopies), "of these on writes to copies")
+	injected(hits(isRead), "on reads")
+	if kind != proxy.Answered { // an answered watch may stand for as long as the spec lasts
+		injected(hits(isWatch), "on watches")
+	}
+	if kind == proxy.DroppedAfter {
+		injected(hits(proxy.Request.TookEffect, toCopies), "writes to copies that took effect and were not answered")
+	}
+}

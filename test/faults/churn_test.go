@@ -1,0 +1,133 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/proxy"
+)
+
+// How many namespaces come and go, and how many do at once.
+const (
+	shortLived = 300
+	atOnce     = 12
+)
+
+var _ = It("300 namespaces are created and deleted while Replikas select them", Label(heavy), func() {
+	i := startInstance("churn")
+	w := newWorld("churn", 5)
+	w.serve("by-glob")
+	w.serve("by-label", func(replika *v1alpha1.Replika) {
+		replika.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"churn": "yes"}}}
+	})
+	w.serve("everywhere", func(replika *v1alpha1.Replika) {
+		replika.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{
+			MatchAll: true, ExcludeFrom: append([]string{"default", "kube-*", "*-home"}, targetsOfOtherWorlds(w)...),
+		}
+	})
+	w.wishes[1].targets = nil
+	Eventually(w.expectServed).Should(Succeed())
+	begin, then := i.Mark(), time.Now()
+
+	comeAndGo(w)
+	came := since(then)
+	Eventually(w.shortLived).WithTimeout(3 * time.Minute).Should(BeEmpty())
+	checked("the last namespace gone %s after the first came", since(then))
+	made := i.writesToCopies(begin, func(r proxy.Request) bool { return r.Verb == "create" && r.TookEffect() })
+	refused := i.writesToCopies(begin, func(r proxy.Request) bool { return !r.TookEffect() })
+	injected(shortLived, "namespaces that came and went, within %s", came)
+	injected(len(made), "copies made in them")
+	Expect(len(made)).To(BeNumerically(">=", shortLived/3), "those that lived to be served")
+	w.eventuallyServed("after the last is gone", time.Now(), 30*time.Second)
+	Expect(len(refused)).To(BeNumerically("<=", 3*shortLived), "at most once for each namespace and Replika")
+	Expect(i.errors()).To(BeNumerically("<=", 10))
+	checked("%d writes refused, %d errors in the log", len(refused), i.errors())
+	i.expectRest(w)
+	w.deleteReplikas()
+})
+
+// comeAndGo makes the namespaces and deletes them: a third at once, a third when
+// the last Replika has served it, the others after all have come.
+func comeAndGo(w *world) {
+	GinkgoHelper()
+	numbers := make(chan int, shortLived)
+	for number := range shortLived {
+		numbers <- number
+	}
+	close(numbers)
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	var last []string
+	for range atOnce {
+		group.Go(func() {
+			defer GinkgoRecover()
+			for number := range numbers {
+				namespace := fmt.Sprintf("%s-target-x%d", w.name, number)
+				create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{"churn": "yes"}}})
+				switch number % 3 {
+				case 0:
+					deleteNamespace(namespace)
+				case 1:
+					Eventually(served).WithArguments(namespace).Should(Succeed())
+					deleteNamespace(namespace)
+				default:
+					mu.Lock()
+					last = append(last, namespace)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	group.Wait()
+	for _, namespace := range last {
+		deleteNamespace(namespace)
+	}
+}
+
+// served: the namespace has the copies of all three Replikas.
+func served(g Gomega, namespace string) {
+	list := &corev1.ConfigMapList{}
+	g.Expect(admin.List(context.Background(), list, client.InNamespace(namespace), client.HasLabels{v1alpha1.LabelCreatedBy})).To(Succeed())
+	g.Expect(list.Items).To(HaveLen(3))
+}
+
+func deleteNamespace(name string) {
+	GinkgoHelper()
+	Expect(admin.Delete(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})).To(Succeed())
+}
+
+// shortLived lists those that are still there.
+func (w *world) shortLived(g Gomega) []string {
+	list := &corev1.NamespaceList{}
+	g.Expect(admin.List(context.Background(), list, client.MatchingLabels{"churn": "yes"})).To(Succeed())
+	var names []string
+	for i := range list.Items {
+		names = append(names, list.Items[i].Name)
+	}
+	return names
+}

@@ -1,0 +1,129 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/proxy"
+)
+
+// rewrite changes the copy in the namespace every 50 ms until the context ends,
+// and then tells how often it did.
+func rewrite(ctx context.Context, w *world, namespace string) <-chan int {
+	done := make(chan int, 1)
+	go func() {
+		defer GinkgoRecover()
+		ticker := time.NewTicker(50 * time.Millisecond)
+		defer ticker.Stop()
+		for count := 0; ; {
+			select {
+			case <-ctx.Done():
+				done <- count
+				return
+			case <-ticker.C:
+				patch := fmt.Appendf(nil, `{"data":{"rival":"%d"}}`, count)
+				if err := admin.Patch(ctx, w.copyIn(namespace), client.RawPatch(types.MergePatchType, patch)); err == nil {
+					count++
+				}
+			}
+		}
+	}()
+	return done
+}
+
+var _ = It("a second controller rewrites two copies every 50 ms", func() {
+	const contest = 15 * time.Second
+	i := startInstance("contest")
+	w := newWorld("contest", 6)
+	w.serve(one)
+	Eventually(w.expectServed).Should(Succeed())
+	begin, then := i.Mark(), time.Now()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	contested, others := w.targets[:2], w.targets[2:]
+	rivals := []<-chan int{rewrite(ctx, w, contested[0]), rewrite(ctx, w, contested[1])}
+
+	Eventually(w.contested).Should(ConsistOf(contested))
+	checked("Contested in exactly these two namespaces after %s", since(then))
+	writesIn := func(namespace string) int {
+		return len(i.writesToCopies(begin, func(r proxy.Request) bool { return r.Namespace == namespace }))
+	}
+	for _, namespace := range others {
+		Expect(writesIn(namespace)).To(BeZero())
+	}
+	edited, now := w.edit(), time.Now()
+	Eventually(func(g Gomega) {
+		for _, namespace := range others {
+			object := w.copyIn(namespace)
+			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
+			g.Expect(object.Data).To(HaveKeyWithValue(revision, edited))
+		}
+	}).WithTimeout(5 * time.Second).Should(Succeed())
+	checked("an edit reaches the others within %s", since(now))
+	<-time.After(time.Until(then.Add(contest)))
+	stop()
+	stopped := time.Now()
+	injected(<-rivals[0]+<-rivals[1], "changes by the second controller in %s", since(then))
+
+	limit := mostRepairs(stopped.Sub(then)) + 1 // the edit goes through at once
+	for _, namespace := range contested {
+		Expect(writesIn(namespace)).To(BeNumerically("<=", limit))
+	}
+	for _, namespace := range others {
+		Expect(writesIn(namespace)).To(Equal(1), "one for the edit")
+	}
+	checked("%d and %d writes there, of at most %d; one each elsewhere", writesIn(contested[0]), writesIn(contested[1]), limit)
+	statuses := len(i.Requests(begin, proxy.Request.Writes, func(r proxy.Request) bool { return r.Subresource == "status" }))
+	Expect(statuses).To(BeNumerically("<=", 4), "the status does not flap")
+	checked("%d writes of status", statuses)
+	w.eventuallyServed("after the second controller has stopped", stopped, 3*synchronizationTime)
+	i.expectRest(w)
+	w.deleteReplikas()
+})
+
+// mostRepairs is how often a copy may be repaired in so long a contest: three
+// times at once, then after delays that double from 0.5 s to the synchronization
+// time.
+func mostRepairs(contest time.Duration) int {
+	repairs, delay := 3, 500*time.Millisecond
+	for at := delay; at < contest; at += delay {
+		repairs++
+		delay = min(2*delay, synchronizationTime)
+	}
+	return repairs
+}
+
+// contested lists the namespaces that the status tells a contest of.
+func (w *world) contested(g Gomega) []string {
+	replika := w.replikaNamed(one)
+	g.Expect(admin.Get(context.Background(), client.ObjectKeyFromObject(replika), replika)).To(Succeed())
+	var namespaces []string
+	for _, failure := range replika.Status.Failures {
+		g.Expect(failure.Reason).To(Equal(v1alpha1.FailureContested))
+		namespaces = append(namespaces, failure.Namespace)
+	}
+	return namespaces
+}

@@ -1,0 +1,80 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+)
+
+// history is what happened to each copy, as a bystander sees it: the revisions of
+// its source that it was equal to, one after the other.
+type history struct {
+	mu sync.Mutex
+	// revisions by namespace; a deletion is an empty one.
+	revisions map[string][]string
+}
+
+// watchCopies writes history from now on.
+func watchCopies() *history {
+	GinkgoHelper()
+	list := &corev1.ConfigMapList{}
+	ours := client.HasLabels{v1alpha1.LabelCreatedBy}
+	Expect(admin.List(context.Background(), list, ours)).To(Succeed())
+	watching, err := admin.Watch(context.Background(), list, ours,
+		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(watching.Stop)
+	h := &history{revisions: map[string][]string{}}
+	go func() {
+		for event := range watching.ResultChan() {
+			h.note(event)
+		}
+	}()
+	return h
+}
+
+func (h *history) note(event watch.Event) {
+	object, ok := event.Object.(*corev1.ConfigMap)
+	if !ok {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := object.Data[revision]
+	if event.Type == watch.Deleted {
+		now = ""
+	}
+	h.revisions[object.Namespace] = append(h.revisions[object.Namespace], now)
+}
+
+// of is what happened in the namespace.
+func (h *history) of(namespace string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.revisions[namespace])
+}

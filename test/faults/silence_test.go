@@ -1,0 +1,105 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/prosimcorp/replika/test/proxy"
+)
+
+func isWatch(r proxy.Request) bool { return r.Verb == "watch" }
+
+// watched is how many things the operator watches for one Replika: Replikas,
+// namespaces, definitions of kinds, the source and the copies.
+const watched = 5
+
+// What follows is healed by watches alone: the synchronization time is a day.
+var _ = It("all connections go half-open: watches hang and nobody is told", Label(heavy), func() {
+	i := startInstance("half-open")
+	w := newWorld("half-open", 5)
+	w.serve(one, every(watchesOnly))
+	Eventually(w.expectServed).Should(Succeed())
+
+	begin, then := i.Mark(), time.Now()
+	injected(i.Freeze(), "connections half-open, without a FIN")
+	w.edit()
+	w.meddle()
+	w.addTarget()
+	w.eventuallyServed("edit, two copies changed by hand, new namespace", then, time.Minute)
+	injected(int(time.Since(then).Seconds()), "seconds of silence, ended by the operator")
+	anew := func() int { return len(i.Requests(begin, isWatch)) }
+	Eventually(anew).Should(BeNumerically(">=", watched))
+	injected(anew(), "watches lost and opened anew")
+	w.deleteReplikas()
+})
+
+var _ = It("watches are answered 410 Gone", func() {
+	const times = 2
+	i := startInstance("gone")
+	w := newWorld("gone", 5)
+	w.serve(one, every(watchesOnly))
+	Eventually(w.expectServed).Should(Succeed())
+
+	begin, then := i.Mark(), time.Now()
+	things := goneFor(i, times)
+	cut := i.Disconnect()
+	w.edit()
+	w.meddle()
+	w.addTarget()
+	w.eventuallyServed("edit, two copies changed by hand, new namespace", then, time.Minute)
+	injected(cut, "connections cut, so that watches are opened anew")
+	injected(i.Injected(proxy.Answered), "watches of %d kinds of things answered 410", things())
+	Expect(things()).To(BeNumerically(">=", watched))
+	fresh := func(r proxy.Request) bool {
+		return r.Status == http.StatusOK && (r.Verb == "list" || isWatch(r) && strings.Contains(r.URI, "sendInitialEvents=true"))
+	}
+	Expect(i.Requests(begin, fresh)).NotTo(BeEmpty())
+	checked("%d lists read anew", len(i.Requests(begin, fresh)))
+	w.deleteReplikas()
+})
+
+// goneFor answers so many requests to watch the same thing with 410, and tells
+// how many things that happened to.
+func goneFor(i *instance, times int) (things func() int) {
+	var mu sync.Mutex
+	asked := map[string]int{}
+	i.Intercept(func(r proxy.Request) *proxy.Fault {
+		if !isWatch(r) {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		// The source's watch is told from that of the copies by its namespace.
+		thing := r.Resource + r.Namespace
+		if asked[thing]++; asked[thing] > times {
+			return nil
+		}
+		return proxy.Answer(http.StatusGone)
+	})
+	return func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(asked)
+	}
+}

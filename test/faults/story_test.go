@@ -1,0 +1,61 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+)
+
+// story is what the running spec did and looked at, for people who read the
+// output and for the table in docs/reliability.md.
+var story struct{ faults, checks []string }
+
+var _ = BeforeEach(func() { story.faults, story.checks = nil, nil })
+
+// A spec that injected nothing, or looked at nothing, has no right to pass.
+var _ = AfterEach(func() {
+	report := CurrentSpecReport()
+	if report.Failed() {
+		return
+	}
+	Expect(story.faults).NotTo(BeEmpty())
+	Expect(story.checks).NotTo(BeEmpty())
+	fmt.Printf("\n%s\n  injected: %s\n  checked:  %s\n  took:     %s\n", report.LeafNodeText,
+		strings.Join(story.faults, "; "), strings.Join(story.checks, "; "), time.Since(report.StartTime).Round(time.Second))
+})
+
+// injected tells what went wrong, and how often as counted by who did it or saw
+// it. A fault that never happened fails the spec.
+func injected(count int, format string, args ...any) {
+	GinkgoHelper()
+	what := fmt.Sprintf("%d %s", count, fmt.Sprintf(format, args...))
+	By("injected " + what)
+	Expect(count).To(BeNumerically(">", 0), "the fault did not happen: %s", what)
+	story.faults = append(story.faults, what)
+}
+
+// checked tells what turned out right.
+func checked(format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	By("checked " + what)
+	story.checks = append(story.checks, what)
+}

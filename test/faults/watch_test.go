@@ -1,0 +1,94 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/proxy"
+)
+
+var _ = It("watches of one kind hang: it is polled, and no other waits for it", func() {
+	const others = 8 // more Replikas than are worked on at once
+	i := startInstance("one-hangs")
+	var hanging atomic.Int32
+	i.Intercept(func(r proxy.Request) *proxy.Fault {
+		if isWatch(r) && r.Resource == "secrets" {
+			hanging.Add(1)
+			return proxy.Delay(time.Hour)
+		}
+		return nil
+	})
+	w := newWorld("one-hangs", 2)
+	secrets := make([]*corev1.Secret, others)
+	for n := range secrets {
+		secrets[n] = w.serveSecret(fmt.Sprintf("secret-%d", n))
+	}
+	w.serve(one, every(watchesOnly))
+	for _, secret := range secrets {
+		Eventually(w.expectSecret).WithArguments(secret).Should(Succeed())
+	}
+	Eventually(w.expectServed).Should(Succeed())
+	injected(int(hanging.Load()), "watches of Secrets that are never answered")
+
+	for range 3 {
+		then := time.Now()
+		w.edit()
+		w.eventuallyServed("edit while another kind hangs", then, 5*time.Second)
+	}
+	update(secrets[0], func() { secrets[0].Data = map[string][]byte{"key": []byte("two")} })
+	Eventually(w.expectSecret).WithArguments(secrets[0]).WithTimeout(5 * synchronizationTime).Should(Succeed())
+	checked("a Secret, by polling")
+	for _, secret := range secrets {
+		Expect(admin.Delete(context.Background(), w.replikaNamed(secret.Name))).To(Succeed())
+	}
+	w.deleteReplikas()
+})
+
+// serveSecret makes a Secret and a Replika of it, both of that name.
+func (w *world) serveSecret(name string) *corev1.Secret {
+	GinkgoHelper()
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.home, Name: name}, Data: map[string][]byte{"key": []byte("one")},
+	}
+	create(secret)
+	replika := w.replikaNamed(name)
+	replika.Spec.Synchronization.Time.Duration = synchronizationTime
+	replika.Spec.Source = v1alpha1.SourceSpec{Version: "v1", Kind: "Secret", Name: name}
+	replika.Spec.Target.Namespaces.ReplicateIn = []string{w.name + "-target-*"}
+	create(replika)
+	return secret
+}
+
+// expectSecret expects copies of it that are as it is.
+func (w *world) expectSecret(g Gomega, secret *corev1.Secret) {
+	for _, target := range w.targets {
+		found := &corev1.Secret{}
+		g.Expect(admin.Get(context.Background(), client.ObjectKey{Namespace: target, Name: secret.Name}, found)).To(Succeed())
+		g.Expect(found.Data).To(Equal(secret.Data))
+	}
+}

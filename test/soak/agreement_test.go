@@ -1,0 +1,274 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package soak
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/replication"
+)
+
+// snapshot is everything that is there, read at once without anything that the
+// operator keeps.
+type snapshot struct {
+	cleaner    *replication.Cleaner
+	namespaces []replication.Namespace
+	replikas   []v1alpha1.Replika
+	objects    map[schema.GroupKind][]unstructured.Unstructured
+	observed   map[schema.GroupKind][]*replication.Observed
+	rivals     replication.Claimants
+}
+
+func (w *world) snapshot(ctx context.Context) *snapshot {
+	s := &snapshot{
+		cleaner:  replication.NewCleaner(),
+		objects:  map[schema.GroupKind][]unstructured.Unstructured{},
+		observed: map[schema.GroupKind][]*replication.Observed{},
+	}
+	namespaces := &corev1.NamespaceList{}
+	w.must(w.api.List(ctx, namespaces))
+	for i := range namespaces.Items {
+		namespace := &namespaces.Items[i]
+		s.namespaces = append(s.namespaces, replication.Namespace{
+			Name: namespace.Name, Labels: namespace.Labels, Terminating: namespace.DeletionTimestamp != nil,
+		})
+	}
+	list := &v1alpha1.ReplikaList{}
+	w.must(w.api.List(ctx, list))
+	s.replikas = list.Items
+	var claimants []replication.Claimant
+	for i := range s.replikas {
+		if claimant, claims := replication.NewClaimant(&s.replikas[i]); claims {
+			claimants = append(claimants, claimant)
+		}
+	}
+	s.rivals = replication.SortClaimants(claimants)
+	for _, kind := range []schema.GroupVersionKind{configMap, secret, widget, gadget} {
+		s.objects[kind.GroupKind()] = w.all(ctx, kind)
+		for i := range s.objects[kind.GroupKind()] {
+			observed, err := s.cleaner.Observe(&s.objects[kind.GroupKind()][i])
+			w.must(err)
+			s.observed[kind.GroupKind()] = append(s.observed[kind.GroupKind()], observed)
+		}
+	}
+	return s
+}
+
+// at is the object of the kind there; nil for none.
+func (s *snapshot) at(kind schema.GroupKind, key types.NamespacedName) *unstructured.Unstructured {
+	for i := range s.objects[kind] {
+		if object := &s.objects[kind][i]; object.GetNamespace() == key.Namespace && object.GetName() == key.Name {
+			return object
+		}
+	}
+	return nil
+}
+
+// disagreements lists what is not as it should be.
+func (w *world) disagreements(ctx context.Context) []string {
+	s := w.snapshot(ctx)
+	var wrong []string
+	for _, namespace := range s.namespaces {
+		if namespace.Terminating {
+			wrong = append(wrong, "namespace "+namespace.Name+" is still on its way out")
+		}
+	}
+	for i := range s.replikas {
+		replika := &s.replikas[i]
+		name := replika.Namespace + "/" + replika.Name
+		if replika.DeletionTimestamp != nil {
+			wrong = append(wrong, name+" is still being deleted")
+			continue
+		}
+		if replika.Spec.Suspend {
+			continue
+		}
+		for _, found := range s.check(replika) {
+			wrong = append(wrong, fmt.Sprintf("%s: %s", name, found))
+		}
+	}
+	return append(append(wrong, s.orphans()...), w.missingStrangers(s)...)
+}
+
+// check lists what is wrong with one Replika's copies and status.
+func (s *snapshot) check(replika *v1alpha1.Replika) []string {
+	input, source, err := s.input(replika)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var wrong []string
+	wanted, failing := 0, 0
+	for _, action := range replication.Plan(input) {
+		what := fmt.Sprintf("%s %s/%s: %s", input.Kind.Kind, action.Namespace, action.Name, action.Type)
+		switch action.Type {
+		case replication.Keep:
+			wanted++
+			if found := s.at(input.Kind, action.Key()); action.Template != nil {
+				for _, difference := range differences(replika, source, found) {
+					wrong = append(wrong, what+", but "+difference)
+				}
+			}
+		case replication.Conflict:
+			failing++
+		default:
+			wrong = append(wrong, what+" "+action.Message)
+		}
+	}
+	if len(wrong) > 0 {
+		return wrong
+	}
+	missing := input.Selection != nil && len(input.Selection.Missing(s.namespaces)) > 0
+	return s.checkStatus(replika, wanted, input.Template != nil && failing == 0 && !missing)
+}
+
+// input is what a plan for the Replika depends on, and its source; nil for
+// none.
+func (s *snapshot) input(replika *v1alpha1.Replika) (*replication.Input, *unstructured.Unstructured, error) {
+	selection, err := replication.NewSelection(replika)
+	if err != nil {
+		return nil, nil, err
+	}
+	kind := schema.GroupKind{Group: replika.Spec.Source.Group, Kind: replika.Spec.Source.Kind}
+	input := &replication.Input{
+		Replika:         types.NamespacedName{Namespace: replika.Namespace, Name: replika.Name},
+		Kind:            kind,
+		Name:            replika.TargetName(),
+		Selection:       selection,
+		SourceNamespace: replika.SourceNamespace(),
+		ConflictPolicy:  replika.Spec.Target.ConflictPolicy,
+		ImmutableFields: replika.Spec.Target.ImmutableFields,
+		DeletionPolicy:  replika.Spec.DeletionPolicy,
+		Namespaces:      s.namespaces,
+		Observed:        s.observed[kind],
+		Rivals:          s.rivals,
+		Now:             time.Now(),
+		Synchronization: replika.Spec.Synchronization.Time.Duration,
+	}
+	source := s.at(kind, types.NamespacedName{Namespace: replika.SourceNamespace(), Name: replika.Spec.Source.Name})
+	if source == nil {
+		if replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete {
+			input.Selection = nil
+		}
+		return input, nil, nil
+	}
+	// A source that may not be copied makes no template; its copies stay.
+	input.Template, _ = s.cleaner.NewTemplate(replika, source)
+	return input, source, nil
+}
+
+// checkStatus lists what the status says wrong.
+func (s *snapshot) checkStatus(replika *v1alpha1.Replika, wanted int, ready bool) []string {
+	var wrong []string
+	status := &replika.Status
+	if status.ObservedGeneration != replika.Generation {
+		wrong = append(wrong, fmt.Sprintf("the status is of generation %d, not %d", status.ObservedGeneration, replika.Generation))
+	}
+	if says := meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady); says != ready {
+		wrong = append(wrong, fmt.Sprintf("Ready should be %t: %+v %+v", ready, status.Conditions, status.Failures))
+	}
+	if ready && (status.Copies == nil || int(status.Copies.Synced) != wanted) {
+		wrong = append(wrong, fmt.Sprintf("there are %d copies, the status says %+v", wanted, status.Copies))
+	}
+	return wrong
+}
+
+// differences compares a copy with its source, by eye rather than by digest.
+func differences(replika *v1alpha1.Replika, source, found *unstructured.Unstructured) []string {
+	if found == nil {
+		return []string{"it is not there"}
+	}
+	var wrong []string
+	if has, wants := content(found), content(source); !reflect.DeepEqual(has, wants) {
+		wrong = append(wrong, fmt.Sprintf("its content is %v, not %v", has, wants))
+	}
+	labels := map[string]string{
+		v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue, v1alpha1.LabelPartOf: v1alpha1.PartOf(replika.Name),
+	}
+	maps.Copy(labels, source.GetLabels())
+	maps.Copy(labels, replika.Spec.Target.Labels)
+	for key, value := range labels {
+		if found.GetLabels()[key] != value {
+			wrong = append(wrong, fmt.Sprintf("its labels are %v, not %v", found.GetLabels(), labels))
+			break
+		}
+	}
+	owner := replika.Namespace + "/" + replika.Name
+	if found.GetAnnotations()[v1alpha1.AnnotationOwner] != owner {
+		wrong = append(wrong, fmt.Sprintf("its owner is %s", found.GetAnnotations()[v1alpha1.AnnotationOwner]))
+	}
+	return wrong
+}
+
+// content is what is neither the object's name nor the server's.
+func content(object *unstructured.Unstructured) map[string]any {
+	fields := maps.Clone(object.Object)
+	for _, field := range []string{"apiVersion", "kind", "metadata", "status"} {
+		delete(fields, field)
+	}
+	return fields
+}
+
+// orphans lists copies, with label and marks, whose Replika is gone.
+func (s *snapshot) orphans() []string {
+	owners := map[string]bool{}
+	for i := range s.replikas {
+		owners[s.replikas[i].Namespace+"/"+s.replikas[i].Name] = true
+	}
+	var orphans []string
+	for kind, objects := range s.objects {
+		for i := range objects {
+			object := &objects[i]
+			owner := object.GetAnnotations()[v1alpha1.AnnotationOwner]
+			labelled := object.GetLabels()[v1alpha1.LabelCreatedBy] == v1alpha1.CreatedByValue
+			if owner != "" && labelled && !owners[owner] {
+				orphans = append(orphans, fmt.Sprintf("%s %s/%s is a copy of %s, which is gone", kind.Kind, object.GetNamespace(), object.GetName(), owner))
+			}
+		}
+	}
+	slices.Sort(orphans)
+	return orphans
+}
+
+// missingStrangers lists foreign objects that nobody else can have deleted.
+func (w *world) missingStrangers(s *snapshot) []string {
+	there := map[types.UID]bool{}
+	for _, objects := range s.objects {
+		for i := range objects {
+			there[objects[i].GetUID()] = true
+		}
+	}
+	var missing []string
+	for uid, name := range w.strangers {
+		if !there[uid] {
+			missing = append(missing, name+" was foreign, and is gone")
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
