@@ -59,7 +59,7 @@ var _ = Describe("A Replika in deletion whose copies cannot be given up", func()
 			eventuallyGone(ctx, replika, replika.Namespace)
 			Expect(time.Since(began)).To(BeNumerically("<", longestDeletion), replika.Name)
 		}
-		eventuallyGone(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: doomed}}, "")
+		removeNamespace(ctx, doomed)
 
 		Expect(eventuallyLeftBehind(ctx, home, ordinary.Name)).To(And(
 			ContainSubstring(b+" (Forbidden)"), ContainSubstring(c+" (Forbidden)"), Not(ContainSubstring(a))))
