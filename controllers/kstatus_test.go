@@ -30,6 +30,7 @@ var besideReady = map[string]string{
 	v1alpha1.ReasonForbidden:               v1alpha1.ConditionReconciling,
 	v1alpha1.ReasonCopiesFailed:            v1alpha1.ConditionReconciling,
 	v1alpha1.ReasonSourceNotAllowed:        v1alpha1.ConditionStalled,
+	v1alpha1.ReasonServiceAccountRequired:  v1alpha1.ConditionStalled,
 	v1alpha1.ReasonKindNotAllowed:          v1alpha1.ConditionStalled,
 }
 

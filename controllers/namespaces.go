@@ -27,15 +27,16 @@ func (r *ReplikaReconciler) namespaces(ctx context.Context) ([]replication.Names
 	}
 	namespaces := make([]replication.Namespace, len(list.Items))
 	for i := range list.Items {
-		namespaces[i] = asNamespace(&list.Items[i])
+		namespaces[i] = r.asNamespace(&list.Items[i])
 	}
 	return namespaces, nil
 }
 
-func asNamespace(object client.Object) replication.Namespace {
+func (r *ReplikaReconciler) asNamespace(object client.Object) replication.Namespace {
 	return replication.Namespace{
 		Name:        object.GetName(),
 		Labels:      object.GetLabels(),
 		Terminating: object.GetDeletionTimestamp() != nil,
+		Vetoed:      replication.MatchesAny(r.Rules.ExcludedNamespaces, object.GetName()),
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/identity"
 	"github.com/prosimcorp/replika/controllers/replication"
 )
 
@@ -19,6 +20,9 @@ type pass struct {
 	// replika is ours to change; before is as it was when the pass began.
 	replika, before *v1alpha1.Replika
 	memory          *memory
+	// as is whom requests about source and copies are made as.
+	account identity.Account
+	as      *Client
 
 	obstacle *obstacle
 	// templateKnown is true when the last pass had the same template.
@@ -29,22 +33,30 @@ type pass struct {
 	lost map[types.NamespacedName]bool
 	// held tells until when contested copies are left alone.
 	held map[types.NamespacedName]time.Time
-	// sourceGone is true when a live read confirmed that the source does not exist.
-	sourceGone bool
-	report     report
+	// unwanted is true when no copy is wanted any more, because a live read confirmed that the source does not exist and
+	// its copies go with it, or that it allows none.
+	unwanted bool
+	report   report
 }
 
-func (r *ReplikaReconciler) newPass(cached *v1alpha1.Replika) *pass {
+func (r *ReplikaReconciler) newPass(cached *v1alpha1.Replika) (*pass, error) {
 	name := types.NamespacedName{Namespace: cached.Namespace, Name: cached.Name}
 	memory := r.memories.of(name)
 	replika := memory.latest(cached)
+	account := identity.Of(replika, r.Rules.DefaultServiceAccount)
+	as, err := r.Clients.As(account)
+	if err != nil {
+		return nil, err
+	}
 	return &pass{
 		ReplikaReconciler: r,
 		name:              name,
 		replika:           replika,
 		before:            replika.DeepCopy(),
 		memory:            memory,
-	}
+		account:           account,
+		as:                as,
+	}, nil
 }
 
 // sourceKind is the kind that the spec names, whatever its version.

@@ -29,12 +29,15 @@ func (p *pass) replicate(ctx context.Context, kind tracking.Kind, template *repl
 		return
 	}
 	input.Template = template
-	if p.sourceGone && p.replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete {
+	if p.unwanted {
 		input.Selection = nil
 		p.report.counted = true // no copy is desired any more, so what was last counted no longer stands
 	}
 	if input.Selection != nil {
 		p.report.missing = input.Selection.Missing(input.Namespaces)
+	}
+	if template != nil {
+		p.report.deny(input)
 	}
 	p.memory.forgetContests(input.Synchronization)
 	p.carryOut(ctx, kind, input)
@@ -144,12 +147,12 @@ func (p *pass) carryOut(ctx context.Context, kind tracking.Kind, input *replicat
 		<-done
 	}
 	for i := range results {
-		p.account(&results[i])
+		p.tally(&results[i])
 	}
 }
 
-// account reports an action that is over. One that repaired a copy counts as a round of its contest.
-func (p *pass) account(over *settled) {
+// tally reports an action that is over. One that repaired a copy counts as a round of its contest.
+func (p *pass) tally(over *settled) {
 	action := &over.action
 	if action.Hold > 0 {
 		p.leaveAlone(action.Key(), action.Hold)
@@ -222,10 +225,10 @@ func (p *pass) settle(
 // do sends what the action needs, if anything, and lays the answer over what the watch told.
 func (p *pass) do(ctx context.Context, kind tracking.Kind, view *tracking.View, action *replication.Action) writing.Result {
 	if view == nil || !action.Type.Writes() {
-		return p.Writer.Do(ctx, kind.Resource, p.name, action)
+		return p.send(ctx, kind, action)
 	}
 	end := view.Begin(action.Key())
-	result := p.Writer.Do(ctx, kind.Resource, p.name, action)
+	result := p.send(ctx, kind, action)
 	now := result.Now
 	if action.Type == replication.Release && result.Outcome == replication.Done {
 		now = nil // it is nobody's copy any more

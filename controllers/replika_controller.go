@@ -6,34 +6,34 @@ import (
 	"errors"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/identity"
 	"github.com/prosimcorp/replika/controllers/replication"
 	"github.com/prosimcorp/replika/controllers/tracking"
-	"github.com/prosimcorp/replika/controllers/writing"
 )
 
 // ReplikaReconciler keeps the copies of every Replika equal to its source.
 type ReplikaReconciler struct {
 	// Client reads Replikas and the metadata of Namespaces from the manager's cache, and writes Replikas.
 	client.Client
-	// Objects reads sources, live.
-	Objects dynamic.Interface
+	// Clients read sources, live, and write copies, as the account of a Replika.
+	Clients *identity.Clients[*Client]
 	Kinds   *tracking.Kinds
 	// Watches tell what changed; Reader reads what they cannot tell.
 	Watches  *tracking.Watches
 	Reader   *tracking.Reader
-	Writer   *writing.Writer
 	Cleaner  *replication.Cleaner
 	Recorder events.EventRecorder
+	// Rules are the administrator's.
+	Rules Rules
 	// MaxConcurrentReconciles is how many Replikas are worked on at once; 1 by default.
 	MaxConcurrentReconciles int
 	// MaxConcurrentWrites is how many copies of one Replika are written at once; 1 by default. All of them together are
-	// bounded by the Writer's limit.
+	// bounded by the limit that the Clients share.
 	MaxConcurrentWrites int
 
 	memories memories
@@ -50,8 +50,10 @@ func (r *ReplikaReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	pass := r.newPass(replika)
-	var err error
+	pass, err := r.newPass(replika)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	switch {
 	case replika.DeletionTimestamp != nil:
 		err = pass.finalize(ctx)
@@ -68,6 +70,10 @@ func (r *ReplikaReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 // synchronize is one pass: kind, source, plan, requests. What stands in the way and what came of the requests is kept in
 // the pass; it returns an error only when the Replika itself could not be written, or the pass was called off.
 func (p *pass) synchronize(ctx context.Context) error {
+	if p.refuseWithoutAccount() {
+		p.unfollow(p.name)
+		return nil
+	}
 	kind, usable := p.resolveKind(ctx)
 	if !usable && !p.obstacle.Transient {
 		p.unfollow(p.name)

@@ -50,6 +50,19 @@ func (r *report) count(settled *settled) {
 	}
 }
 
+// deny reports the namespaces that the spec names and that somebody keeps copies out of.
+func (r *report) deny(in *replication.Input) {
+	if in.Selection == nil {
+		return
+	}
+	for _, namespace := range in.Namespaces {
+		if message := in.Selection.Denied(namespace); message != "" {
+			r.desired++
+			r.fail(namespace.Name, v1alpha1.FailureForbidden, message)
+		}
+	}
+}
+
 func (r *report) change(action replication.ActionType) {
 	if r.changes == nil {
 		r.changes = map[replication.ActionType]int{}

@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers"
 )
 
 // The operator is everybody's, so no other spec may run while it is away.
@@ -113,7 +114,7 @@ var _ = Describe("The operator, started anew", Serial, func() {
 		annotations := func(namespace string) func() map[string]string {
 			return func() map[string]string { return read(ctx, touched, namespace).GetAnnotations() }
 		}
-		whileAway(func() { since = thisMoment() }, "tool.example.com/*")
+		whileAway(func() { since = thisMoment() }, dropping("tool.example.com/*"))
 		for _, namespace := range []string{a, b} {
 			Eventually(ctx, annotations(namespace)).Should(And(Not(HaveKey("tool.example.com/owner")), HaveKeyWithValue("note", "kept")))
 		}
@@ -124,10 +125,21 @@ var _ = Describe("The operator, started anew", Serial, func() {
 	})
 })
 
-// whileAway stops the operator, does something, and starts it again, whatever happened.
-func whileAway(meanwhile func(), dropKeys ...string) {
+// whileAway stops the operator, does something, and starts it again, whatever happened, with these options.
+func whileAway(meanwhile func(), changes ...option) {
 	GinkgoHelper()
 	stopOperator()
-	defer startOperator(dropKeys...)
+	defer startOperator(changes...)
 	meanwhile()
+}
+
+// withOptions starts the operator again with these options, until the spec is over.
+func withOptions(changes ...option) {
+	GinkgoHelper()
+	DeferCleanup(func() { whileAway(func() {}) })
+	whileAway(func() {}, changes...)
+}
+
+func dropping(keys ...string) option {
+	return func(options *controllers.Options) { options.DropKeys = keys }
 }

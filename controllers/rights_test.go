@@ -26,7 +26,13 @@ var toCopy = []string{"get", "list", "watch", "create", "update", "patch", "dele
 // they are revoked. Both wait until the API server goes by it.
 func allow(ctx context.Context, namespace string, rights ...rbacv1.PolicyRule) (revoke func(context.Context)) {
 	GinkgoHelper()
-	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser}}
+	return allowUser(ctx, operatorUser, namespace, rights...)
+}
+
+// allowUser gives them to any user.
+func allowUser(ctx context.Context, user, namespace string, rights ...rbacv1.PolicyRule) (revoke func(context.Context)) {
+	GinkgoHelper()
+	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}
 	meta := metav1.ObjectMeta{Namespace: namespace, GenerateName: "of-one-spec-"}
 	var role, binding client.Object
 	if namespace == everyNamespace {
@@ -36,12 +42,12 @@ func allow(ctx context.Context, namespace string, rights ...rbacv1.PolicyRule) (
 		role = create(ctx, &rbacv1.Role{ObjectMeta: meta, Rules: rights})
 		binding = create(ctx, &rbacv1.RoleBinding{ObjectMeta: meta, Subjects: subjects, RoleRef: roleRef("Role", role.GetName())})
 	}
-	eventuallyAllowed(ctx, namespace, rights, true)
+	eventuallyAllowed(ctx, user, namespace, rights, true)
 	revoke = func(ctx context.Context) {
 		GinkgoHelper()
 		Expect(client.IgnoreNotFound(api.Delete(ctx, binding))).To(Succeed())
 		Expect(client.IgnoreNotFound(api.Delete(ctx, role))).To(Succeed())
-		eventuallyAllowed(ctx, namespace, rights, false)
+		eventuallyAllowed(ctx, user, namespace, rights, false)
 	}
 	DeferCleanup(func(ctx SpecContext) {
 		Expect(client.IgnoreNotFound(api.Delete(ctx, binding))).To(Succeed())
@@ -54,14 +60,14 @@ func roleRef(kind, name string) rbacv1.RoleRef {
 	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: name}
 }
 
-// eventuallyAllowed waits until the API server grants the operator each of the rights, or refuses each.
-func eventuallyAllowed(ctx context.Context, namespace string, rights []rbacv1.PolicyRule, wanted bool) {
+// eventuallyAllowed waits until the API server grants the user each of the rights, or refuses each.
+func eventuallyAllowed(ctx context.Context, user, namespace string, rights []rbacv1.PolicyRule, wanted bool) {
 	GinkgoHelper()
 	for _, right := range rights {
 		for _, verb := range right.Verbs {
 			Eventually(ctx, func(g Gomega) {
 				review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-					User: operatorUser,
+					User: user,
 					ResourceAttributes: &authorizationv1.ResourceAttributes{
 						Namespace: namespace, Group: right.APIGroups[0], Resource: right.Resources[0], Verb: verb,
 					},

@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"flag"
 	"fmt"
 	"time"
 
@@ -15,27 +14,6 @@ import (
 	"github.com/prosimcorp/replika/controllers/tracking"
 	"github.com/prosimcorp/replika/controllers/writing"
 )
-
-// Options are what an administrator may set.
-type Options struct {
-	MaxConcurrentReconciles int
-	MaxConcurrentWrites     int
-	// DropKeys are labels and annotations that copies never carry, beyond the built-in ones.
-	DropKeys []string
-}
-
-// BindFlags makes flags of the options.
-func (o *Options) BindFlags(flags *flag.FlagSet) {
-	flags.IntVar(&o.MaxConcurrentReconciles, "max-concurrent-reconciles", 16,
-		"How many Replikas are worked on at once.")
-	flags.IntVar(&o.MaxConcurrentWrites, "max-concurrent-writes", 16,
-		"How many copies are written at once, over all Replikas, which share them fairly.")
-	flags.Func("drop-key", "A label or annotation key that copies never carry, beyond the built-in ones; a trailing * makes it "+
-		"a prefix. May be given several times.", func(key string) error {
-		o.DropKeys = append(o.DropKeys, key)
-		return nil
-	})
-}
 
 // Fence keeps a leader from writing when it stood still for longer than patience, so that another one may lead by now. What it
 // returns is to be run by the manager, which ends then; until it runs, the fence is open.
@@ -51,7 +29,7 @@ func Setup(manager ctrl.Manager, options Options) error {
 	config.QPS = -1
 	objects, err := dynamic.NewForConfigAndClient(config, httpClient)
 	if err != nil {
-		return fmt.Errorf("make the client that reads sources: %w", err)
+		return fmt.Errorf("make the client that watches copies: %w", err)
 	}
 	metadataClient, err := metadata.NewForConfigAndClient(config, httpClient)
 	if err != nil {
@@ -61,19 +39,15 @@ func Setup(manager ctrl.Manager, options Options) error {
 	if err != nil {
 		return fmt.Errorf("make the client that discovers kinds: %w", err)
 	}
-	writes, err := writing.NewClient(config, httpClient)
-	if err != nil {
-		return err
-	}
 	cleaner := replication.NewCleaner(options.DropKeys...)
 	reconciler := &ReplikaReconciler{
 		Client:                  manager.GetClient(),
-		Objects:                 objects,
+		Clients:                 newClients(config, cleaner, writing.NewLimit(options.MaxConcurrentWrites)),
 		Kinds:                   tracking.NewKinds(discoveryClient),
 		Reader:                  tracking.NewReader(objects, metadataClient, cleaner),
-		Writer:                  writing.NewWriter(writes, cleaner, writing.NewLimit(options.MaxConcurrentWrites)),
 		Cleaner:                 cleaner,
 		Recorder:                manager.GetEventRecorder("replika"),
+		Rules:                   options.Rules,
 		MaxConcurrentReconciles: options.MaxConcurrentReconciles,
 		MaxConcurrentWrites:     options.MaxConcurrentWrites,
 	}

@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -66,17 +67,13 @@ func (p *pass) readSource(ctx context.Context, kind tracking.Kind) *replication.
 	namespace, name := p.replika.SourceNamespace(), p.replika.Spec.Source.Name
 	title := fmt.Sprintf("source %s %s/%s", kind.Kind, namespace, name)
 
-	source, err := p.Objects.Resource(kind.Resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	source, err := p.as.objects.Resource(kind.Resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		p.sourceNotFound(kind, title, err)
 		return nil
 	case apierrors.IsForbidden(err):
-		p.hinder(obstacle{
-			Reason: v1alpha1.ReasonForbidden,
-			Message: fmt.Sprintf("the operator may not read the %s: give it get, list, watch, create, update, patch and delete on %s",
-				title, kind.Resource.GroupResource()),
-		})
+		p.hinder(obstacle{Reason: v1alpha1.ReasonForbidden, Message: p.explainForbidden(kind, title, err)})
 		return nil
 	case err != nil:
 		p.hinder(obstacle{
@@ -92,7 +89,35 @@ func (p *pass) readSource(ctx context.Context, kind tracking.Kind) *replication.
 		return nil
 	}
 	p.see(template, source.GetResourceVersion())
+	if !p.hasConsent(source, title) {
+		return nil
+	}
 	return template
+}
+
+// hasConsent tells whether the source allows copies at all. One that allows none wants those gone that there are.
+func (p *pass) hasConsent(source *unstructured.Unstructured, title string) bool {
+	allowed := replication.AllowedNamespaces(source)
+	// From here the selection has it, also that of the Replika as its rivals see it: two whose sources both deny a
+	// namespace must not hand the copy there back and forth.
+	p.replika.Status.Source.AllowedNamespaces = allowed
+	var lacks string
+	switch {
+	case allowed == nil && p.Rules.RequireSourceConsent:
+		lacks = "does not carry the annotation"
+	case allowed != nil && len(allowed) == 0:
+		lacks = "allows no namespace in the annotation"
+	default:
+		return true
+	}
+	p.unwanted = true
+	p.hinder(obstacle{
+		Reason: v1alpha1.ReasonSourceNotAllowed,
+		Message: fmt.Sprintf("the %s %s %s: have its owner list there the namespaces that may have a copy",
+			title, lacks, v1alpha1.AnnotationAllowedNamespaces),
+		Stalled: true,
+	})
+	return false
 }
 
 // sourceNotFound tells a source that does not exist from a kind that is no longer served.
@@ -107,7 +132,7 @@ func (p *pass) sourceNotFound(kind tracking.Kind, title string, err error) {
 		})
 		return
 	}
-	p.sourceGone = true
+	p.unwanted = p.replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete
 	p.hinder(obstacle{Reason: v1alpha1.ReasonSourceNotFound, Message: fmt.Sprintf("the %s does not exist; waiting for it", title)})
 }
 

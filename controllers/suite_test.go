@@ -100,9 +100,11 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
-// startOperator runs the operator in this process, as the user that has no more than its role. Of what copies never carry,
-// the keys are added to the built-in ones.
-func startOperator(dropKeys ...string) {
+// option is what an administrator sets.
+type option func(*controllers.Options)
+
+// startOperator runs the operator in this process, as the user that has no more than its role.
+func startOperator(changes ...option) {
 	access, err := controlPlane.User(operatorUser)
 	Expect(err).NotTo(HaveOccurred())
 	access.UserAgent = operatorAgent
@@ -114,9 +116,11 @@ func startOperator(dropKeys ...string) {
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	Expect(err).NotTo(HaveOccurred())
-	Expect(controllers.Setup(manager, controllers.Options{
-		MaxConcurrentReconciles: 4, MaxConcurrentWrites: 16, DropKeys: dropKeys,
-	})).To(Succeed())
+	options := controllers.Options{MaxConcurrentReconciles: 4, MaxConcurrentWrites: 16}
+	for _, change := range changes {
+		change(&options)
+	}
+	Expect(controllers.Setup(manager, options)).To(Succeed())
 
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

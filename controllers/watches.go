@@ -67,11 +67,10 @@ func namespaceChanged() predicate.Predicate {
 // selecting lists the Replikas that may care about a namespace: those that select it, and those that select by label, as
 // the labels that they matched may just have been taken off.
 func (r *ReplikaReconciler) selecting(ctx context.Context, object client.Object) []reconcile.Request {
-	namespace := asNamespace(object)
-	namespace.Terminating = false // its end concerns the same Replikas as its beginning
+	namespace := r.asNamespace(object)
 	return r.requests(ctx, func(replika *v1alpha1.Replika) bool {
 		selection, err := replication.NewSelection(replika)
-		return err == nil && (selection.Selects(namespace) || replika.Spec.Target.Namespaces.Selector != nil)
+		return err == nil && (selection.Concerns(namespace) || replika.Spec.Target.Namespaces.Selector != nil)
 	})
 }
 

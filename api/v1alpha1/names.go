@@ -82,6 +82,22 @@ const (
 	AnnotationApplied = KeyPrefix + "applied"
 )
 
+// Consent: what the owners of a source, and of a namespace, say about copies.
+const (
+	// AnnotationAllowedNamespaces, on a source, lists the namespaces that may
+	// have a copy of it: names, or globs in which "*" stands for any characters,
+	// separated by commas. A source without it may be copied everywhere, unless
+	// the operator runs with --require-source-consent. It never reaches a copy.
+	AnnotationAllowedNamespaces = KeyPrefix + "allowed-namespaces"
+
+	// LabelOptOut, on a Namespace, keeps every copy out of it when its value is
+	// OptOutValue.
+	LabelOptOut = KeyPrefix + "opt-out"
+
+	// OptOutValue is the value of LabelOptOut that counts.
+	OptOutValue = "true"
+)
+
 // AnnotationKinds lists, on a Replika, the kinds of object in which it may
 // have copies, as "resource.group" separated by commas (just "resource" in the
 // core group), so that those of a former kind are found after spec.source
@@ -131,6 +147,10 @@ const (
 	// ReasonSourceNotAllowed: this object must not be copied: it is a copy
 	// itself, or a token Secret, or it lacks consent.
 	ReasonSourceNotAllowed = "SourceNotAllowed"
+
+	// ReasonServiceAccountRequired: the Replika names no ServiceAccount, and the
+	// operator runs with --require-service-account.
+	ReasonServiceAccountRequired = "ServiceAccountRequired"
 
 	// ReasonKindNotAllowed: objects of this kind cannot be copied: they live in
 	// no namespace, or the API server does not offer every request that copying

@@ -151,12 +151,14 @@ type ReplikaSpec struct {
 	// +kubebuilder:default:=false
 	Suspend bool `json:"suspend,omitempty"`
 
-	// ServiceAccountName is the ServiceAccount, in the Replika's namespace, that
-	// the source is read and the copies are written as. Not supported yet: it
-	// must be empty or absent, and everything is done as the operator itself.
+	// ServiceAccountName is the ServiceAccount, in the Replika's own namespace,
+	// that the source is read and the copies are written as: what it may not do,
+	// is not done, and reported as Forbidden. It needs get on the source, and get,
+	// create, patch and delete on the copies. None by default: then it is the
+	// operator's --default-service-account or, without that, the operator itself.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self == ''",message="not supported yet"
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be the name of a ServiceAccount of the Replika's namespace: lowercase letters, digits, '-' and '.'"
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 }
 
@@ -349,6 +351,13 @@ type SourceStatus struct {
 	// of what is not copied, its status for instance, do not move it.
 	// +optional
 	ResourceVersion string `json:"resourceVersion,omitempty"`
+
+	// AllowedNamespaces is what the source's annotation
+	// replika.prosimcorp.com/allowed-namespaces says: the names and globs of the
+	// namespaces that may have a copy. Absent when the source does not carry it.
+	// +optional
+	// +listType=atomic
+	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
 }
 
 // CopiesStatus counts the copies of one Replika.

@@ -116,6 +116,7 @@ var _ = Describe("A Replika manifest", func() {
 		Entry("with every policy the other way", `spec: {deletionPolicy: Retain, synchronization: {onSourceDeletion: Delete}, target: {conflictPolicy: Adopt, immutableFields: Fail}}`),
 		Entry("suspended", `spec: {suspend: true}`),
 		Entry("with an empty ServiceAccount", `spec: {serviceAccountName: ""}`),
+		Entry("with a ServiceAccount", `spec: {serviceAccountName: "copier.of-teams"}`),
 
 		Entry("with names and globs", targets(`replicateIn: [team-a, "team-*", "*-prod", "a*b", "1-2"]`)),
 		Entry("with everything by a glob", targets(`replicateIn: ["*"]`)),
@@ -204,7 +205,10 @@ var _ = Describe("A Replika manifest", func() {
 		Entry("with an unknown source deletion policy", `spec: {synchronization: {onSourceDeletion: Orphan}}`, "spec.synchronization.onSourceDeletion", `supported values: "Retain", "Delete"`),
 		Entry("with an unknown conflict policy", `spec: {target: {conflictPolicy: Force}}`, "spec.target.conflictPolicy", `supported values: "Fail", "Adopt"`),
 		Entry("with an unknown policy for immutable fields", `spec: {target: {immutableFields: Replace}}`, "spec.target.immutableFields", `supported values: "Recreate", "Fail"`),
-		Entry("with a ServiceAccount", `spec: {serviceAccountName: copier}`, "spec.serviceAccountName", "not supported yet"),
+		Entry("with a ServiceAccount of another namespace", `spec: {serviceAccountName: other/copier}`, "spec.serviceAccountName", "must be the name of a ServiceAccount"),
+		Entry("with a ServiceAccount as its user name", `spec: {serviceAccountName: "system:serviceaccount:other:copier"}`, "spec.serviceAccountName", "must be the name of a ServiceAccount"),
+		Entry("with a ServiceAccount in capitals", `spec: {serviceAccountName: Copier}`, "spec.serviceAccountName", "must be the name of a ServiceAccount"),
+		Entry("with a ServiceAccount whose name is too long", `spec: {serviceAccountName: `+long(254)+`}`, "spec.serviceAccountName", "Too long"),
 
 		Entry("that selects nothing, not a word", targets(``), "spec.target.namespaces", "selects no namespace"),
 		Entry("that selects nothing, list empty", targets(`replicateIn: []`), "spec.target.namespaces", "selects no namespace"),

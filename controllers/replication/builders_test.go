@@ -62,6 +62,20 @@ func sourceGone(r *v1alpha1.Replika) {
 	r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonSourceNotFound}}
 }
 
+// notReady is a Replika that cannot be served, for a reason.
+func notReady(reason string) func(*v1alpha1.Replika) {
+	return func(r *v1alpha1.Replika) {
+		r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: reason}}
+	}
+}
+
+// allowedIn is a Replika whose source was seen to allow these namespaces.
+func allowedIn(namespaces ...string) func(*v1alpha1.Replika) {
+	return func(r *v1alpha1.Replika) { r.Status.Source = &v1alpha1.SourceStatus{AllowedNamespaces: namespaces} }
+}
+
+func optOut(value string) map[string]string { return map[string]string{v1alpha1.LabelOptOut: value} }
+
 // newObject is a ConfigMap with one entry.
 func newObject(namespace, name string, changes ...func(*unstructured.Unstructured)) *unstructured.Unstructured {
 	object := &unstructured.Unstructured{Object: map[string]any{
@@ -199,8 +213,13 @@ func naiveMatch(glob, name string) bool {
 // naiveWants says which namespaces a Replika selects in the plainest way.
 func naiveWants(replika *v1alpha1.Replika, namespace Namespace) bool {
 	targets := replika.Spec.Target.Namespaces
-	if namespace.Terminating || namespace.Name == replika.SourceNamespace() {
+	if namespace.Terminating || namespace.Name == replika.SourceNamespace() || namespace.Labels[v1alpha1.LabelOptOut] == "true" {
 		return false
+	}
+	if source := replika.Status.Source; source != nil && len(source.AllowedNamespaces) > 0 {
+		if !slices.ContainsFunc(source.AllowedNamespaces, func(glob string) bool { return naiveMatch(glob, namespace.Name) }) {
+			return false
+		}
 	}
 	for _, glob := range targets.ExcludeFrom {
 		if naiveMatch(glob, namespace.Name) {

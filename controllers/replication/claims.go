@@ -23,7 +23,7 @@ type Claimant struct {
 	created time.Time
 	// selection is compiled when first asked for: most Replikas are nobody's rivals.
 	selection func() *Selection
-	// disinherited is true while the source is gone and the copies go with it: what it inherited it would give up at once.
+	// disinherited is true while the Replika cannot serve what it would inherit, or would give it up at once.
 	disinherited bool
 }
 
@@ -45,11 +45,23 @@ func NewClaimant(replika *v1alpha1.Replika) (Claimant, bool) {
 			}
 			return selection
 		}),
-		disinherited: replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete &&
-			slices.ContainsFunc(replika.Status.Conditions, func(condition metav1.Condition) bool {
-				return condition.Type == v1alpha1.ConditionReady && condition.Reason == v1alpha1.ReasonSourceNotFound
-			}),
+		disinherited: slices.ContainsFunc(replika.Status.Conditions, func(condition metav1.Condition) bool {
+			return condition.Type == v1alpha1.ConditionReady && disinherits(replika, condition.Reason)
+		}),
 	}, true
+}
+
+// disinherits tells whether a Replika that is not ready for this reason inherits nothing: its copies go with the source,
+// or it may not serve at all.
+func disinherits(replika *v1alpha1.Replika, reason string) bool {
+	switch reason {
+	case v1alpha1.ReasonSourceNotFound:
+		return replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete
+	case v1alpha1.ReasonForbidden, v1alpha1.ReasonSourceNotAllowed, v1alpha1.ReasonServiceAccountRequired:
+		return true
+	default:
+		return false
+	}
 }
 
 // Claimants are the Replikas that may claim the same objects, the one whose turn comes first in front.

@@ -79,13 +79,14 @@ func TestClaims(t *testing.T) {
 		namespace Namespace
 		want      bool
 	}{
-		"its own":               {ours, configMapKind, "settings", Namespace{Name: "shop"}, true},
-		"of another Replika":    {theirs, configMapKind, "settings", Namespace{Name: "shop"}, false},
-		"of another kind":       {ours, secretKind, "settings", Namespace{Name: "shop"}, false},
-		"of another name":       {ours, configMapKind, "other", Namespace{Name: "shop"}, false},
-		"in another namespace":  {ours, configMapKind, "settings", Namespace{Name: "web"}, false},
-		"in a Terminating one":  {ours, configMapKind, "settings", Namespace{Name: "shop", Terminating: true}, false},
-		"in the source's place": {ours, configMapKind, "settings", Namespace{Name: "vault"}, false},
+		"its own":                 {ours, configMapKind, "settings", Namespace{Name: "shop"}, true},
+		"of another Replika":      {theirs, configMapKind, "settings", Namespace{Name: "shop"}, false},
+		"of another kind":         {ours, secretKind, "settings", Namespace{Name: "shop"}, false},
+		"of another name":         {ours, configMapKind, "other", Namespace{Name: "shop"}, false},
+		"in another namespace":    {ours, configMapKind, "settings", Namespace{Name: "web"}, false},
+		"in a Terminating one":    {ours, configMapKind, "settings", Namespace{Name: "shop", Terminating: true}, false},
+		"in the source's place":   {ours, configMapKind, "settings", Namespace{Name: "vault"}, false},
+		"where copies are vetoed": {ours, configMapKind, "settings", Namespace{Name: "shop", Vetoed: true}, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -112,6 +113,21 @@ func TestHeir(t *testing.T) {
 		"one that lives":  {[]*v1alpha1.Replika{newReplika(named(first), beingDeleted), newReplika(named(second), createdAt(2))}, second, true},
 		"one that keeps what it gets": {
 			[]*v1alpha1.Replika{newReplika(named(first), sourceGone), newReplika(named(second), createdAt(2))}, second, true,
+		},
+		"one that may read its source": {
+			[]*v1alpha1.Replika{newReplika(named(first), notReady(v1alpha1.ReasonForbidden)), newReplika(named(second), createdAt(2))}, second, true,
+		},
+		"one whose source may be copied": {
+			[]*v1alpha1.Replika{newReplika(named(first), notReady(v1alpha1.ReasonSourceNotAllowed)), newReplika(named(second), createdAt(2))}, second, true,
+		},
+		"one that has the account it needs": {
+			[]*v1alpha1.Replika{newReplika(named(first), notReady(v1alpha1.ReasonServiceAccountRequired)), newReplika(named(second), createdAt(2))}, second, true,
+		},
+		"one with failures elsewhere": {
+			[]*v1alpha1.Replika{newReplika(named(first), notReady(v1alpha1.ReasonCopiesFailed)), newReplika(named(second), createdAt(2))}, first, true,
+		},
+		"one whose source allows the namespace": {
+			[]*v1alpha1.Replika{newReplika(named(first), allowedIn("web")), newReplika(named(second), createdAt(2), allowedIn("sh*"))}, second, true,
 		},
 		"its source is gone, its copies stay": {[]*v1alpha1.Replika{newReplika(named(first), sourceGone, func(r *v1alpha1.Replika) {
 			r.Spec.Synchronization.OnSourceDeletion = v1alpha1.SourceDeletionRetain

@@ -64,6 +64,13 @@ func (in *Input) Follow(action Action, namespace Namespace, outcome Outcome, fou
 		}
 		action.Type = Recreate
 		return action, true
+	case RefusedForbidden:
+		// Who may not write here inherits nothing here.
+		if action.Type != HandOver {
+			return Action{}, false
+		}
+		in.letGo(&action)
+		return action, true
 	default:
 		return Action{}, false
 	}

@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
@@ -48,6 +49,38 @@ func TestFollowASurprise(t *testing.T) {
 			}
 			if more && (got.Observed != found || got.Wanted != c.wanted) {
 				t.Errorf("the next action is not about what was found: %+v", got)
+			}
+		})
+	}
+}
+
+// A hand-over that the heir's account may not make leaves the copy to be given up without an heir.
+func TestFollowAForbiddenHandOver(t *testing.T) {
+	template := newInput(t).Template
+	adopted := withAnnotations(map[string]string{v1alpha1.AnnotationAdopted: "true"})
+	cases := map[string]struct {
+		action ActionType
+		object *unstructured.Unstructured
+		policy v1alpha1.DeletionPolicy
+		want   ActionType // empty for nothing more
+	}{
+		"a hand-over":                 {HandOver, copyOf(t, template, "shop"), v1alpha1.DeletionPolicyDelete, Delete},
+		"a hand-over, to be retained": {HandOver, copyOf(t, template, "shop"), v1alpha1.DeletionPolicyRetain, Release},
+		"a hand-over of an adopted":   {HandOver, copyOf(t, template, "shop", adopted), v1alpha1.DeletionPolicyDelete, Release},
+		"a deletion":                  {Delete, copyOf(t, template, "shop"), v1alpha1.DeletionPolicyDelete, ""},
+		"an update":                   {Update, copyOf(t, template, "shop"), v1alpha1.DeletionPolicyDelete, ""},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			in := newInput(t)
+			in.DeletionPolicy = c.policy
+			action := Action{Type: c.action, Namespace: "shop", Name: "settings", Observed: mustObserve(t, c.object), Heir: theirs}
+			got, more := in.Follow(action, Namespace{Name: "shop"}, RefusedForbidden, nil, 1)
+			if got.Type != c.want || more != (c.want != "") {
+				t.Errorf("got %q, %v, want %q", got.Type, more, c.want)
+			}
+			if more && (got.Heir != types.NamespacedName{}) {
+				t.Errorf("it still has the heir %s", got.Heir)
 			}
 		})
 	}

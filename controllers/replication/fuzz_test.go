@@ -42,14 +42,14 @@ func FuzzGlobs(f *testing.F) {
 		if len(glob) > 63 || len(name) > 63 || strings.Count(glob, "*") > 6 {
 			return
 		}
-		got := matchesAny([]string{glob}, name)
+		got := MatchesAny([]string{glob}, name)
 		if !schemaGlob.MatchString(glob) || strings.Contains(name, "/") {
 			return // all that is asked is that it does not panic
 		}
 		if want := naiveMatch(glob, name); got != want {
 			t.Errorf("%q matches %q: got %v, want %v", glob, name, got, want)
 		}
-		if twice := matchesAny([]string{"no such", glob}, name); twice != (got || name == "no such") {
+		if twice := MatchesAny([]string{"no such", glob}, name); twice != (got || name == "no such") {
 			t.Errorf("%q in a list matches %q: %v", glob, name, twice)
 		}
 	})

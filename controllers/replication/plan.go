@@ -247,12 +247,18 @@ func (in *Input) giveUp(namespace Namespace, object *Observed) (Action, bool) {
 	case inherited:
 		action.Type = HandOver
 		action.Heir = heir
-	case object.Adopted || in.DeletionPolicy == v1alpha1.DeletionPolicyRetain:
-		action.Type = Release
 	default:
-		action.Type = Delete
+		in.letGo(&action)
 	}
 	return action, true
+}
+
+// letGo gives up a copy that nobody inherits.
+func (in *Input) letGo(action *Action) {
+	action.Type, action.Heir = Delete, types.NamespacedName{}
+	if action.Observed.Adopted || in.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
+		action.Type = Release
+	}
 }
 
 // Key is the namespace and name of the object that the action is about.

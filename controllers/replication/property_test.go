@@ -53,7 +53,7 @@ func TestSimulationReachesEveryState(t *testing.T) {
 		"conflict: foreign", "conflict: controlled", "conflict: newer marks", "conflict: rival", "conflict: source's namespace",
 		"surprised", "immutable", "immutable for good", "recreate died half way", "failed before", "failed after", "namespace gone",
 		"release of an adopted object", "hand over of an adopted object", "source gone", "source refused", "orphan stays",
-		"heir passed over", "forged marks", "Replika gone",
+		"heir passed over", "forged marks", "Replika gone", "consent withdrawn",
 	} {
 		if seen[state] == 0 {
 			t.Errorf("no simulation met the state %q", state)
@@ -206,6 +206,10 @@ func (w *world) randomObject(namespace, name string) *unstructured.Unstructured 
 	object.SetUID("")
 	if w.chance(3, "source label") {
 		withLabels(map[string]string{"source.example/tier": "gold"})(object)
+	}
+	if w.chance(4, "consent") {
+		allowed := []string{"", "c,d", "*"}[w.pick(3, "allowed namespaces")]
+		withAnnotations(map[string]string{v1alpha1.AnnotationAllowedNamespaces: allowed})(object)
 	}
 	if w.chance(4, "immutable") {
 		withField(true, "immutable")(object)
@@ -367,7 +371,7 @@ func (w *world) meddleWithSource() {
 	case object != nil:
 		edited := w.randomObject(namespace, "x")
 		edited.SetUID(object.GetUID())
-		edited.SetAnnotations(object.GetAnnotations())
+		edited.SetAnnotations(overlay(object.GetAnnotations(), edited.GetAnnotations()))
 		edited.SetLabels(overlay(object.GetLabels(), edited.GetLabels()))
 		w.put(edited)
 	}
@@ -391,7 +395,9 @@ func (w *world) meddleWithNamespace() {
 		namespace.Terminating = true
 		w.namespaces[name] = namespace
 	default:
-		namespace.Labels = map[string]string{"team": []string{"red", "blue"}[w.pick(2, "team")]}
+		namespace.Labels = map[string]string{
+			"team": []string{"red", "blue"}[w.pick(2, "team")], v1alpha1.LabelOptOut: []string{"", "true"}[w.pick(2, "opt-out")],
+		}
 		w.namespaces[name] = namespace
 	}
 }
@@ -485,6 +491,10 @@ func (w *world) pass(name types.NamespacedName) (quiet bool) {
 		return false
 	}
 	if stored := w.replikas[name]; stored != nil {
+		if !cmp.Equal(stored.Status.Source, replika.Status.Source) {
+			quiet = false
+		}
+		stored.Status.Source = replika.Status.Source
 		meta.SetStatusCondition(&stored.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReady, Reason: reason})
 		if reason != readyReason(replika) {
 			quiet = false
@@ -503,6 +513,10 @@ func readyReason(replika *v1alpha1.Replika) string {
 // input is what a pass knows: the view, and the source as it is now.
 func (w *world) input(replika *v1alpha1.Replika, view snapshot) (*Input, string) {
 	name := types.NamespacedName{Namespace: replika.Namespace, Name: replika.Name}
+	source := w.objects[types.NamespacedName{Namespace: replika.SourceNamespace(), Name: replika.Spec.Source.Name}]
+	if source != nil {
+		replika.Status.Source = &v1alpha1.SourceStatus{AllowedNamespaces: AllowedNamespaces(source)}
+	}
 	selection, err := NewSelection(replika)
 	if err != nil {
 		w.fatalf("selection: %v", err)
@@ -522,7 +536,6 @@ func (w *world) input(replika *v1alpha1.Replika, view snapshot) (*Input, string)
 		in.Namespaces = append(in.Namespaces, view.namespaces[namespace])
 	}
 	reason := v1alpha1.ReasonSynced
-	source := w.objects[types.NamespacedName{Namespace: replika.SourceNamespace(), Name: replika.Spec.Source.Name}]
 	if source == nil {
 		w.note("source gone")
 		reason = v1alpha1.ReasonSourceNotFound
@@ -532,6 +545,9 @@ func (w *world) input(replika *v1alpha1.Replika, view snapshot) (*Input, string)
 	} else if in.Template, err = w.cleaner.NewTemplate(replika, source.DeepCopy()); err != nil {
 		w.note("source refused")
 		in.Template, reason = nil, v1alpha1.ReasonSourceNotAllowed
+	} else if allowed := AllowedNamespaces(source); allowed != nil && len(allowed) == 0 {
+		w.note("consent withdrawn")
+		in.Selection, in.Template, reason = nil, nil, v1alpha1.ReasonSourceNotAllowed
 	}
 	if replika.DeletionTimestamp != nil {
 		in.Selection, in.Template = nil, nil
@@ -772,7 +788,7 @@ func (w *world) checkRemoval(in *Input, view snapshot, action Action, live *unst
 			!naiveWants(rival, view.namespaces[live.GetNamespace()]) {
 			continue
 		}
-		if readyReason(rival) == v1alpha1.ReasonSourceNotFound &&
+		if readyReason(rival) == v1alpha1.ReasonSourceNotAllowed || readyReason(rival) == v1alpha1.ReasonSourceNotFound &&
 			rival.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete {
 			w.note("heir passed over")
 			continue

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -18,6 +19,8 @@ type Namespace struct {
 	Labels map[string]string
 	// Terminating namespaces are never targets: nothing can be created there, and what they hold goes with them.
 	Terminating bool
+	// Vetoed namespaces are never targets either: the administrator wants no copies there.
+	Vetoed bool
 }
 
 // Selection is a compiled `spec.target.namespaces`: it tells the target namespaces of one Replika.
@@ -27,9 +30,11 @@ type Selection struct {
 	include         []string
 	selector        labels.Selector
 	exclude         []string
+	// allowed are the namespaces that the source allows, as the status has it; none for all.
+	allowed []string
 }
 
-// NewSelection compiles the selectors of a Replika. It fails on a label selector that the API server's schema let
+// NewSelection compiles the selectors of a Replika, and what its status says of the source's consent. It fails on a label selector that the API server's schema let
 // through but that no label can satisfy (an operator without the values it needs).
 func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 	targets := replika.Spec.Target.Namespaces
@@ -39,6 +44,9 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 		include:         targets.ReplicateIn,
 		selector:        labels.Nothing(),
 		exclude:         targets.ExcludeFrom,
+	}
+	if replika.Status.Source != nil {
+		selection.allowed = replika.Status.Source.AllowedNamespaces
 	}
 	if targets.Selector != nil {
 		selector, err := metav1.LabelSelectorAsSelector(targets.Selector)
@@ -50,12 +58,16 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 	return selection, nil
 }
 
-// Selects tells whether the namespace is a target. The source's own namespace never is, whatever the spec says.
+// Selects tells whether the namespace is a target. The source's own namespace never is, whatever the spec says, and no
+// namespace is without the consent of all whom it concerns.
 func (s *Selection) Selects(namespace Namespace) bool {
-	if namespace.Name == s.sourceNamespace || namespace.Terminating || matchesAny(s.exclude, namespace.Name) {
+	if namespace.Name == s.sourceNamespace || namespace.Terminating || MatchesAny(s.exclude, namespace.Name) {
 		return false
 	}
-	return s.matchAll || matchesAny(s.include, namespace.Name) || s.selector.Matches(labels.Set(namespace.Labels))
+	if namespace.Vetoed || namespace.optedOut() || !s.consents(namespace) {
+		return false
+	}
+	return s.matchAll || MatchesAny(s.include, namespace.Name) || s.selector.Matches(labels.Set(namespace.Labels))
 }
 
 // Missing lists, sorted and once each, the plain names that the Replika asks for and that no namespace bears.
@@ -67,7 +79,7 @@ func (s *Selection) Missing(namespaces []Namespace) []string {
 	var missing []string
 	for _, name := range s.include {
 		exists := slices.ContainsFunc(namespaces, func(n Namespace) bool { return n.Name == name })
-		if !exists && !strings.Contains(name, "*") && !matchesAny(s.exclude, name) {
+		if !exists && !strings.Contains(name, "*") && !MatchesAny(s.exclude, name) {
 			missing = append(missing, name)
 		}
 	}
@@ -75,9 +87,18 @@ func (s *Selection) Missing(namespaces []Namespace) []string {
 	return slices.Compact(missing)
 }
 
-// matchesAny tells whether one of the globs matches the name. The schema allows `*` and the characters of a namespace
+// Concerns tells whether the Replika would look at the namespace if nobody kept copies out of it: a change of that is news.
+func (s *Selection) Concerns(namespace Namespace) bool {
+	open := Namespace{Name: namespace.Name, Labels: maps.Clone(namespace.Labels)}
+	delete(open.Labels, v1alpha1.LabelOptOut)
+	unrestricted := *s
+	unrestricted.allowed = nil
+	return unrestricted.Selects(open)
+}
+
+// MatchesAny tells whether one of the globs matches the name. The schema allows `*` and the characters of a namespace
 // name only, so [path.Match] knows no other special character here; a malformed pattern matches nothing.
-func matchesAny(globs []string, name string) bool {
+func MatchesAny(globs []string, name string) bool {
 	return slices.ContainsFunc(globs, func(glob string) bool {
 		matched, err := path.Match(glob, name)
 		return err == nil && matched

@@ -43,6 +43,9 @@ func TestSelects(t *testing.T) {
 		"never the source's, by all":  {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "vault"}, false},
 		"never the source's, by name": {v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}, Namespace{Name: "vault"}, false},
 		"never a Terminating one":     {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "shop", Terminating: true}, false},
+		"never a vetoed one":          {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}}, Namespace{Name: "shop", Vetoed: true}, false},
+		"never one that opted out":    {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "shop", Labels: optOut("true")}, false},
+		"only true opts out":          {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "shop", Labels: optOut("false")}, true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
