@@ -25,6 +25,9 @@ CONTROLPLANE := go -C hack/controlplane run .
 # Put before a command: runs it with the control plane's binaries at hand.
 WITH_CONTROLPLANE := assets="$$($(CONTROLPLANE) | tail -n 1)"; KUBEBUILDER_ASSETS="$$assets"
 
+# The modules beside the operator's own, kept apart so that what they need never weighs on what it ships.
+MODULES := hack/controlplane hack/bench
+
 # What controller-gen writes, as git pathspecs.
 GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases
 
@@ -60,12 +63,12 @@ fmt: ## Format the code.
 .PHONY: vet
 vet: ## Run go vet.
 	go vet ./...
-	go -C hack/controlplane vet ./...
+	@for module in $(MODULES); do (set -x; go -C $$module vet ./...); done
 
 .PHONY: lint
 lint: ## Run golangci-lint.
 	$(GOLANGCI_LINT) run
-	cd hack/controlplane && $(GOLANGCI_LINT) run
+	@for module in $(MODULES); do (set -x; cd $$module && $(GOLANGCI_LINT) run); done
 
 .PHONY: verify
 verify: manifests generate ## Fail unless what is generated is current and every overlay builds.
@@ -73,6 +76,7 @@ verify: manifests generate ## Fail unless what is generated is current and every
 	@untracked="$$(git ls-files --others --exclude-standard -- $(GENERATED))"; \
 	if [ -n "$$untracked" ]; then printf 'generated, but not in git:\n%s\n' "$$untracked" >&2; exit 1; fi
 	go mod tidy -diff
+	@for module in $(MODULES); do (set -x; go -C $$module mod tidy -diff); done
 	$(KUSTOMIZE) build config/default >/dev/null
 	$(KUSTOMIZE) build config/samples >/dev/null
 
@@ -80,7 +84,7 @@ verify: manifests generate ## Fail unless what is generated is current and every
 
 .PHONY: test
 test: vet ## Run all tests but the slowest faults; those that need a cluster get a control plane of their own.
-	go -C hack/controlplane test $(RACE) -timeout 10m ./...
+	@for module in $(MODULES); do (set -x; go -C $$module test $(RACE) -timeout 10m ./...); done
 	go test $(RACE) -timeout 10m $(OTHERS)
 	@# A suite depends on more than the files that go's test cache knows of: always run it.
 	$(WITH_CONTROLPLANE) go test $(RACE) -count=1 -p 1 -timeout 20m $(SUITES)

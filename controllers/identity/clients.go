@@ -27,7 +27,7 @@ func NewClients[Client any](config *rest.Config, build func(*rest.Config, *http.
 // As returns the client that acts as the account.
 func (c *Clients[Client]) As(account Account) (Client, error) {
 	if known, found := c.made.Get(account); found {
-		return known.(Client), nil //nolint:forcetypeassert // it is what was put there below
+		return known.(Client), nil
 	}
 	client, err := c.make(account)
 	if err != nil {

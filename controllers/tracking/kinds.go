@@ -71,7 +71,7 @@ func (k *Kinds) Resolve(ctx context.Context, wanted schema.GroupVersionKind) (Ki
 	if err != nil {
 		return Kind{}, fmt.Errorf("%s %s: %w", wanted.GroupVersion(), wanted.Kind, err)
 	}
-	return shared.(Kind), nil //nolint:forcetypeassert // it is what the function above returns
+	return shared.(Kind), nil
 }
 
 // ResolveResource finds the kind that a resource holds, in the version that the API server prefers.

@@ -1,0 +1,79 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+)
+
+// copyWatch is the benchmark's own view of the copies of one subject, as they change.
+type copyWatch struct {
+	events <-chan apiwatch.Event
+	stop   func()
+}
+
+// watchCopies begins with the copies that there are.
+func (s *stage) watchCopies(ctx context.Context, subject *subject) (*copyWatch, error) {
+	watch, err := s.client.Watch(ctx, &corev1.ConfigMapList{}, client.MatchingLabels{
+		v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue, v1alpha1.LabelPartOf: v1alpha1.PartOf(subject.name),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch the copies: %w", err)
+	}
+	return &copyWatch{events: watch.ResultChan(), stop: watch.Stop}, nil
+}
+
+// next waits for the next change of a copy; deleted tells whether it is gone.
+func (w *copyWatch) next(ctx context.Context) (copied *corev1.ConfigMap, deleted bool, err error) {
+	select {
+	case event, open := <-w.events:
+		copied, ok := event.Object.(*corev1.ConfigMap)
+		if !open || !ok {
+			return nil, false, fmt.Errorf("the watch of the copies ended: %v", event.Object)
+		}
+		return copied, event.Type == apiwatch.Deleted, nil
+	case <-ctx.Done():
+		return nil, false, context.Cause(ctx)
+	}
+}
+
+// await waits until the copy in the namespace is as wanted.
+func (w *copyWatch) await(ctx context.Context, namespace string, wanted func(*corev1.ConfigMap) bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, repairPatience, errors.New("it did not come"))
+	defer cancel()
+	for {
+		copied, deleted, err := w.next(ctx)
+		if err != nil {
+			return fmt.Errorf("wait for the copy in %s: %w", namespace, err)
+		}
+		if !deleted && copied.Namespace == namespace && wanted(copied) {
+			return nil
+		}
+	}
+}
+
+// repairPatience is how long one copy may take.
+const repairPatience = 30 * time.Second

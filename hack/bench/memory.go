@@ -1,0 +1,189 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const (
+	heapGoalPerCopy = 512
+	residentGoal    = 25 << 20
+	residentCopies  = 1000
+	largeContent    = 100 << 10
+	unrelatedBytes  = 10 << 10
+)
+
+// measureMemory measures what a copy costs the operator, small or large, and what others' objects do.
+func (b *bench) measureMemory(ctx context.Context) error {
+	if err := b.needNamespaces(ctx, b.opts.size()); err != nil {
+		return err
+	}
+	for _, bytes := range []int{contentBytes, largeContent} {
+		if err := b.measureCopies(ctx, bytes); err != nil {
+			return err
+		}
+	}
+	return b.measureUnrelated(ctx)
+}
+
+// measureCopies measures with the copies of one Replika, and then of two: the difference is what the second's copies keep.
+// Buffers that copies are read into grow with the first one's.
+func (b *bench) measureCopies(ctx context.Context, bytes int) error {
+	copies := b.opts.size()
+	first := newSubject("memory-first", bytes, neverDue, firstTargets(copies))
+	second := newSubject("memory-second", bytes, neverDue, firstTargets(copies))
+	if err := b.startOperator(ctx); err != nil {
+		return err
+	}
+	one, err := b.memoryWith(ctx, first, copies)
+	if err != nil {
+		return err
+	}
+	two, err := b.memoryWith(ctx, second, copies)
+	if err != nil {
+		return err
+	}
+	if err := b.saveProfile(ctx, "heap?gc=1", fmt.Sprintf("heap-%d-bytes.pprof", bytes)); err != nil {
+		return err
+	}
+	if err := b.delete(ctx, second); err != nil {
+		return err
+	}
+	restarted, err := b.restartedMemory(ctx)
+	if err != nil {
+		return err
+	}
+	b.tellCopies(bytes, copies, map[string]memory{"one": one, "two": two, "restarted": restarted})
+	return b.delete(ctx, first)
+}
+
+// memoryWith measures after the subject's copies were made and changed.
+func (b *bench) memoryWith(ctx context.Context, subject *subject, copies int) (memory, error) {
+	if err := b.create(ctx, subject, copies); err != nil {
+		return memory{}, err
+	}
+	if err := errors.Join(b.edit(ctx, subject), b.awaitSync(ctx, subject, copies)); err != nil {
+		return memory{}, err
+	}
+	return b.operator.memory(ctx)
+}
+
+func (b *bench) tellCopies(bytes, copies int, with map[string]memory) {
+	what := fmt.Sprintf("at %d KiB content", bytes>>10)
+	one, two, restarted := with["one"], with["two"], with["restarted"]
+	perCopy := float64(two.Heap-one.Heap) / float64(copies)
+	b.report.add(row{
+		Name: fmt.Sprintf("memory: live heap per copy %s", what), Goal: "under 0.5 KiB", Measured: fmt.Sprintf("%.2f KiB", perCopy/1024),
+		Verdict: judged(perCopy < heapGoalPerCopy), Data: with,
+		Notes: []string{fmt.Sprintf("live heap %s: %s with %d copies, %s with %d", what,
+			mebibytes(one.Heap), copies, mebibytes(two.Heap), 2*copies)},
+	})
+	resident := row{
+		Name: fmt.Sprintf("memory: RssAnon with %d copies %s", copies, what), Goal: "under " + mebibytes(residentGoal),
+		Measured: mebibytes(one.Anonymous), Verdict: judged(one.Anonymous < residentGoal),
+		Notes: []string{fmt.Sprintf("RssAnon %s: %s after %d copies were made and changed, %s after a restart", what,
+			mebibytes(one.Anonymous), copies, mebibytes(restarted.Anonymous))},
+	}
+	if copies > residentCopies {
+		resident.Goal, resident.Verdict = "", ""
+	}
+	b.report.add(resident)
+}
+
+// measureUnrelated starts the operator without and with many large objects around that are no copies.
+func (b *bench) measureUnrelated(ctx context.Context) error {
+	if err := b.startOperator(ctx); err != nil {
+		return err
+	}
+	all := b.opts.size()
+	subject := newSubject("memory-first", contentBytes, neverDue, firstTargets(all))
+	if err := b.create(ctx, subject, all); err != nil {
+		return err
+	}
+	without, err := b.restartedMemory(ctx)
+	if err != nil {
+		return err
+	}
+	b.progress.say("making %d unrelated ConfigMaps and Secrets", 2*b.opts.unrelated)
+	if err := b.createUnrelated(ctx); err != nil {
+		return err
+	}
+	with, err := b.restartedMemory(ctx)
+	if err != nil {
+		return err
+	}
+	// Two starts with the same objects around differ by so much.
+	const noise = 64 << 10
+	grown := with.Heap - without.Heap
+	b.report.add(row{
+		Name: fmt.Sprintf("memory: %d unrelated ConfigMaps and Secrets of %d KiB", 2*b.opts.unrelated, unrelatedBytes>>10),
+		Goal: "nothing", Measured: fmt.Sprintf("live heap %+.0f KiB, RssAnon %+.1f MiB", float64(grown)/(1<<10),
+			float64(with.Anonymous-without.Anonymous)/(1<<20)),
+		Verdict: judged(grown < noise), Data: map[string]memory{"without": without, "with": with},
+	})
+	return b.deleteUnrelated(ctx)
+}
+
+// restartedMemory is the operator's memory some time after a start.
+func (b *bench) restartedMemory(ctx context.Context) (memory, error) {
+	if err := b.startOperator(ctx); err != nil {
+		return memory{}, err
+	}
+	if err := sleep(ctx, restartPatience); err != nil {
+		return memory{}, err
+	}
+	return b.operator.memory(ctx)
+}
+
+// unrelatedNamespace holds what the operator has no business with.
+const unrelatedNamespace = "unrelated"
+
+func (b *bench) createUnrelated(ctx context.Context) error {
+	if err := b.createNamespace(ctx, unrelatedNamespace); err != nil {
+		return err
+	}
+	text := padding(unrelatedBytes)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(b.opts.parallel)
+	for number := range b.opts.unrelated {
+		object := metav1.ObjectMeta{Namespace: unrelatedNamespace, Name: fmt.Sprintf("unrelated-%d", number)}
+		group.Go(func() error {
+			return b.client.Create(ctx, &corev1.ConfigMap{ObjectMeta: object, Data: map[string]string{paddingKey: text}})
+		})
+		group.Go(func() error {
+			return b.client.Create(ctx, &corev1.Secret{ObjectMeta: object, StringData: map[string]string{paddingKey: text}})
+		})
+	}
+	return group.Wait()
+}
+
+func (b *bench) deleteUnrelated(ctx context.Context) error {
+	for _, kind := range []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}} {
+		if err := b.client.DeleteAllOf(ctx, kind, client.InNamespace(unrelatedNamespace)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

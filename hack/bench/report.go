@@ -1,0 +1,116 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// report is everything that was measured.
+type report struct {
+	Environment environment `json:"environment"`
+	Rows        []row       `json:"rows"`
+	// Series are the fan-outs by size.
+	Series []*fanOut `json:"series,omitempty"`
+
+	section string
+}
+
+// row is one line of the budget.
+type row struct {
+	Section  string `json:"section"`
+	Name     string `json:"row"`
+	Goal     string `json:"goal"`
+	Measured string `json:"measured"`
+	Floor    string `json:"floor,omitempty"`
+	// Ratio is that of what was measured to the floor; 0 for none.
+	Ratio float64 `json:"ratio,omitempty"`
+	// Verdict tells whether the goal was met; empty where there is none.
+	Verdict verdict  `json:"verdict,omitempty"`
+	Notes   []string `json:"notes,omitempty"`
+	// Data is what the row was computed from.
+	Data any `json:"data,omitempty"`
+}
+
+func newReport() *report { return &report{} }
+
+func (r *report) add(line row) {
+	line.Section = r.section
+	r.Rows = append(r.Rows, line)
+}
+
+func (r *report) addSeries(f *fanOut) { r.Series = append(r.Series, f) }
+
+// verdict is what became of a goal.
+type verdict string
+
+const (
+	goalMet    verdict = "met"
+	goalMissed verdict = "MISSED"
+)
+
+func judged(asWanted bool) verdict {
+	if asWanted {
+		return goalMet
+	}
+	return goalMissed
+}
+
+// print prints the table, and below it what does not fit.
+func (r *report) print(out io.Writer) {
+	cells := [][]string{{"what", "goal", "measured", "floor", "ratio", ""}}
+	for _, line := range r.Rows {
+		cells = append(cells, []string{line.Name, line.Goal, line.Measured, line.Floor, line.ratio(), string(line.Verdict)})
+	}
+	fmt.Fprintf(out, "\n%s\n\n%s\n", r.Environment, markdown(cells))
+	for _, line := range r.Rows {
+		for _, note := range line.Notes {
+			fmt.Fprintf(out, "- %s\n", note)
+		}
+	}
+}
+
+func (r *row) ratio() string {
+	if r.Ratio == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", r.Ratio)
+}
+
+// save writes the files that were asked for.
+func (r *report) save(opts *options) error {
+	var errs []error
+	if opts.jsonFile != "" {
+		errs = append(errs, r.saveJSON(opts.jsonFile))
+	}
+	if opts.plotFile != "" {
+		errs = append(errs, drawGrowth(r.Series, opts.plotFile))
+	}
+	return errors.Join(errs...)
+}
+
+func (r *report) saveJSON(path string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
