@@ -59,6 +59,20 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		allowUser(ctx, userOf(home, copier), a, writeConfigMaps) // to clear up
 	})
 
+	It("needs no right of the operator's but to watch the kind", func(ctx SpecContext) {
+		allowImpersonation(ctx)
+		s := newScene()
+		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
+		allowUser(ctx, userOf(home, copier), home, right("", "podtemplates", "get"))
+		allowUser(ctx, userOf(home, copier), a, right("", "podtemplates", "get", "create", "patch", "delete"))
+		source := create(ctx, podTemplate(home))
+		eventuallyFailing(ctx, s.replika(ctx, source, into(a), called("without")), map[string]string{a: v1alpha1.FailureForbidden})
+		replika := s.replika(ctx, source, into(a), as(copier))
+		eventuallyReady(ctx, replika, 1)
+		remove(ctx, replika)
+		Expect(read(ctx, source, a)).To(BeNil())
+	})
+
 	It("learns nothing of a source that the account may not read, not even whether there is one", func(ctx SpecContext) {
 		allowImpersonation(ctx)
 		s := newScene()
