@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -33,6 +35,8 @@ const (
 
 type options struct {
 	metricsAddress string
+	metricsSecure  bool
+	metricsCertDir string
 	probeAddress   string
 	pprofAddress   string
 	leaderElection bool
@@ -58,7 +62,11 @@ func main() {
 func parseFlags() *options {
 	options := &options{}
 	flag.StringVar(&options.metricsAddress, "metrics-bind-address", "0",
-		"The address the metrics endpoint binds to, such as :8080; 0 turns it off.")
+		"The address the metrics endpoint binds to, such as :8443; 0 turns it off.")
+	flag.BoolVar(&options.metricsSecure, "metrics-secure", true,
+		"Serve the metrics over TLS, to whom the API server knows and allows to get /metrics. Otherwise over HTTP, to anyone.")
+	flag.StringVar(&options.metricsCertDir, "metrics-cert-dir", "",
+		"The folder of the certificate (tls.crt) and key (tls.key) for the metrics; without it the operator makes its own.")
 	flag.StringVar(&options.probeAddress, "health-probe-bind-address", ":8081",
 		"The address the health probes bind to; 0 turns them off.")
 	flag.StringVar(&options.pprofAddress, "pprof-bind-address", "0",
@@ -72,6 +80,21 @@ func parseFlags() *options {
 	options.zap.BindFlags(flag.CommandLine)
 	flag.Parse()
 	return options
+}
+
+// metricsOptions say who may read the metrics, and how.
+func metricsOptions(options *options) metricsserver.Options {
+	metrics := metricsserver.Options{
+		BindAddress:   options.metricsAddress,
+		SecureServing: options.metricsSecure,
+		CertDir:       options.metricsCertDir,
+		// One scrape now and then has no use for HTTP/2, and is better off without what it lets a client do to a server.
+		TLSOpts: []func(*tls.Config){func(config *tls.Config) { config.NextProtos = []string{"http/1.1"} }},
+	}
+	if options.metricsSecure {
+		metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
+	}
+	return metrics
 }
 
 func run(options *options) error {
@@ -91,7 +114,7 @@ func run(options *options) error {
 		Scheme: scheme,
 		// Who set which field is of no use here, and most of what a namespace's metadata weighs.
 		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
-		Metrics:                       metricsserver.Options{BindAddress: options.metricsAddress},
+		Metrics:                       metricsOptions(options),
 		HealthProbeBindAddress:        options.probeAddress,
 		PprofBindAddress:              options.pprofAddress,
 		LeaderElection:                options.leaderElection,
