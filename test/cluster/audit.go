@@ -60,7 +60,9 @@ type AuditEvent struct {
 	Verb      string
 	UserAgent string
 	// User is who the request was made as: the impersonated user, if any.
-	User                         string
+	User string
+	// Sender is who sent it, whether as themselves or as User.
+	Sender                       string
 	Resource, Group, Subresource string
 	Namespace, Name              string
 	// Code is the answer's HTTP status.
@@ -165,7 +167,7 @@ func parseAuditEvent(line []byte) (AuditEvent, error) {
 		user = raw.ImpersonatedUser.Username
 	}
 	return AuditEvent{
-		Verb: raw.Verb, UserAgent: raw.UserAgent, User: user,
+		Verb: raw.Verb, UserAgent: raw.UserAgent, User: user, Sender: raw.User.Username,
 		Resource: raw.ObjectRef.Resource, Group: raw.ObjectRef.APIGroup, Subresource: raw.ObjectRef.Subresource,
 		Namespace: raw.ObjectRef.Namespace, Name: raw.ObjectRef.Name,
 		Code: raw.ResponseStatus.Code, Stage: raw.Stage,

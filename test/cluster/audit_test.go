@@ -62,6 +62,14 @@ func TestAuditEvents(t *testing.T) {
 	}
 }
 
+func TestAuditEventOfAnImpersonation(t *testing.T) {
+	g := NewWithT(t)
+	c := &Cluster{Dir: t.TempDir()}
+	g.Expect(os.WriteFile(c.auditLog(), []byte(`{"user":{"username":"admin"},"impersonatedUser":{"username":"jane"}}`+"\n"), 0o600)).
+		To(Succeed())
+	g.Expect(c.AuditEvents(0)).To(ConsistOf(AuditEvent{Sender: "admin", User: "jane"}))
+}
+
 func TestAuditEventsWithoutALog(t *testing.T) {
 	g := NewWithT(t)
 	_, err := (&Cluster{Dir: t.TempDir()}).AuditEvents(0)

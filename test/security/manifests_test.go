@@ -1,0 +1,183 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package security
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	yamlutil "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// manifests are the objects that `kustomize build` writes.
+type manifests []*unstructured.Unstructured
+
+// remote is how the documentation names a folder of this repository.
+var remote = regexp.MustCompile(`https://github\.com/prosimcorp/replika//(config/[a-z-]+)\?ref=v[0-9.]+`)
+
+// lockDown is the kustomization that the documentation tells administrators to
+// install for tenants.
+func lockDown() string { return yamlBlock("docs/security.md", "components:") }
+
+// readmePatch is the kustomization by which the README adds a kind to the
+// operator's own ClusterRole.
+func readmePatch() string { return yamlBlock("README.md", "/rules/0/") }
+
+// yamlBlock is the one YAML block of the page that contains the text.
+func yamlBlock(page, text string) string {
+	GinkgoHelper()
+	content, err := os.ReadFile(filepath.Join(root, page))
+	Expect(err).NotTo(HaveOccurred())
+	var found []string
+	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(content), -1) {
+		if strings.Contains(block[1], text) {
+			found = append(found, block[1])
+		}
+	}
+	Expect(found).To(HaveLen(1), "YAML blocks in %s that contain %q", page, text)
+	return found[0]
+}
+
+// build builds the kustomization, with this repository in the place of the
+// remote one.
+func build(kustomization string) manifests {
+	GinkgoHelper()
+	dir, err := filepath.EvalSymlinks(GinkgoT().TempDir())
+	Expect(err).NotTo(HaveOccurred())
+	here, err := filepath.Abs(root)
+	Expect(err).NotTo(HaveOccurred())
+	up, err := filepath.Rel(dir, here)
+	Expect(err).NotTo(HaveOccurred())
+	local := remote.ReplaceAllString(kustomization, up+"/$1")
+	Expect(os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(local), 0o600)).To(Succeed())
+	return buildFolder(dir)
+}
+
+// buildFolder builds a folder with the pinned Kustomize.
+func buildFolder(dir string) manifests {
+	GinkgoHelper()
+	command := exec.Command("go", "tool", "-modfile="+filepath.Join(root, "hack", "tools", "go.mod"), "kustomize", "build", dir)
+	var complaints bytes.Buffer
+	command.Stderr = &complaints
+	output, err := command.Output()
+	Expect(err).NotTo(HaveOccurred(), complaints.String())
+
+	var objects manifests
+	decoder := yamlutil.NewYAMLOrJSONDecoder(bytes.NewReader(output), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(&object.Object)
+		if errors.Is(err, io.EOF) {
+			return objects
+		}
+		Expect(err).NotTo(HaveOccurred())
+		objects = append(objects, object)
+	}
+}
+
+// apply does what `kubectl apply --server-side` does: it forces nothing.
+func (m manifests) apply(ctx context.Context) error {
+	for _, object := range m {
+		// What is sent must not be what is answered: it is sent again.
+		sent := client.ApplyConfigurationFromUnstructured(object.DeepCopy())
+		if err := admin.Apply(ctx, sent, client.FieldOwner("kubectl")); err != nil {
+			return fmt.Errorf("apply %s %s: %w", object.GetKind(), object.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// awaitCRDs waits until the API server serves the kinds that are defined.
+func (m manifests) awaitCRDs(ctx context.Context) {
+	GinkgoHelper()
+	for _, object := range m {
+		if object.GetKind() != "CustomResourceDefinition" {
+			continue
+		}
+		Eventually(ctx, func(g Gomega) {
+			definition := &apiextensionsv1.CustomResourceDefinition{}
+			g.Expect(get(ctx, object.GroupVersionKind(), "", object.GetName(), definition)).To(Succeed())
+			g.Expect(definition.Status.Conditions).To(ContainElement(And(
+				HaveField("Type", apiextensionsv1.Established), HaveField("Status", apiextensionsv1.ConditionTrue))))
+		}).Should(Succeed())
+	}
+}
+
+// of are the objects of the kind.
+func (m manifests) of(kind string) manifests {
+	var found manifests
+	for _, object := range m {
+		if object.GetKind() == kind {
+			found = append(found, object)
+		}
+	}
+	return found
+}
+
+// find is the object of the kind and name, as its Go type.
+func find[T any](m manifests, kind, name string) T {
+	GinkgoHelper()
+	for _, object := range m.of(kind) {
+		if object.GetName() == name {
+			return typed[T](object)
+		}
+	}
+	Fail(fmt.Sprintf("there is no %s %s", kind, name))
+	panic("unreachable")
+}
+
+func typed[T any](object *unstructured.Unstructured) T {
+	GinkgoHelper()
+	var as T
+	Expect(runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &as)).To(Succeed())
+	return as
+}
+
+// get reads an object of a kind that the client's scheme need not know.
+func get(ctx context.Context, kind schema.GroupVersionKind, namespace, name string, into any) error {
+	object := &unstructured.Unstructured{}
+	object.SetGroupVersionKind(kind)
+	if err := admin.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, object); err != nil {
+		return err
+	}
+	return runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, into)
+}
+
+// freeAddress is an address on this machine that nobody listens on.
+func freeAddress() string {
+	GinkgoHelper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	Expect(err).NotTo(HaveOccurred())
+	Expect(listener.Close()).To(Succeed())
+	return listener.Addr().String()
+}

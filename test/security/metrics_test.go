@@ -1,0 +1,136 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package security
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/cert"
+)
+
+var _ = Describe("The metrics", Ordered, func() {
+	const namespace = "monitoring"
+	BeforeAll(func(ctx SpecContext) {
+		create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+		for _, name := range []string{"prometheus", "somebody"} {
+			create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
+		}
+		bindCluster(ctx, "replika-metrics-reader", serviceAccount(namespace, "prometheus"))
+	})
+
+	DescribeTable("are served over TLS, to whom RBAC allows it", func(ctx SpecContext, account string, want int) {
+		token := ""
+		if account != "" {
+			token = tokenOf(ctx, namespace, account)
+		}
+		Eventually(ctx, func(g Gomega) {
+			status, body := scrape(ctx, g, leader.metrics, token, &tls.Config{InsecureSkipVerify: true})
+			g.Expect(status).To(Equal(want))
+			if want == http.StatusOK {
+				g.Expect(body).To(ContainSubstring("controller_runtime_reconcile_total"))
+			} else {
+				g.Expect(body).NotTo(ContainSubstring("controller_runtime"))
+			}
+		}).Should(Succeed())
+	},
+		Entry("not to strangers", "", http.StatusUnauthorized),
+		Entry("not to who may not read them", "somebody", http.StatusForbidden),
+		Entry("to who may", "prometheus", http.StatusOK),
+	)
+
+	It("are not served without TLS", func(ctx SpecContext) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+leader.metrics+"/metrics", http.NoBody)
+		Expect(err).NotTo(HaveOccurred())
+		request.Header.Set("Authorization", "Bearer "+tokenOf(ctx, namespace, "prometheus"))
+		response, err := http.DefaultClient.Do(request)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(response.Body.Close()).To(Succeed())
+		Expect(response.StatusCode).To(Equal(http.StatusBadRequest))
+	})
+
+	It("bear the certificate that the administrator gives", func(ctx SpecContext) {
+		dir := GinkgoT().TempDir()
+		certificate, key, err := cert.GenerateSelfSignedCertKey("127.0.0.1", nil, nil)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(os.WriteFile(filepath.Join(dir, "tls.crt"), certificate, 0o600)).To(Succeed())
+		Expect(os.WriteFile(filepath.Join(dir, "tls.key"), key, 0o600)).To(Succeed())
+		known := x509.NewCertPool()
+		Expect(known.AppendCertsFromPEM(certificate)).To(BeTrue())
+
+		standby := startOperator(ctx, "with-certificate", "--metrics-cert-dir="+dir)
+		token := tokenOf(ctx, namespace, "prometheus")
+		Eventually(ctx, func(g Gomega) {
+			status, _ := scrape(ctx, g, standby.metrics, token, &tls.Config{RootCAs: known})
+			g.Expect(status).To(Equal(http.StatusOK))
+		}).Should(Succeed())
+	})
+})
+
+// scrape asks for the metrics as Prometheus does.
+func scrape(ctx context.Context, g Gomega, address, token string, config *tls.Config) (status int, body string) {
+	GinkgoHelper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/metrics", http.NoBody)
+	g.Expect(err).NotTo(HaveOccurred())
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	transport := &http.Transport{TLSClientConfig: config}
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	g.Expect(err).NotTo(HaveOccurred())
+	defer func() { _ = response.Body.Close() }()
+	content, err := io.ReadAll(response.Body)
+	g.Expect(err).NotTo(HaveOccurred())
+	return response.StatusCode, string(content)
+}
+
+// bindCluster gives the subjects a ClusterRole everywhere.
+func bindCluster(ctx context.Context, role string, subjects ...rbacv1.Subject) {
+	GinkgoHelper()
+	create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"}, Subjects: subjects,
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+	})
+}
+
+// bind gives the subjects a ClusterRole in a namespace.
+func bind(ctx context.Context, namespace, role string, subjects ...rbacv1.Subject) {
+	GinkgoHelper()
+	create(ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "suite-"}, Subjects: subjects,
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+	})
+}
+
+func serviceAccount(namespace, name string) rbacv1.Subject {
+	return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}
+}
+
+func user(name string) rbacv1.Subject {
+	return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}
+}
