@@ -97,7 +97,7 @@ func (p *pass) explainForbidden(kind tracking.Kind, title string, err error) str
 	resource := kind.Resource.GroupResource()
 	switch {
 	case p.account == identity.Operator:
-		return fmt.Sprintf("the operator may not read the %s: give it get, list, watch, create, update, patch and delete on %s", title, resource)
+		return fmt.Sprintf("the operator may not read the %s: give it get, list, watch, create, patch and delete on %s", title, resource)
 	case identity.MayNotImpersonate(err):
 		return fmt.Sprintf("the operator may not act as %s: give it the verb impersonate on serviceaccounts", p.account)
 	default:
