@@ -83,6 +83,7 @@ var _ = Describe("The metrics", Ordered, func() {
 		Expect(known.AppendCertsFromPEM(certificate)).To(BeTrue())
 
 		standby := startOperator(ctx, "with-certificate", "--metrics-cert-dir="+dir)
+		DeferCleanup(standby.end)
 		token := tokenOf(ctx, namespace, "prometheus")
 		Eventually(ctx, func(g Gomega) {
 			status, _ := scrape(ctx, g, standby.metrics, token, &tls.Config{RootCAs: known})
@@ -129,6 +130,11 @@ func bind(ctx context.Context, namespace, role string, subjects ...rbacv1.Subjec
 
 func serviceAccount(namespace, name string) rbacv1.Subject {
 	return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}
+}
+
+// accountUser is the user that a ServiceAccount is.
+func accountUser(namespace, name string) string {
+	return "system:serviceaccount:" + namespace + ":" + name
 }
 
 func user(name string) rbacv1.Subject {

@@ -36,6 +36,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
@@ -56,8 +57,9 @@ var (
 	controlPlane *cluster.Cluster
 	// admin may do everything.
 	admin client.Client
-	// shipped are the manifests that are installed.
-	shipped manifests
+	// shipped are the manifests that are installed, samples those of further
+	// kinds, whose roles are.
+	shipped, samples manifests
 	// binary is the operator, folder where its files go.
 	binary, folder string
 	// leader is the operator that works in all specs.
@@ -73,6 +75,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(30 * time.Second)
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	EnforceDefaultTimeoutsWhenUsingContexts()
+	log.SetLogger(GinkgoLogr)
 	folder = GinkgoT().TempDir()
 	var err error
 	binary, err = operator.Build(ctx, folder)
@@ -85,7 +88,15 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	shipped = build(lockDown())
 	Expect(shipped.apply(ctx)).To(Succeed())
 	shipped.awaitCRDs(ctx)
+	samples = buildFolder(filepath.Join(root, "config", "samples", "kinds"))
+	Expect(samples.of("ClusterRole").apply(ctx)).To(Succeed())
+	for _, role := range samples.of("ClusterRole") {
+		eventuallyAggregated(ctx, role)
+	}
+	settle(ctx)
+	eventuallyEnforced(ctx)
 	leader = startOperator(ctx, "leader")
+	DeferCleanup(func() { leader.end() })
 })
 
 func clientFor(config *rest.Config) client.Client {
@@ -123,8 +134,15 @@ type instance struct {
 	metrics string
 }
 
+// end stops the operator, which must not have panicked nor raced.
+func (i *instance) end() {
+	GinkgoHelper()
+	Expect(i.Stop()).To(Succeed())
+	Expect(i.Complaints()).To(BeEmpty())
+}
+
 // startOperator runs the operator as its Deployment does: with the flags from
-// there, and as its ServiceAccount. It lasts as long as the spec, or the suite.
+// there, and as its ServiceAccount.
 func startOperator(ctx context.Context, name string, args ...string) *instance {
 	GinkgoHelper()
 	access := rest.AnonymousClientConfig(controlPlane.Config)
@@ -145,12 +163,19 @@ func startOperator(ctx context.Context, name string, args ...string) *instance {
 		Binary: binary, Kubeconfig: kubeconfig, LogFile: filepath.Join(folder, name+".log"), Args: append(flags, args...),
 	})
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(func() {
-		Expect(i.Stop()).To(Succeed())
-		Expect(i.Complaints()).To(BeEmpty())
-	})
 	Eventually(i.Ready).Should(Succeed())
 	return i
+}
+
+// restartLeader has the leader work with further flags, until the spec is over.
+func restartLeader(ctx context.Context, args ...string) {
+	GinkgoHelper()
+	leader.end()
+	leader = startOperator(ctx, "leader-with-flags", args...)
+	DeferCleanup(func(ctx SpecContext) {
+		leader.end()
+		leader = startOperator(ctx, "leader-again")
+	})
 }
 
 // Whatever the operator has to say to a spec that failed.

@@ -1,0 +1,89 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package security
+
+import (
+	"context"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+)
+
+// The namespaces of a tenant and the people who have to do with them, by what
+// they may do in the first.
+const (
+	tenant, annex = "tenant", "tenant-annex"
+	// clusterAdmin may do everything, everywhere.
+	clusterAdmin = "cluster-admin"
+	// tenantAdmin and tenantEditor have the built-in role, and that for Replikas.
+	tenantAdmin  = "tenant-admin"
+	tenantEditor = "tenant-editor"
+	// tenantWriter may write Replikas, and nothing else.
+	tenantWriter = "tenant-writer"
+	// tenantDeputy may do so too, and act as one of the accounts.
+	tenantDeputy = "tenant-deputy"
+	tenantViewer = "tenant-viewer"
+
+	// copier is the account for Replikas: it may edit both namespaces. Others have
+	// other purposes.
+	copier = "copier"
+	other  = "other"
+	nobody = ""
+)
+
+// settle makes the tenant's namespaces, accounts and people.
+func settle(ctx context.Context) {
+	GinkgoHelper()
+	for _, namespace := range []string{tenant, annex} {
+		create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+		bind(ctx, namespace, "edit", serviceAccount(tenant, copier))
+	}
+	for _, account := range []string{copier, other} {
+		create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: account}})
+	}
+	create(ctx, configMap(tenant, "source"))
+	bindCluster(ctx, "cluster-admin", user(clusterAdmin))
+	bind(ctx, tenant, "admin", user(tenantAdmin))
+	bind(ctx, tenant, "edit", user(tenantEditor))
+	bind(ctx, tenant, "view", user(tenantViewer))
+	bind(ctx, tenant, "replika-admin-role", user(tenantAdmin))
+	bind(ctx, tenant, "replika-editor-role", user(tenantEditor), user(tenantWriter), user(tenantDeputy))
+	bind(ctx, tenant, "replika-viewer-role", user(tenantViewer))
+	create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "suite-act-as-copier"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, ResourceNames: []string{copier}, Verbs: []string{"impersonate"}},
+	}})
+	bind(ctx, tenant, "suite-act-as-copier", user(tenantDeputy))
+}
+
+// eventuallyEnforced waits until the API server goes by the policy, and by the
+// roles.
+func eventuallyEnforced(ctx context.Context) {
+	GinkgoHelper()
+	Eventually(ctx, func(g Gomega) {
+		g.Expect(as(tenantWriter).Create(ctx, tenantReplika("new", nobody), client.DryRunAll)).To(wantsAnAccount)
+		for _, user := range []string{clusterAdmin, tenantAdmin, tenantEditor, tenantDeputy} {
+			g.Expect(as(user).Create(ctx, tenantReplika("new", copier), client.DryRunAll)).To(Succeed(), user)
+		}
+		g.Expect(as(tenantViewer).List(ctx, &v1alpha1.ReplikaList{}, client.InNamespace(tenant))).To(Succeed())
+	}).Should(Succeed())
+}
