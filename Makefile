@@ -17,6 +17,7 @@ LDFLAGS := -s -w -X main.version=v$(VERSION)
 GO_TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
 CONTROLLER_GEN := $(GO_TOOL) controller-gen
 KUSTOMIZE := $(GO_TOOL) kustomize
+GOVULNCHECK := go tool -modfile=$(CURDIR)/hack/tools/govulncheck/go.mod govulncheck
 GOLANGCI_LINT := go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint
 
 # The program whose last line says where etcd, kube-apiserver and kube-controller-manager are. It makes them if need be,
@@ -70,6 +71,13 @@ lint: ## Run golangci-lint.
 	$(GOLANGCI_LINT) run
 	@for module in $(MODULES); do (set -x; cd $$module && $(GOLANGCI_LINT) run); done
 
+# Where vulncheck reads of vulnerabilities; file:// and a folder for a copy.
+VULNDB ?= https://vuln.go.dev
+
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities in what the operator calls, which asks the database of the Go project.
+	$(GOVULNCHECK) -db $(VULNDB) ./...
+
 .PHONY: verify
 verify: manifests generate ## Fail unless what is generated is current and every overlay builds.
 	git --no-pager diff --exit-code -- $(GENERATED)
@@ -79,6 +87,7 @@ verify: manifests generate ## Fail unless what is generated is current and every
 	@for module in $(MODULES); do (set -x; go -C $$module mod tidy -diff); done
 	$(KUSTOMIZE) build config/default >/dev/null
 	$(KUSTOMIZE) build config/samples >/dev/null
+	$(KUSTOMIZE) build config/samples/kinds >/dev/null
 
 ##@ Tests
 
