@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -52,11 +53,29 @@ func main() {
 		fmt.Println(version)
 		return
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&options.zap)))
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&options.zap), withoutBodies))
 	if err := run(options); err != nil {
 		ctrl.Log.WithName("setup").Error(err, "the operator ends")
 		os.Exit(1)
 	}
+}
+
+// mostVerbose is the highest log level that counts. Past it, client-go writes down what is sent and answered, and with it
+// the content of Secrets.
+const mostVerbose = 7
+
+// withoutBodies takes a higher log level for that one.
+func withoutBodies(options *zap.Options) {
+	if options.Level != nil {
+		options.Level = bounded{options.Level}
+	}
+}
+
+type bounded struct{ zapcore.LevelEnabler }
+
+// Enabled implements zapcore.LevelEnabler, which counts levels downwards.
+func (b bounded) Enabled(level zapcore.Level) bool {
+	return level >= -mostVerbose && b.LevelEnabler.Enabled(level)
 }
 
 func parseFlags() *options {

@@ -27,8 +27,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/cert"
 )
@@ -40,7 +40,7 @@ var _ = Describe("The metrics", Ordered, func() {
 		for _, name := range []string{"prometheus", "somebody"} {
 			create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
 		}
-		bindCluster(ctx, "replika-metrics-reader", serviceAccount(namespace, "prometheus"))
+		letReadMetrics(ctx, namespace, "prometheus")
 	})
 
 	DescribeTable("are served over TLS, to whom RBAC allows it", func(ctx SpecContext, account string, want int) {
@@ -92,6 +92,20 @@ var _ = Describe("The metrics", Ordered, func() {
 	})
 })
 
+// letReadMetrics lets the account read the metrics, and returns when the API
+// server knows: that it did not, the operator would remember for half a minute.
+func letReadMetrics(ctx context.Context, namespace, account string) {
+	GinkgoHelper()
+	bindCluster(ctx, "replika-metrics-reader", serviceAccount(namespace, account))
+	Eventually(ctx, func(g Gomega) {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			User: accountUser(namespace, account), NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: "/metrics", Verb: "get"},
+		}}
+		g.Expect(admin.Create(ctx, review)).To(Succeed())
+		g.Expect(review.Status.Allowed).To(BeTrue())
+	}).Should(Succeed())
+}
+
 // scrape asks for the metrics as Prometheus does.
 func scrape(ctx context.Context, g Gomega, address, token string, config *tls.Config) (status int, body string) {
 	GinkgoHelper()
@@ -108,35 +122,4 @@ func scrape(ctx context.Context, g Gomega, address, token string, config *tls.Co
 	content, err := io.ReadAll(response.Body)
 	g.Expect(err).NotTo(HaveOccurred())
 	return response.StatusCode, string(content)
-}
-
-// bindCluster gives the subjects a ClusterRole everywhere.
-func bindCluster(ctx context.Context, role string, subjects ...rbacv1.Subject) {
-	GinkgoHelper()
-	create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"}, Subjects: subjects,
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-	})
-}
-
-// bind gives the subjects a ClusterRole in a namespace.
-func bind(ctx context.Context, namespace, role string, subjects ...rbacv1.Subject) {
-	GinkgoHelper()
-	create(ctx, &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "suite-"}, Subjects: subjects,
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-	})
-}
-
-func serviceAccount(namespace, name string) rbacv1.Subject {
-	return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}
-}
-
-// accountUser is the user that a ServiceAccount is.
-func accountUser(namespace, name string) string {
-	return "system:serviceaccount:" + namespace + ":" + name
-}
-
-func user(name string) rbacv1.Subject {
-	return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}
 }

@@ -87,3 +87,34 @@ func eventuallyEnforced(ctx context.Context) {
 		g.Expect(as(tenantViewer).List(ctx, &v1alpha1.ReplikaList{}, client.InNamespace(tenant))).To(Succeed())
 	}).Should(Succeed())
 }
+
+// bindCluster gives the subjects a ClusterRole everywhere.
+func bindCluster(ctx context.Context, role string, subjects ...rbacv1.Subject) {
+	GinkgoHelper()
+	create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "suite-"}, Subjects: subjects,
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+	})
+}
+
+// bind gives the subjects a ClusterRole in a namespace.
+func bind(ctx context.Context, namespace, role string, subjects ...rbacv1.Subject) {
+	GinkgoHelper()
+	create(ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "suite-"}, Subjects: subjects,
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+	})
+}
+
+func serviceAccount(namespace, name string) rbacv1.Subject {
+	return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}
+}
+
+// accountUser is the user that a ServiceAccount is.
+func accountUser(namespace, name string) string {
+	return "system:serviceaccount:" + namespace + ":" + name
+}
+
+func user(name string) rbacv1.Subject {
+	return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}
+}
