@@ -54,6 +54,22 @@ var _ = Describe("The roles", func() {
 		Expect(rulesOf(ctx, aggregatedRole)).To(Equal(before))
 	})
 
+	It("cannot be made to grow by who lacks the rights", func(ctx SpecContext) {
+		create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "suite-make-roles"}, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterroles"}, Verbs: []string{"create"}},
+			{APIGroups: []string{""}, Resources: []string{"podtemplates"}, Verbs: toCopy},
+		}})
+		bindCluster(ctx, "suite-make-roles", user("role-maker"))
+		adding := func(resource string) error {
+			return as("role-maker").Create(ctx, &rbacv1.ClusterRole{
+				ObjectMeta: metav1.ObjectMeta{Name: "suite-added", Labels: map[string]string{aggregateLabel: "true"}},
+				Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{resource}, Verbs: toCopy}},
+			}, client.DryRunAll)
+		}
+		Eventually(ctx, func() error { return adding("podtemplates") }).Should(Succeed(), "what they may do themselves")
+		Expect(adding("pods")).To(MatchError(ContainSubstring("attempting to grant RBAC permissions not currently held")))
+	})
+
 	It("grow by the README's patch", func(ctx SpecContext) {
 		const kind = "alertmanagerconfigs"
 		patched := find[*rbacv1.ClusterRole](build(readmePatch()), "ClusterRole", managerRole)
