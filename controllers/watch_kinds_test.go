@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -211,6 +212,37 @@ var _ = Describe("A kind", func() {
 		eventuallyCopied(ctx, source, a)
 		edit(ctx, in(a, source), setKey("edited"))
 		eventuallyCopied(ctx, source, a)
+	})
+
+	It("that the preferred version of its group does not have leaves no orphan when it is given up", func(ctx SpecContext) {
+		s := newScene()
+		d := newDefinition()
+		d.version = "v1alpha1"
+		d.grant(ctx, everyVerb...)
+		d.install(ctx)
+		// Another kind of the group has a version that ranks before, and so is the one that the group prefers.
+		grown := &definition{group: d.group, kind: "Gadget", plural: "gadgets", version: "v1", scope: "Namespaced"}
+		grown.install(ctx)
+		DeferCleanup(grown.remove)
+		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
+		source, moved := d.create(ctx, home, "settings", "one"), d.create(ctx, home, "moved", "one")
+		asking, err := discovery.NewDiscoveryClientForConfig(controlPlane.Config)
+		Expect(err).NotTo(HaveOccurred())
+		Eventually(ctx, func(g Gomega) {
+			groups, err := asking.ServerGroups()
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(groups.Groups).To(ContainElement(And(HaveField("Name", d.group), HaveField("PreferredVersion.Version", "v1"))))
+		}).Should(Succeed())
+		replika, mover := s.replika(ctx, source, into(a)), s.replika(ctx, moved, into(a))
+		eventuallyReady(ctx, replika, 1)
+		eventuallyReady(ctx, mover, 1)
+
+		remove(ctx, replika)
+		Expect(read(ctx, source, a)).To(BeNil(), "after the Replika's deletion")
+		create(ctx, configMap(home, "moved", "one"))
+		edit(ctx, mover, ofKind("", "v1", "ConfigMap"))
+		eventuallyReady(ctx, mover, 1)
+		Expect(read(ctx, moved, a)).To(BeNil(), "after the change to another kind")
 	})
 
 	It("that comes back with another scope is noticed at once", func(ctx SpecContext) {

@@ -74,18 +74,25 @@ func (k *Kinds) Resolve(ctx context.Context, wanted schema.GroupVersionKind) (Ki
 	return shared.(Kind), nil
 }
 
-// ResolveResource finds the kind that a resource holds, in the version that the API server prefers.
+// ResolveResource finds the kind that a resource holds: in the version that the API server prefers for its group or, since
+// not every resource of a group is in that one, in the first that has it.
 func (k *Kinds) ResolveResource(ctx context.Context, resource schema.GroupResource) (Kind, error) {
-	version, err := k.preferredVersion(ctx, resource.Group)
+	versions, err := k.versions(ctx, resource.Group)
 	if err != nil {
 		return Kind{}, fmt.Errorf("%s: %w", resource, err)
 	}
-	groupVersion := schema.GroupVersion{Group: resource.Group, Version: version}
-	kind, err := k.find(ctx, groupVersion, func(served *metav1.APIResource) bool { return served.Name == resource.Resource })
-	if err != nil {
-		return Kind{}, fmt.Errorf("%s: %w", resource, err)
+	for _, version := range versions {
+		groupVersion := schema.GroupVersion{Group: resource.Group, Version: version}
+		kind, err := k.find(ctx, groupVersion, func(served *metav1.APIResource) bool { return served.Name == resource.Resource })
+		if errors.Is(err, ErrKindNotFound) {
+			continue
+		}
+		if err != nil {
+			return Kind{}, fmt.Errorf("%s: %w", resource, err)
+		}
+		return kind, nil
 	}
-	return kind, nil
+	return Kind{}, fmt.Errorf("%s: %w", resource, ErrKindNotFound)
 }
 
 // Forget drops what is known of the kind: a request about it was answered as if it did not exist.
@@ -126,15 +133,24 @@ func (k *Kinds) find(ctx context.Context, version schema.GroupVersion, matches f
 	return Kind{}, ErrKindNotFound
 }
 
-func (k *Kinds) preferredVersion(ctx context.Context, group string) (string, error) {
+// versions lists the versions in which the API server serves the group, the one that it prefers in front.
+func (k *Kinds) versions(ctx context.Context, group string) ([]string, error) {
 	groups, err := k.discovery.ServerGroupsWithContext(ctx)
 	if err != nil {
-		return "", fmt.Errorf("discover: %w", err)
+		return nil, fmt.Errorf("discover: %w", err)
 	}
+	var versions []string
 	for i := range groups.Groups {
-		if groups.Groups[i].Name == group {
-			return groups.Groups[i].PreferredVersion.Version, nil
+		served := &groups.Groups[i]
+		if served.Name != group {
+			continue
+		}
+		versions = append(versions, served.PreferredVersion.Version)
+		for _, version := range served.Versions {
+			if version.Version != served.PreferredVersion.Version {
+				versions = append(versions, version.Version)
+			}
 		}
 	}
-	return "", ErrKindNotFound
+	return versions, nil
 }

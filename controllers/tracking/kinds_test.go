@@ -161,3 +161,26 @@ func TestResourcesAreFoundInTheVersionThatIsServed(t *testing.T) {
 		}
 	}
 }
+
+func TestResourcesAreFoundOutsideThePreferredVersion(t *testing.T) {
+	catalogue, kinds := newCatalogue(t)
+	catalogue.serves("v1alpha1", true, "")
+	catalogue.pages["/apis/music.example.com/v1"] = `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"music.example.com/v1","resources":[
+		{"name":"operas","kind":"Opera","namespaced":true,"verbs":["get"]}]}`
+	catalogue.pages["/apis"] = `{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"music.example.com",
+		"versions":[{"groupVersion":"music.example.com/v1","version":"v1"},{"groupVersion":"music.example.com/v1alpha1","version":"v1alpha1"}],
+		"preferredVersion":{"groupVersion":"music.example.com/v1","version":"v1"}}]}`
+	for resource, version := range map[string]string{"songs": "v1alpha1", "operas": "v1"} {
+		kind, err := kinds.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: resource})
+		if err != nil || kind.Version != version || kind.Resource.Resource != resource {
+			t.Errorf("%s: found %+v: %v", resource, kind, err)
+		}
+	}
+
+	// As long as one version cannot be asked, nothing is missing.
+	catalogue.pages["/apis/music.example.com/v1alpha1"] = "broken"
+	_, err := kinds.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: "songs"})
+	if err == nil || errors.Is(err, ErrKindNotFound) {
+		t.Errorf("resolved: %v", err)
+	}
+}
