@@ -26,7 +26,8 @@ type View struct {
 	// gone holds the last resourceVersions of copies that we deleted or released, until the watch has caught up: what is
 	// no newer is over.
 	gone map[types.NamespacedName]string
-	// lost holds, by Replika, the copies that somebody else took away and that no pass has looked at yet.
+	// lost holds, by Replika, the copies that somebody else took away and that no pass has looked at yet. Of Replikas that
+	// nobody has asked for nothing is noted: on a standby, it would only grow.
 	lost map[types.NamespacedName]map[types.NamespacedName]bool
 
 	// changed is called, without a lock held, for every change that was not our own.
@@ -74,14 +75,21 @@ func (v *View) Known(replika types.NamespacedName, name string) []*replication.O
 	return known
 }
 
-// TakeLost tells, once, which copies of the Replika somebody else took away since it was last asked: deleted, or stripped of
-// the label or of the marks that make them its copies.
+// TakeLost tells which copies of the Replika somebody else took away since it was last asked: deleted, or stripped of the
+// label or of the marks that make them its copies.
 func (v *View) TakeLost(replika types.NamespacedName) map[types.NamespacedName]bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	lost := v.lost[replika]
-	delete(v.lost, replika)
+	v.lost[replika] = map[types.NamespacedName]bool{}
 	return lost
+}
+
+// forget drops what was noted for a Replika that has no more interest in the copies.
+func (v *View) forget(replika types.NamespacedName) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.lost, replika)
 }
 
 // exactly returns what is known of the object in just this state; nil if it is known in another, or not at all.
@@ -337,14 +345,10 @@ func (v *View) put(key types.NamespacedName, object *replication.Observed) {
 
 // lose notes that somebody else took a copy away from its Replika.
 func (v *View) lose(object *replication.Observed) {
-	owner, marked := object.Owner()
-	if !marked {
-		return
+	owner, _ := object.Owner()
+	if lost := v.lost[owner]; lost != nil {
+		lost[object.Key()] = true
 	}
-	if v.lost[owner] == nil {
-		v.lost[owner] = map[types.NamespacedName]bool{}
-	}
-	v.lost[owner][object.Key()] = true
 }
 
 // count keeps track of the names under which Replikas own copies.

@@ -278,6 +278,7 @@ func TestWhatOthersDo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t)
 			list(s.copies, 10, old)
+			s.view().TakeLost(ours)
 			s.news = nil
 			if test.gone > 0 {
 				tellGone(s.copies, test.told, test.gone)
@@ -290,9 +291,9 @@ func TestWhatOthersDo(t *testing.T) {
 			} else {
 				s.wants(t, test.told)
 			}
-			var wanted map[types.NamespacedName]bool
+			wanted := map[types.NamespacedName]bool{}
 			if test.wantLost {
-				wanted = map[types.NamespacedName]bool{shop: true}
+				wanted[shop] = true
 			}
 			if diff := cmp.Diff(wanted, s.view().TakeLost(ours)); diff != "" {
 				t.Errorf("lost (-want +got):\n%s", diff)
@@ -301,6 +302,31 @@ func TestWhatOthersDo(t *testing.T) {
 				t.Errorf("lost twice: %v", lost)
 			}
 		})
+	}
+}
+
+// An instance that does not lead asks nothing, and a Replika that is gone asks no more: for neither must anything pile up.
+func TestNothingIsNotedForThoseWhoDoNotAsk(t *testing.T) {
+	comeAndGo := func(s *stage) {
+		s.tells(copyAt(shop, "a", 10))
+		tellGone(s.copies, copyAt(shop, "a", 10), 11)
+	}
+	s := newStage(t)
+	comeAndGo(s)
+	if len(s.view().lost) != 0 {
+		t.Errorf("noted %v although nobody asked", s.view().lost)
+	}
+	user := User{Replika: ours, Purpose: "copy"}
+	s.Set(user, s.copies.interest)
+	s.view().TakeLost(ours)
+	comeAndGo(s)
+	if len(s.view().lost) != 1 {
+		t.Errorf("noted %v", s.view().lost)
+	}
+	s.Set(user)
+	comeAndGo(s)
+	if len(s.view().lost) != 0 {
+		t.Errorf("noted %v for one that is gone", s.view().lost)
 	}
 }
 
@@ -361,6 +387,7 @@ func TestRelist(t *testing.T) {
 	t.Run("what it does not name is gone", func(t *testing.T) {
 		s := newStage(t)
 		list(s.copies, 10, a, b)
+		s.view().TakeLost(ours)
 		s.news = nil
 		list(s.copies, 30, a)
 		s.wants(t, a)

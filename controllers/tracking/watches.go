@@ -111,6 +111,9 @@ func (w *Watches) Set(user User, interests ...Interest) {
 func (w *Watches) drop(interest Interest, user User) {
 	watch := w.running[interest]
 	delete(watch.users, user)
+	if watch.view != nil {
+		watch.view.forget(user.Replika)
+	}
 	if len(watch.users) == 0 {
 		watch.stop()
 		delete(w.running, interest)
