@@ -72,7 +72,6 @@ func (p *pass) giveUp(ctx context.Context, kind tracking.Kind) bool {
 		p.hinderCopies(kind, err)
 		return false
 	}
-	input.Selection = nil
 	failed := p.report.failed
 	p.carryOut(ctx, kind, input)
 	return p.report.failed == failed
@@ -144,7 +143,6 @@ func (p *pass) giveUpWithStripped(ctx context.Context, kind tracking.Kind) {
 			input.Observed = append(input.Observed, object)
 		}
 	}
-	input.Selection = nil
 	p.carryOut(ctx, kind, input)
 }
 

@@ -30,10 +30,12 @@ func (p *pass) replicate(ctx context.Context, kind tracking.Kind, template *repl
 	}
 	input.Template = template
 	if p.unwanted {
-		input.Selection = nil
 		p.report.counted = true // no copy is desired any more, so what was last counted no longer stands
-	}
-	if input.Selection != nil {
+	} else {
+		if input.Selection, err = replication.NewSelection(p.replika); err != nil {
+			p.hinder(obstacle{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)})
+			return
+		}
 		p.report.missing = input.Selection.Missing(input.Namespaces)
 	}
 	if template != nil {
@@ -44,12 +46,8 @@ func (p *pass) replicate(ctx context.Context, kind tracking.Kind, template *repl
 	p.watchObstacles(ctx, kind)
 }
 
-// input gathers what a plan for the Replika's copies of the kind depends on.
+// input gathers what a plan for the Replika's copies of the kind depends on, as if it wanted none.
 func (p *pass) input(ctx context.Context, kind tracking.Kind) (*replication.Input, error) {
-	selection, err := replication.NewSelection(p.replika)
-	if err != nil {
-		return nil, err
-	}
 	namespaces, err := p.namespaces(ctx)
 	if err != nil {
 		return nil, err
@@ -66,7 +64,6 @@ func (p *pass) input(ctx context.Context, kind tracking.Kind) (*replication.Inpu
 		Replika:         p.name,
 		Kind:            kind.GroupKind(),
 		Name:            p.replika.TargetName(),
-		Selection:       selection,
 		SourceNamespace: p.replika.SourceNamespace(),
 		ConflictPolicy:  p.replika.Spec.Target.ConflictPolicy,
 		ImmutableFields: p.replika.Spec.Target.ImmutableFields,

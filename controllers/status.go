@@ -205,7 +205,7 @@ func (p *pass) hinderCopies(kind tracking.Kind, err error) {
 	default:
 		p.hinder(obstacle{
 			Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("the copies among %s cannot be read; trying again", kind.Resource.GroupResource()),
-			Transient: true,
+			Transient: outcome.Transient(),
 		})
 	}
 }
