@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/replication"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
@@ -81,10 +83,9 @@ func (f follower) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Res
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	source := replika.Spec.Source
-	kind, err := f.Kinds.Resolve(ctx, schema.GroupVersionKind{Group: source.Group, Version: source.Version, Kind: source.Kind})
+	kind, err := f.Kinds.Resolve(ctx, sourceKind(replika))
 	switch {
-	case err == nil && kind.Namespaced:
+	case err == nil && kind.Namespaced && len(kind.Missing(slices.Clone(neededVerbs)...)) == 0:
 		f.follow(replika, kind)
 	case err == nil, errors.Is(err, tracking.ErrKindNotFound):
 		f.unfollow(request.NamespacedName)
@@ -117,7 +118,7 @@ func (r *ReplikaReconciler) changed(change tracking.Change, users []types.Namesp
 		}
 	case change.Interest.Subject == tracking.Copies && change.Key != tracking.Key{}:
 		now := time.Now()
-		for _, replika := range append(change.Owners, r.claiming(change.Interest.Resource, change.Key.Name)...) {
+		for _, replika := range r.concernedBy(change) {
 			if !r.memories.holds(replika, change.Key, now) {
 				r.wakeUp.now(replika)
 			}
@@ -143,11 +144,38 @@ func (r *ReplikaReconciler) ofGroup(group string) []types.NamespacedName {
 	return r.named(context.Background(), func(replika *v1alpha1.Replika) bool { return replika.Spec.Source.Group == group })
 }
 
-// claiming lists the Replikas that may wish for a copy of that name.
-func (r *ReplikaReconciler) claiming(resource schema.GroupVersionResource, name string) []types.NamespacedName {
-	return r.named(context.Background(), func(replika *v1alpha1.Replika) bool {
-		return replika.Spec.Source.Group == resource.Group && replika.TargetName() == name
+// concernedBy lists the Replikas that a change of a copy is for: those that its marks name and, unless one of these keeps
+// it, all that may wish for a copy of that name. A rival must not be faster than the owner whose copy somebody deleted.
+func (r *ReplikaReconciler) concernedBy(change tracking.Change) []types.NamespacedName {
+	kept := false
+	wishing := r.named(context.Background(), func(replika *v1alpha1.Replika) bool {
+		if replika.Spec.Source.Group != change.Interest.Resource.Group || replika.TargetName() != change.Key.Name {
+			return false
+		}
+		kept = kept || slices.Contains(change.Owners, client.ObjectKeyFromObject(replika)) &&
+			r.wants(replika, change.Interest.Resource.GroupResource(), change.Key.Namespace)
+		return true
 	})
+	if kept {
+		return change.Owners
+	}
+	return append(change.Owners, wishing...)
+}
+
+// wants tells, as far as is known without asking, whether the Replika wants a copy of the kind in the namespace.
+func (r *ReplikaReconciler) wants(replika *v1alpha1.Replika, resource schema.GroupResource, target string) bool {
+	kind, known := r.Kinds.Known(sourceKind(replika))
+	claimant, claims := replication.NewClaimant(replika)
+	namespace := namespaceMetadata()
+	return known && kind.Resource.GroupResource() == resource && claims &&
+		r.Get(context.Background(), client.ObjectKey{Name: target}, namespace) == nil &&
+		replication.Claimants{claimant}.Claims(claimant.Replika, claimant.Kind, replika.TargetName(), r.asNamespace(namespace))
+}
+
+// sourceKind is the kind that the spec names.
+func sourceKind(replika *v1alpha1.Replika) schema.GroupVersionKind {
+	source := replika.Spec.Source
+	return schema.GroupVersionKind{Group: source.Group, Version: source.Version, Kind: source.Kind}
 }
 
 // wake has a Replika looked at soon.

@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"context"
 	"sync"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -60,6 +61,25 @@ var _ = Describe("Two Replikas that claim one object", func() {
 			eventuallyGone(ctx, shared, a)
 		})
 	}
+
+	It("agree: the owner makes its copy again when somebody deletes it, however often", func(ctx SpecContext) {
+		s := newScene()
+		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
+		first, second := create(ctx, configMap(home, "first", "one")), create(ctx, configMap(home, "second", "two"))
+		patient := lookingEvery(time.Hour)
+		owner := s.replika(ctx, first, into(a), naming("shared"), patient)
+		eventuallyReady(ctx, owner, 1)
+		rival := s.replika(ctx, second, into(a), naming("shared"), patient)
+		eventuallyFailing(ctx, rival, map[string]string{a: v1alpha1.FailureConflict})
+		for range 5 {
+			before := read(ctx, configMap("", "shared", ""), a)
+			Expect(api.Delete(ctx, before)).To(Succeed())
+			eventuallyCopiedAs(ctx, first, "shared", a)
+		}
+		// The owner may not be deaf to what it deselects: there, the rival is the one to be woken.
+		edit(ctx, owner, into("no-such-namespace-*"))
+		eventuallyCopiedAs(ctx, second, "shared", a)
+	})
 
 	It("agree in every namespace on its own", func(ctx SpecContext) {
 		s := newScene()

@@ -9,7 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/replication"
@@ -21,8 +20,7 @@ var neededVerbs = []string{"get", "list", "create", "patch", "delete"}
 
 // resolveKind finds how the API server serves the source's kind, and whether objects of it can be copied.
 func (p *pass) resolveKind(ctx context.Context) (tracking.Kind, bool) {
-	source := p.replika.Spec.Source
-	wanted := schema.GroupVersionKind{Group: source.Group, Version: source.Version, Kind: source.Kind}
+	wanted := sourceKind(p.replika)
 	title := fmt.Sprintf("kind %s in %s", wanted.Kind, wanted.GroupVersion())
 
 	kind, err := p.Kinds.Resolve(ctx, wanted)

@@ -51,10 +51,7 @@ func NewKinds(client discovery.DiscoveryInterfaceWithContext) *Kinds {
 
 // Resolve tells how the API server serves the kind. It fails with [ErrKindNotFound] when it does not.
 func (k *Kinds) Resolve(ctx context.Context, wanted schema.GroupVersionKind) (Kind, error) {
-	k.mu.Lock()
-	kind, found := k.known[wanted]
-	k.mu.Unlock()
-	if found {
+	if kind, found := k.Known(wanted); found {
 		return kind, nil
 	}
 	// Whoever asks for the same kind at the same time shares one request.
@@ -72,6 +69,14 @@ func (k *Kinds) Resolve(ctx context.Context, wanted schema.GroupVersionKind) (Ki
 		return Kind{}, fmt.Errorf("%s %s: %w", wanted.GroupVersion(), wanted.Kind, err)
 	}
 	return shared.(Kind), nil
+}
+
+// Known tells how the API server serves the kind if that has been asked for before.
+func (k *Kinds) Known(wanted schema.GroupVersionKind) (Kind, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	kind, found := k.known[wanted]
+	return kind, found
 }
 
 // ResolveResource finds the kind that a resource holds: in the version that the API server prefers for its group or, since
