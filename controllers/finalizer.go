@@ -91,12 +91,7 @@ func (p *pass) finalize(ctx context.Context) error {
 	if !controllerutil.ContainsFinalizer(p.replika, v1alpha1.Finalizer) {
 		return nil
 	}
-	if len(p.claimedKinds()) == 0 {
-		// Somebody took the annotation off; the spec's kind is all that is left to go by.
-		if kind, usable := p.resolveKind(ctx); usable {
-			p.giveUpWithStripped(ctx, kind)
-		}
-	}
+	p.giveUpUnclaimedKind(ctx)
 	for _, resource := range p.claimedKinds() {
 		kind, err := p.Kinds.ResolveResource(ctx, resource)
 		switch {
@@ -121,6 +116,22 @@ func (p *pass) finalize(ctx context.Context) error {
 	p.tellChanges(ctx)
 	err := p.patchMetadata(ctx, func() { controllerutil.RemoveFinalizer(p.replika, v1alpha1.Finalizer) })
 	return client.IgnoreNotFound(err)
+}
+
+// giveUpUnclaimedKind gives up the copies of the spec's kind if the annotation does not name it. It may have inherited some
+// while it was suspended; or somebody took the annotation off, and then the spec's kind is all that is left to go by.
+func (p *pass) giveUpUnclaimedKind(ctx context.Context) {
+	claimed := p.claimedKinds()
+	if len(claimed) == 0 {
+		if kind, usable := p.resolveKind(ctx); usable {
+			p.giveUpWithStripped(ctx, kind)
+		}
+		return
+	}
+	kind, err := p.Kinds.Resolve(ctx, sourceKind(p.replika))
+	if err == nil && kind.Namespaced && !slices.Contains(claimed, kind.Resource.GroupResource()) {
+		p.giveUpWithStripped(ctx, kind)
+	}
 }
 
 // giveUpWithStripped gives up all copies of the kind, those among them that lost our labels but kept our marks.

@@ -81,6 +81,41 @@ var _ = Describe("Two Replikas that claim one object", func() {
 		eventuallyCopiedAs(ctx, second, "shared", a)
 	})
 
+	It("leave nothing behind when the other one was suspended from the beginning", func(ctx SpecContext) {
+		s := newScene()
+		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
+		first, second := create(ctx, configMap(home, "first", "one")), create(ctx, configMap(home, "second", "two"))
+		owner := s.replika(ctx, first, into(a), naming("shared"))
+		eventuallyReady(ctx, owner, 1)
+		rival := s.replika(ctx, second, into(a), naming("shared"), suspended)
+		eventuallyNotReady(ctx, rival, v1alpha1.ReasonSuspended)
+		remove(ctx, owner)
+		remove(ctx, rival)
+		eventuallyGone(ctx, configMap("", "shared", ""), a)
+	})
+
+	It("leave nothing behind when the other one came to the kind while it was suspended", func(ctx SpecContext) {
+		s := newScene()
+		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
+		first := create(ctx, configMap(home, "shared", "one"))
+		second := create(ctx, secret(home, "shared", "two"))
+		owner := s.replika(ctx, first, into(a))
+		rival := s.replika(ctx, second, called("rival"), into(a))
+		eventuallyReady(ctx, owner, 1)
+		eventuallyReady(ctx, rival, 1)
+		edit(ctx, rival, suspended)
+		eventuallyNotReady(ctx, rival, v1alpha1.ReasonSuspended)
+		edit(ctx, rival, ofKind("", "v1", "ConfigMap"))
+		await(ctx, rival, func(g Gomega, now *v1alpha1.Replika) {
+			g.Expect(now.Status.ObservedGeneration).To(Equal(now.Generation))
+		})
+		remove(ctx, owner)
+		Expect(read(ctx, first, a).GetAnnotations()).To(HaveKeyWithValue(v1alpha1.AnnotationOwner, home+"/rival"), "it inherits")
+		remove(ctx, rival)
+		eventuallyGone(ctx, first, a)
+		eventuallyGone(ctx, second, a)
+	})
+
 	It("agree in every namespace on its own", func(ctx SpecContext) {
 		s := newScene()
 		a, b, c := s.namespace(ctx, "a"), s.namespace(ctx, "b"), s.namespace(ctx, "c")

@@ -25,7 +25,7 @@ var (
 
 func newReplika(changes ...func(*v1alpha1.Replika)) *v1alpha1.Replika {
 	replika := &v1alpha1.Replika{
-		ObjectMeta: metav1.ObjectMeta{Namespace: ours.Namespace, Name: ours.Name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: ours.Namespace, Name: ours.Name, Finalizers: []string{v1alpha1.Finalizer}},
 		Spec: v1alpha1.ReplikaSpec{
 			Source: v1alpha1.SourceSpec{Version: "v1", Kind: "ConfigMap", Namespace: "vault", Name: "settings"},
 			Target: v1alpha1.TargetSpec{Namespaces: v1alpha1.TargetNamespaces{MatchAll: true}},

@@ -23,7 +23,8 @@ type Claimant struct {
 	created time.Time
 	// selection is compiled when first asked for: most Replikas are nobody's rivals.
 	selection func() *Selection
-	// disinherited is true while the Replika cannot serve what it would inherit, or would give it up at once.
+	// disinherited is true while the Replika cannot serve what it would inherit, would give it up at once, or would leave it
+	// behind: it has no finalizer before it may have copies.
 	disinherited bool
 }
 
@@ -45,9 +46,10 @@ func NewClaimant(replika *v1alpha1.Replika) (Claimant, bool) {
 			}
 			return selection
 		}),
-		disinherited: slices.ContainsFunc(replika.Status.Conditions, func(condition metav1.Condition) bool {
-			return condition.Type == v1alpha1.ConditionReady && disinherits(replika, condition.Reason)
-		}),
+		disinherited: !slices.Contains(replika.Finalizers, v1alpha1.Finalizer) ||
+			slices.ContainsFunc(replika.Status.Conditions, func(condition metav1.Condition) bool {
+				return condition.Type == v1alpha1.ConditionReady && disinherits(replika, condition.Reason)
+			}),
 	}, true
 }
 

@@ -129,6 +129,9 @@ func TestHeir(t *testing.T) {
 		"one whose source allows the namespace": {
 			[]*v1alpha1.Replika{newReplika(named(first), allowedIn("web")), newReplika(named(second), createdAt(2), allowedIn("sh*"))}, second, true,
 		},
+		"one that would not just vanish": {[]*v1alpha1.Replika{newReplika(named(first), func(r *v1alpha1.Replika) {
+			r.Finalizers = []string{"example.com/other"}
+		}), newReplika(named(second), createdAt(2))}, second, true},
 		"its source is gone, its copies stay": {[]*v1alpha1.Replika{newReplika(named(first), sourceGone, func(r *v1alpha1.Replika) {
 			r.Spec.Synchronization.OnSourceDeletion = v1alpha1.SourceDeletionRetain
 		})}, first, true},
