@@ -31,6 +31,8 @@ type pass struct {
 	unwatched bool
 	// lost are the copies that somebody else took away since the last pass.
 	lost map[types.NamespacedName]bool
+	// behind are the copies that could not be brought in line.
+	behind map[types.NamespacedName]bool
 	// held tells until when contested copies are left alone.
 	held map[types.NamespacedName]time.Time
 	// unwanted is true when no copy is wanted any more, because a live read confirmed that the source does not exist and
@@ -90,6 +92,8 @@ type memory struct {
 	template replication.Digests
 	// written is the Replika as our last write of it was answered, until the cache has caught up.
 	written *v1alpha1.Replika
+	// behind are the copies that the last pass could not bring in line: to do so later repairs nothing.
+	behind map[types.NamespacedName]bool
 	// contests holds the histories of copies that had to be repaired lately.
 	contests map[types.NamespacedName]replication.Contest
 	// sourceChanged is when the watch last told of a change of the source that no pass has looked at yet; guarded by the

@@ -43,6 +43,7 @@ func (p *pass) replicate(ctx context.Context, kind tracking.Kind, template *repl
 	}
 	p.memory.forgetContests(input.Synchronization)
 	p.carryOut(ctx, kind, input)
+	p.memory.behind = p.behind
 	p.watchObstacles(ctx, kind)
 }
 
@@ -159,6 +160,7 @@ func (p *pass) tally(over *settled) {
 		p.Kinds.ForgetGroup(p.sourceKind().Group)
 	}
 	if over.result.Outcome != replication.Done {
+		p.fallBehind(over)
 		return
 	}
 	if action.Type == replication.HandOver {
@@ -174,9 +176,21 @@ func (p *pass) tally(over *settled) {
 	}
 }
 
+// fallBehind notes a copy that could not be brought in line, unless it was for somebody who changes it at the same time.
+func (p *pass) fallBehind(over *settled) {
+	switch over.result.Outcome {
+	case replication.Unchanged, replication.Surprised:
+	default:
+		if p.behind == nil {
+			p.behind = map[types.NamespacedName]bool{}
+		}
+		p.behind[over.action.Key()] = true
+	}
+}
+
 // isRepair tells whether the action put right what somebody else did to a copy.
 func (p *pass) isRepair(action *replication.Action) bool {
-	if !p.templateKnown || action.Template == nil {
+	if !p.templateKnown || action.Template == nil || p.memory.behind[action.Key()] {
 		return false
 	}
 	if action.Observed != nil && action.Observed.OwnedBy(p.name) {
