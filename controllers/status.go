@@ -53,15 +53,21 @@ func (p *pass) nextLook(ctx context.Context, err error) (ctrl.Result, error) {
 		return ctrl.Result{}, nil // only a change of the spec ends it
 	default:
 		p.memory.failures = 0
-		return ctrl.Result{RequeueAfter: p.untilHoldEnds(synchronization)}, nil
+		return ctrl.Result{RequeueAfter: p.untilContestMoves(synchronization)}, nil
 	}
 }
 
-// untilHoldEnds is the synchronization time or, if that is sooner, the time until a contested copy may be repaired again.
-func (p *pass) untilHoldEnds(synchronization time.Duration) time.Duration {
+// untilContestMoves is the synchronization time or, if that is sooner, the time until a contested copy may be repaired
+// again, or a contest is over.
+func (p *pass) untilContestMoves(synchronization time.Duration) time.Duration {
 	next := synchronization
 	for _, until := range p.held {
 		next = min(next, max(time.Until(until), time.Millisecond))
+	}
+	for _, contest := range p.memory.contests {
+		if end := contest.End(time.Now(), synchronization); contest.Contested() && end > 0 {
+			next = min(next, end)
+		}
 	}
 	return next
 }

@@ -152,5 +152,28 @@ var _ = Describe("A contested copy", func() {
 		edit(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
 		eventuallyCopied(ctx, source, a)
 		end()
+		eventuallyReady(ctx, replika, 1) // when it is over, however long the synchronization time
+	})
+
+	It("stays reported while somebody changes it who is in no hurry", func(ctx SpecContext) {
+		const pause = 2 * time.Second
+		s := newScene()
+		a := s.namespace(ctx, "a")
+		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
+		replika := s.replika(ctx, source, into(a), lookingEvery(time.Hour))
+		eventuallyReady(ctx, replika, 1)
+		began, struck := thisMoment(), time.Time{}
+		contest(in(a, source), func(ctx context.Context, now *corev1.ConfigMap) bool {
+			if time.Since(struck) < pause || !strikes["content"](ctx, now) {
+				return false
+			}
+			struck = time.Now()
+			return true
+		})
+		reported := eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureContested})
+		Consistently(ctx, func() string { return read(ctx, replika, replika.Namespace).GetResourceVersion() }).
+			WithTimeout(6 * pause).Should(Equal(reported.ResourceVersion))
+		// Three at once, and after 0.5, 1, 2 and 4 seconds, or when it is struck if that is later.
+		Expect(len(s.repairs(began, in(a, source)))).To(BeNumerically("~", 6, 1))
 	})
 })

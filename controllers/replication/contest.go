@@ -15,7 +15,7 @@ type Contest struct {
 const (
 	// toleratedRepairs are made at once; from then on the copy is contested.
 	toleratedRepairs = 3
-	// contestWindow is how long repairs count that were not enough for a contest.
+	// contestWindow is how long a repair counts at least: what is undone less often is no contest.
 	contestWindow = 10 * time.Second
 )
 
@@ -40,11 +40,18 @@ func (c Contest) Repaired(now time.Time) Contest {
 	return Contest{Repairs: c.Repairs + 1, Last: now}
 }
 
-// Over tells whether the copy has needed no repair for so long that the contest is forgotten: it was left alone for one
-// delay, and stayed as it is for another. Were it forgotten as soon as the hold is off, no delay would ever grow.
-func (c Contest) Over(now time.Time, synchronization time.Duration) bool {
+// End is how long it takes from now on until the history is forgotten, if the copy needs no repair: it was left alone for
+// one delay then, and stayed as it is for another. Were it forgotten as soon as the hold is off, no delay would ever grow;
+// and were it forgotten before somebody who is in no hurry strikes again, the first delays would be taken for peace.
+func (c Contest) End(now time.Time, synchronization time.Duration) time.Duration {
+	window := contestWindow
 	if c.Contested() {
-		return now.Sub(c.Last) >= 2*c.delay(synchronization)
+		window = max(window, 2*c.delay(synchronization))
 	}
-	return now.Sub(c.Last) >= contestWindow
+	return max(0, c.Last.Add(window).Sub(now))
+}
+
+// Over tells whether the history is to be forgotten.
+func (c Contest) Over(now time.Time, synchronization time.Duration) bool {
+	return c.End(now, synchronization) == 0
 }

@@ -51,7 +51,8 @@ func TestOver(t *testing.T) {
 		"repaired a while ago":                {1, contestWindow, true},
 		"contested":                           {3, 0, false},
 		"contested, and the hold is just off": {3, 500 * time.Millisecond, false},
-		"contested, and in peace as long":     {3, time.Second, true},
+		"contested, and in peace as long":     {3, time.Second, false},
+		"contested, and in peace for a while": {3, contestWindow, true},
 		"contested for long, the hold is off": {50, time.Minute, false},
 		"contested for long, and in peace":    {50, 2 * time.Minute, true},
 	}
@@ -64,27 +65,43 @@ func TestOver(t *testing.T) {
 	}
 }
 
-// Another controller that undoes every repair at once, for an hour, is written against about once in a synchronization
-// time: the history of a contest must not be forgotten just because its hold is off.
+// Another controller that undoes every repair, for an hour, is written against about once in a synchronization time: the
+// history of a contest must not be forgotten just because its hold is off, be the other one as fast as we are or just
+// looking at the copy every few seconds. It is told once that the copy is contested, and not that it is well in between.
 func TestAContestIsNoWriteStorm(t *testing.T) {
 	const synchronization = time.Minute
-	writes := 0
-	var contest Contest
-	for now := noon; now.Before(noon.Add(time.Hour)); {
-		if contest.Over(now, synchronization) {
-			contest = Contest{}
-		}
-		if hold := contest.Hold(now, synchronization); hold > 0 {
-			now = now.Add(hold)
-			continue
-		}
-		contest = contest.Repaired(now)
-		writes++
-		now = now.Add(10 * time.Millisecond)
-	}
-	// Those tolerated, those on the way up to a minute, and one a minute.
-	if limit := toleratedRepairs + 8 + 60; writes > limit || writes < 30 {
-		t.Errorf("%d writes in an hour, want at most %d", writes, limit)
+	for _, every := range []time.Duration{10 * time.Millisecond, 700 * time.Millisecond, 2 * time.Second, 9 * time.Second} {
+		t.Run(every.String(), func(t *testing.T) {
+			writes, peaces := 0, 0
+			var contest Contest
+			for now, struck := noon, noon; now.Before(noon.Add(time.Hour)); {
+				if contest.Contested() && contest.Over(now, synchronization) {
+					contest = Contest{}
+					peaces++
+				}
+				if hold := contest.Hold(now, synchronization); hold > 0 {
+					now = now.Add(hold)
+					continue
+				}
+				// The other one strikes at its own pace, and again only what was repaired.
+				if now.Before(struck) {
+					now = struck
+					continue
+				}
+				contest = contest.Repaired(now)
+				writes++
+				for !now.Before(struck) {
+					struck = struck.Add(every)
+				}
+			}
+			// Those tolerated, those on the way up to a minute, and one a minute.
+			if limit := toleratedRepairs + 8 + 60; writes > limit || writes < 30 {
+				t.Errorf("%d writes in an hour, want at most %d", writes, limit)
+			}
+			if peaces > 0 {
+				t.Errorf("%d times it was taken for over", peaces)
+			}
+		})
 	}
 }
 
@@ -107,7 +124,14 @@ func TestContestedCopiesAreHeld(t *testing.T) {
 		"in sync, just now": {object: copyOf(t, template, "shop"), want: Wait, wantHold: 500 * time.Millisecond},
 		"being deleted":     {object: copyOf(t, template, "shop", terminating), want: Wait},
 		"a foreign object":  {object: newObject("shop", "settings"), want: Conflict},
-		"the hold is off":   {change: []func(*Input){func(in *Input) { in.Now = noon.Add(time.Second) }}, object: drifted, want: Update},
+		"in sync, the hold is off": {
+			change: []func(*Input){func(in *Input) { in.Now = noon.Add(time.Second) }}, object: copyOf(t, template, "shop"), want: Wait,
+		},
+		"in sync, tolerated": {
+			change: []func(*Input){func(in *Input) { in.Contests[key] = Contest{Repairs: toleratedRepairs - 1, Last: noon} }},
+			object: copyOf(t, template, "shop"), want: Keep,
+		},
+		"the hold is off": {change: []func(*Input){func(in *Input) { in.Now = noon.Add(time.Second) }}, object: drifted, want: Update},
 		"the template is new": {
 			change: []func(*Input){func(in *Input) { in.TemplateKnown = false }}, object: drifted, want: Update,
 		},
@@ -132,7 +156,7 @@ func TestContestedCopiesAreHeld(t *testing.T) {
 			if got.Type != c.want || got.Hold != c.wantHold {
 				t.Errorf("got %s for %v, want %s for %v", got.Type, got.Hold, c.want, c.wantHold)
 			}
-			if held := c.wantHold > 0; held != (got.Reason == v1alpha1.FailureContested) || held != (got.Message == ContestedMessage) {
+			if held := c.want == Wait && name != "being deleted"; held != (got.Reason == v1alpha1.FailureContested) || held != (got.Message == ContestedMessage) {
 				t.Errorf("reason %q, message %q", got.Reason, got.Message)
 			}
 		})

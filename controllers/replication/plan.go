@@ -167,8 +167,8 @@ func (in *Input) Decide(namespace Namespace, object *Observed) Action {
 	return action
 }
 
-// holdContested leaves a copy alone for a while that something else keeps changing, also when it is in sync just now: it
-// is out of the contest only when it stays so. A change of the template goes through at once.
+// holdContested leaves a copy alone for a while that something else keeps changing. One that is in sync just now is out of
+// the contest only when it stays so. A change of the template goes through at once.
 func (in *Input) holdContested(action *Action) {
 	contest, found := in.Contests[action.Key()]
 	if !found || !in.TemplateKnown {
@@ -176,7 +176,8 @@ func (in *Input) holdContested(action *Action) {
 	}
 	switch action.Type {
 	case Create, Update, Keep:
-		if hold := contest.Hold(in.Now, in.Synchronization); hold > 0 {
+		hold := contest.Hold(in.Now, in.Synchronization)
+		if hold > 0 || action.Type == Keep && contest.Contested() {
 			action.wait(v1alpha1.FailureContested, ContestedMessage)
 			action.Hold = hold
 		}
