@@ -107,7 +107,8 @@ FUZZTIME ?= 5s
 
 .PHONY: fuzz
 fuzz: ## Run every fuzzer for FUZZTIME.
-	@for target in $$(go test -list '^Fuzz' ./controllers/replication | grep '^Fuzz'); do \
+	@targets="$$(go test -list '^Fuzz' ./controllers/replication | grep '^Fuzz')"; \
+	for target in $$targets; do \
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./controllers/replication; \
 	done
 
