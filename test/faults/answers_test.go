@@ -17,13 +17,18 @@ limitations under the License.
 package faults
 
 import (
+	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/proxy"
 )
 
@@ -67,6 +72,50 @@ var _ = DescribeTable("every n-th request goes wrong",
 	Entry("connection dropped before it took effect", Label(heavy), "dropped-before", 5, proxy.DroppedBefore, proxy.DropBefore),
 	Entry("connection dropped after it took effect", "dropped-after", 5, proxy.DroppedAfter, proxy.DropAfter),
 )
+
+// A source is gone when the API server says so, and not before: else an outage would take every copy along.
+var _ = It("a source whose copies go with it is deleted while nobody can tell", func() {
+	i := startInstance("untold")
+	w := newWorld("untold", 3)
+	w.serve(one, func(replika *v1alpha1.Replika) {
+		replika.Spec.Synchronization.OnSourceDeletion = v1alpha1.SourceDeletionDelete
+	})
+	Eventually(w.expectServed).Should(Succeed())
+	var looks atomic.Int32
+	faults := []func() *proxy.Fault{
+		func() *proxy.Fault { return proxy.Answer(http.StatusInternalServerError) },
+		func() *proxy.Fault { return proxy.Answer(http.StatusServiceUnavailable) },
+		func() *proxy.Fault { return proxy.Answer(http.StatusForbidden) },
+		func() *proxy.Fault { return proxy.Answer(http.StatusUnauthorized) },
+		proxy.DropBefore,
+	}
+	i.Intercept(func(r proxy.Request) *proxy.Fault {
+		if r.Verb != "get" || !toCopies(r) || r.Namespace != w.home {
+			return nil
+		}
+		return faults[int(looks.Add(1))%len(faults)]()
+	})
+	begin := i.Mark()
+	Expect(admin.Delete(context.Background(), w.copyIn(w.home))).To(Succeed())
+	Eventually(looks.Load).Should(BeNumerically(">=", 2*len(faults)))
+	injected(i.Injected(proxy.Answered)+i.Injected(proxy.DroppedBefore), "looks at the source of %d kinds went wrong", len(faults))
+	for _, namespace := range w.targets {
+		object := w.copyIn(namespace)
+		Expect(admin.Get(context.Background(), client.ObjectKeyFromObject(object), object)).To(Succeed())
+	}
+	Expect(i.writesToCopies(begin)).To(BeEmpty())
+	checked("every copy stays")
+
+	i.Intercept(nil)
+	told := time.Now()
+	Eventually(func(g Gomega) {
+		list := &corev1.ConfigMapList{}
+		g.Expect(admin.List(context.Background(), list, client.HasLabels{v1alpha1.LabelCreatedBy})).To(Succeed())
+		g.Expect(list.Items).To(BeEmpty())
+	}).Should(Succeed())
+	checked("all gone %s after it could be told", since(told))
+	w.deleteReplikas()
+})
 
 // hitEvery lets every n-th request from now on meet the fault, of each verb and
 // resource: were they counted together, a loop of n requests would never get past
