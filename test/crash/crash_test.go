@@ -33,6 +33,8 @@ var _ = DescribeTable("an operator that is killed after any write and started ag
 	Entry("fan-out", "fan-out", fanOut()),
 	Entry("edit of the source", "edit", edit()),
 	Entry("rename of the copies", "rename", rename()),
+	Entry("change to another kind", "kind", anotherKind()),
+	Entry("copies made anew", "anew", anew()),
 	Entry("deletion of the Replika", "deletion", deletion()),
 	Entry("adoption", "adoption", adoption()),
 	Entry("hand-over to another Replika", "hand-over", handOver()),
@@ -92,6 +94,59 @@ func rename() scenario {
 		},
 		writes:     11,
 		copyWrites: 10,
+	}
+}
+
+// anotherKind: the Replika names a source of another kind; the copies of the
+// former kind are orphans unless they go.
+func anotherKind() scenario {
+	return scenario{
+		prepare: func(w *world) {
+			create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.home, Name: one}, StringData: map[string]string{"who": one}})
+			w.replika(one, func(replika *v1alpha1.Replika) { replika.Spec.Source.Kind = "Secret" })
+			Eventually(w.expectCounted).WithArguments(one).Should(Succeed())
+			w.source(one)
+		},
+		act: func(w *world) {
+			update(w.getReplika(Default, one), func(replika *v1alpha1.Replika) { replika.Spec.Source.Kind = "ConfigMap" })
+		},
+		reached: func(g Gomega, w *world) {
+			g.Expect(w.getReplika(g, one).Spec.Source.Kind).To(Equal("ConfigMap"))
+			w.expectCopiesOf(g, one)
+		},
+		writes:     13, // the new kind's name, the Secrets' end, the copies, the former kind's name, the status
+		copyWrites: 5,
+	}
+}
+
+// anew: the copies cannot be changed, and are made anew. Between the end of one
+// and its new beginning there is none.
+func anew() scenario {
+	frozen := func(w *world, name string) {
+		update(w.source(name), func(source *corev1.ConfigMap) {
+			source.Data["who"] = name
+			source.Immutable = new(true)
+		})
+	}
+	return scenario{
+		prepare: func(w *world) {
+			frozen(w, "before")
+			frozen(w, one)
+			w.replika(one, func(replika *v1alpha1.Replika) {
+				replika.Spec.Source.Name, replika.Spec.Target.Name = "before", "shared"
+			})
+			Eventually(w.expectCounted).WithArguments(one).Should(Succeed())
+		},
+		act: func(w *world) {
+			update(w.getReplika(Default, one), func(replika *v1alpha1.Replika) { replika.Spec.Source.Name = one })
+		},
+		reached: func(g Gomega, w *world) {
+			g.Expect(w.getReplika(g, one).Spec.Source.Name).To(Equal(one))
+			w.expectCopiesOf(g, one)
+		},
+		writes:     11,
+		copyWrites: 10,
+		refusals:   true, // the update is tried first, and then whether a new one would be accepted
 	}
 }
 

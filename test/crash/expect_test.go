@@ -124,6 +124,12 @@ func (w *world) expectSynced(g Gomega, name string) {
 	})))
 }
 
+// expectCounted: the status says that every target has its copy.
+func (w *world) expectCounted(g Gomega, name string) {
+	GinkgoHelper()
+	g.Expect(w.getReplika(g, name).Status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{Desired: 5, Synced: 5})))
+}
+
 // expectCopiesOf: every target has its copy of the source, the Replika of the
 // same name says so, and there are no other copies.
 func (w *world) expectCopiesOf(g Gomega, name string, change ...func(*look)) {
