@@ -91,10 +91,18 @@ func isGone(err error) bool {
 	return err != nil && apierrors.IsNotFound(err) && Classify(err) == replication.Surprised
 }
 
-// refusesField tells whether the API server finds the value of a field invalid. Policies and webhooks may answer in the
-// same way, but that is their own will, and no property of the field.
+// refusesField tells whether the API server finds the value of a field of the content invalid. Of the metadata we change
+// none that is immutable: they are refused because of what others put there besides. Policies and webhooks may answer in
+// the same way, but that is their own will, and no property of the field.
 func refusesField(err error) bool {
-	return apierrors.IsInvalid(err) && !denial.MatchString(err.Error())
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || !apierrors.IsInvalid(err) || denial.MatchString(err.Error()) {
+		return false
+	}
+	details := status.Status().Details
+	return details != nil && slices.ContainsFunc(details.Causes, func(cause metav1.StatusCause) bool {
+		return !strings.HasPrefix(cause.Field, "metadata.")
+	})
 }
 
 // denial is how the API server begins to quote a policy or a webhook: what follows are their words.

@@ -3,6 +3,7 @@ package writing_test
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -410,6 +411,25 @@ var _ = Describe("An update that the API server refuses", func() {
 		before := s.live(ctx, template)
 
 		expectOutcome(s.do(ctx, template.Kind, s.update(observed, template)), replication.RefusedInvalid)
+		Expect(s.live(ctx, template)).To(Equal(before))
+	})
+
+	It("is invalid when what others put there leaves no room: the copy must not be deleted to make some", func(ctx SpecContext) {
+		s := newStage(ctx)
+		observed := s.copied(ctx, templateOf(ctx, configMap(map[string]string{"mode": "fast"})))
+		template := templateOf(ctx, configMap(map[string]string{"mode": "slow"}), annotating(map[string]string{"note": strings.Repeat("x", 100<<10)}))
+		s.meanwhile(ctx, template, func(object *unstructured.Unstructured) {
+			annotations := object.GetAnnotations()
+			annotations["theirs"] = strings.Repeat("x", 200<<10)
+			object.SetAnnotations(annotations)
+		})
+		before := s.live(ctx, template)
+
+		result := s.do(ctx, template.Kind, s.update(observed, template))
+
+		expectOutcome(result, replication.RefusedInvalid)
+		Expect(result.Err).To(MatchError(ContainSubstring("metadata.annotations")))
+		Expect(s.wire.requests()).To(Equal([]string{"PATCH"}))
 		Expect(s.live(ctx, template)).To(Equal(before))
 	})
 
