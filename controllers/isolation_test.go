@@ -142,7 +142,7 @@ var _ = Describe("One bad namespace", func() {
 	It("whose webhook is down is reported, the others are served, and it heals when the webhook goes", func(ctx SpecContext) {
 		s := newScene()
 		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-		hook := brokenWebhook(ctx, a)
+		hook := brokenWebhook(ctx, a, admissionregistrationv1.Create)
 		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
 		replika := s.replika(ctx, source, into(a, b))
 		eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureUnavailable})
@@ -205,7 +205,7 @@ func refuse(ctx context.Context, namespace, message string, reason *metav1.Statu
 }
 
 // brokenWebhook lets a webhook that nobody answers decide about ConfigMaps of the namespace.
-func brokenWebhook(ctx context.Context, namespace string) client.Object {
+func brokenWebhook(ctx context.Context, namespace string, operation admissionregistrationv1.OperationType) client.Object {
 	GinkgoHelper()
 	hook := create(ctx, &admissionregistrationv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "broken-" + namespace},
@@ -216,13 +216,13 @@ func brokenWebhook(ctx context.Context, namespace string) client.Object {
 			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
 			AdmissionReviewVersions: []string{"v1"},
 			Rules: []admissionregistrationv1.RuleWithOperations{{
-				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+				Operations: []admissionregistrationv1.OperationType{operation},
 				Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
 			}},
 		}},
 	})
 	DeferCleanup(remove, hook)
-	eventuallyRefused(ctx, namespace, admissionregistrationv1.Create)
+	eventuallyRefused(ctx, namespace, operation)
 	return hook
 }
 

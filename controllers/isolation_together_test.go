@@ -22,7 +22,7 @@ var _ = Describe("Several bad namespaces at once", func() {
 		causes := map[string]client.Object{
 			full:    fillQuota(ctx, full),
 			policed: refuse(ctx, policed, "no settings here", nil, admissionregistrationv1.Create),
-			down:    brokenWebhook(ctx, down),
+			down:    brokenWebhook(ctx, down, admissionregistrationv1.Create),
 		}
 		hold(ctx, create(ctx, configMap(ending, "held", "")))
 		Expect(api.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ending}})).To(Succeed())

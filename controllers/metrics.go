@@ -107,11 +107,19 @@ func (p *pass) measure() {
 	contestedMetric.WithLabelValues(namespace, name).Set(float64(contested))
 }
 
-// measurePropagation tells how long the change of the source took that this pass has brought to every copy.
+// measurePropagation tells how long the change of the source took that this pass has brought to every copy. One that goes
+// on, because something failed for a moment, is measured when it is over; one that is held up has no end to measure.
 func (p *pass) measurePropagation(noticed time.Time) {
-	if !noticed.IsZero() && !p.templateKnown && p.obstacle == nil && p.report.failed == 0 {
-		propagationMetric.Observe(time.Since(noticed).Seconds())
+	if !noticed.IsZero() && !p.templateKnown && p.memory.propagating.IsZero() {
+		p.memory.propagating = noticed
 	}
+	if p.memory.propagating.IsZero() || p.report.transient || p.obstacle != nil && p.obstacle.Transient {
+		return
+	}
+	if p.obstacle == nil && p.report.failed == 0 {
+		propagationMetric.Observe(time.Since(p.memory.propagating).Seconds())
+	}
+	p.memory.propagating = time.Time{}
 }
 
 func measureWrite(action replication.ActionType, result writing.Result) {

@@ -62,7 +62,7 @@ var _ = Describe("The metrics", Serial, func() {
 		}
 		created, updated, deleted := writes("create", "done"), writes("update", "done"), writes("delete", "done")
 		rejected := writes("update", "rejected")
-		propagated, _ := metric("replika_propagation_seconds", nil)
+		propagated := func() float64 { count, _ := metric("replika_propagation_seconds", nil); return count }
 		replika := s.replika(ctx, source, into(a, b, c))
 		mine := map[string]string{"namespace": replika.Namespace, "name": replika.Name}
 		eventually := func(name string, more map[string]string, value float64) {
@@ -95,11 +95,20 @@ var _ = Describe("The metrics", Serial, func() {
 		Expect(writes("update", "rejected")).To(BeNumerically(">", rejected))
 		Expect(api.Delete(ctx, policy)).To(Succeed())
 		eventuallyReady(ctx, replika, 3)
+		before := propagated()
 		edit(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "three" })
 		eventuallyCopied(ctx, source, a, b, c)
-		Eventually(ctx, func() float64 { count, _ := metric("replika_propagation_seconds", nil); return count }).
-			Should(BeNumerically(">", propagated))
+		Eventually(ctx, propagated).Should(Equal(before + 1))
 		Expect(writes("update", "done")).To(Equal(updated + 6))
+
+		By("telling of an edit that something delayed")
+		webhook := brokenWebhook(ctx, b, admissionregistrationv1.Update)
+		edit(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "four" })
+		eventuallyFailing(ctx, replika, map[string]string{b: v1alpha1.FailureUnavailable})
+		Expect(propagated()).To(Equal(before + 1))
+		Expect(api.Delete(ctx, webhook)).To(Succeed())
+		eventuallyReady(ctx, replika, 3)
+		Eventually(ctx, propagated).Should(Equal(before + 2))
 		eventually("replika_drift_repairs_total", nil, 0)
 
 		By("telling of repairs, and of a contest")

@@ -96,6 +96,8 @@ type memory struct {
 	behind map[types.NamespacedName]bool
 	// contests holds the histories of copies that had to be repaired lately.
 	contests map[types.NamespacedName]replication.Contest
+	// propagating is when the change of the source was noticed that has not yet come to every copy.
+	propagating time.Time
 	// sourceChanged is when the watch last told of a change of the source that no pass has looked at yet; guarded by the
 	// lock of the memories.
 	sourceChanged time.Time
