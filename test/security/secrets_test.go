@@ -18,133 +18,216 @@ package security
 
 import (
 	"context"
+	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
 var _ = Describe("What a Secret holds", func() {
-	const home, served, strict, taken = "vault", "vault-served", "vault-strict", "vault-taken"
-	values := []string{"correct-horse-battery", "staple-the-second", "somebody-else's-word"}
+	const home, a, b, strict, spy = "vault", "vault-a", "vault-b", "vault-strict", "vault-spy"
 
 	It("is said nowhere", func(ctx SpecContext) {
-		restartLeader(ctx, "--zap-log-level=10")
-		for _, namespace := range []string{home, served, strict, taken} {
+		for _, namespace := range []string{home, a, b, strict, spy} {
 			create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 		}
-		rejectAndQuote(ctx, strict)
-		foreign := secretOf(taken, values[2])
-		create(ctx, foreign)
+		rejectAloud(ctx, strict)
+		restartLeader(ctx, "--zap-log-level=10")
+		loot := treasure{}
 
-		source := secretOf(home, values[0])
-		create(ctx, source)
-		replika := replikaOf(source, served, strict, taken)
+		plain := loot.secret(home, "plain")
+		// As kubectl leaves it: the whole Secret again.
+		plain.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: string(rendered(plain))}
+		create(ctx, plain)
+		replika := replikaOf(plain, a, b, strict)
 		create(ctx, replika)
-		eventuallyReasons(ctx, replika, v1alpha1.FailureRejected, v1alpha1.FailureConflict)
-		edit(ctx, source, func() { source.Data["password"] = []byte(values[1]) })
-		eventuallyCopy(ctx, source, served, HaveField("Object",
-			HaveKeyWithValue("data", HaveKeyWithValue("password", base64.StdEncoding.EncodeToString([]byte(values[1]))))))
-		edit(ctx, replika, func() { replika.Spec.Target.ConflictPolicy = v1alpha1.ConflictPolicyAdopt })
-		eventuallyReasons(ctx, replika, v1alpha1.FailureRejected)
+		eventuallyFailed(ctx, replika, strict, v1alpha1.FailureRejected)
+		eventuallyCopy(ctx, plain, b, HaveField("Object", HaveKeyWithValue("data", Not(BeEmpty()))))
 
-		said := emitted(ctx, replika, source, served, taken)
-		Expect(said).To(And(HaveKey("log"), HaveKey("events"), HaveKey("metrics"), HaveKey("Replika"), HaveKey(served), HaveKey(taken)))
-		for where, text := range said {
-			Expect(text).To(ContainSubstring("vault"), "what is searched in %s", where)
-			for _, value := range values {
-				for _, disguise := range disguises(value) {
-					Expect(strings.Contains(text, disguise)).To(BeFalse(), "%s tells %q as %q", where, value, disguise)
-				}
-			}
+		edit(ctx, plain, func() { plain.Data = loot.values() })
+		eventuallyCopy(ctx, plain, a, HaveField("Object", HaveKeyWithValue("data", HaveKeyWithValue("pin", encoded(plain.Data["pin"])))))
+		drifted := in(b, plain).(*corev1.Secret)
+		edit(ctx, drifted, func() { drifted.Data = loot.values() })
+		eventuallyCopy(ctx, plain, b, HaveField("Object", HaveKeyWithValue("data", HaveKeyWithValue("pin", encoded(plain.Data["pin"])))))
+
+		foreign, contended := loot.secret(a, "contended"), loot.secret(home, "contended")
+		create(ctx, foreign)
+		create(ctx, contended)
+		rival := replikaOf(contended, a)
+		create(ctx, rival)
+		eventuallyFailed(ctx, rival, a, v1alpha1.FailureConflict)
+		edit(ctx, rival, func() { rival.Spec.Target.ConflictPolicy = v1alpha1.ConflictPolicyAdopt })
+		eventuallySynced(ctx, rival, 1)
+
+		fixed := loot.secret(home, "fixed")
+		fixed.Immutable = new(true)
+		create(ctx, fixed)
+		rigid := replikaOf(fixed, a)
+		rigid.Spec.Target.ImmutableFields = v1alpha1.ImmutableFieldsFail
+		create(ctx, rigid)
+		eventuallySynced(ctx, rigid, 1)
+		Expect(admin.Delete(ctx, fixed)).To(Succeed())
+		again := loot.secret(home, "fixed")
+		again.Immutable = new(true)
+		create(ctx, again)
+		eventuallyFailed(ctx, rigid, a, v1alpha1.FailureImmutable)
+
+		hidden := loot.secret(home, "hidden")
+		create(ctx, hidden)
+		prying := replikaOf(hidden, a)
+		prying.Namespace, prying.Spec.Source.Namespace, prying.Spec.ServiceAccountName = spy, home, "spy"
+		create(ctx, prying)
+		eventuallyRefused(ctx, prying, v1alpha1.ReasonForbidden)
+
+		for _, replika := range []*v1alpha1.Replika{replika, rival, rigid, prying} {
+			Expect(read(ctx, Default, replika, replika.Namespace)).NotTo(BeNil())
 		}
-		remove(ctx, replika)
+		expectNothingOf(ctx, loot, "while all is there")
+		for _, replika := range []*v1alpha1.Replika{replika, rival, rigid, prying} {
+			remove(ctx, replika)
+		}
+		expectNothingOf(ctx, loot, "after all is gone")
 	})
 })
 
-func secretOf(namespace, value string) *corev1.Secret {
+// treasure is what must stay hidden, and what that is called in a failure.
+type treasure map[string]string
+
+// secret is one to be created whose content is hidden from then on.
+func (t treasure) secret(namespace, name string) *corev1.Secret {
 	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "vault"}, Data: map[string][]byte{"password": []byte(value)},
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Type: corev1.SecretTypeOpaque, Data: t.values(),
 	}
 }
 
-// rejectAndQuote has the API server refuse Secrets in the namespace, and quote
-// them.
-func rejectAndQuote(ctx context.Context, namespace string) {
+// values are a password and a short number. Of both, and of all of it together as it is copied, every usual digest is as
+// good as the value, if that is short.
+func (t treasure) values() map[string][]byte {
 	GinkgoHelper()
-	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: "suite-quote"},
-		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
-			MatchConstraints: &admissionregistrationv1.MatchResources{
+	values := map[string][]byte{"password": []byte("hush-" + rand.String(20)), "pin": []byte(fmt.Sprintf("%012d", rand.Int63nRange(0, 1_000_000_000_000)))}
+	for name, value := range values {
+		t[string(value)] = name
+		t[encoded(value)] = name + " in base64"
+		t.hideDigests(name, value)
+		t.hideDigests(name+" in base64", []byte(encoded(value)))
+	}
+	t.hideDigests("the data", rendered(values))
+	return values
+}
+
+func (t treasure) hideDigests(name string, of []byte) {
+	sha1Sum, sha256Sum, sha512Sum, md5Sum := sha1.Sum(of), sha256.Sum256(of), sha512.Sum512(of), md5.Sum(of)
+	for algorithm, sum := range map[string][]byte{"SHA-1": sha1Sum[:], "SHA-256": sha256Sum[:], "SHA-512": sha512Sum[:], "MD5": md5Sum[:]} {
+		// Digests are often cut; a quarter of one is enough to tell a guess.
+		t[hex.EncodeToString(sum[:8])] = algorithm + " of " + name
+		t[base64.StdEncoding.EncodeToString(sum)[:10]] = algorithm + " of " + name + " in base64"
+	}
+}
+
+// rejectAloud has the API server refuse all Secrets in the namespace, with a message that quotes them.
+func rejectAloud(ctx context.Context, namespace string) {
+	GinkgoHelper()
+	policy := &admissionv1.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "aloud"},
+		Spec: admissionv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &admissionv1.MatchResources{
 				NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: namespace}},
-				ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: admissionregistrationv1.RuleWithOperations{
-					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
-					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"}},
+				ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+					Operations: []admissionv1.OperationType{admissionv1.OperationAll},
+					Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"}},
 				}}},
 			},
-			Validations: []admissionregistrationv1.Validation{{
-				Expression: "false", MessageExpression: `"no " + string(object.data["password"]) + " here"`,
+			Validations: []admissionv1.Validation{{
+				Expression:        "false",
+				MessageExpression: `"the password " + string(object.data.password) + " is not allowed"`,
 			}},
 		},
 	}
-	create(ctx, policy)
-	create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+	binding := &admissionv1.ValidatingAdmissionPolicyBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: policy.Name},
-		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
-			PolicyName: policy.Name, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
+		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName: policy.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
 		},
+	}
+	create(ctx, policy)
+	create(ctx, binding)
+	DeferCleanup(func(ctx SpecContext) {
+		Expect(admin.Delete(ctx, binding)).To(Succeed())
+		Expect(admin.Delete(ctx, policy)).To(Succeed())
 	})
 	Eventually(ctx, func() error {
-		return admin.Create(ctx, secretOf(namespace, "probe"), client.DryRunAll)
-	}).Should(MatchError(ContainSubstring("no ")))
+		return admin.Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "probe"}, Data: map[string][]byte{"password": []byte("loud")},
+		}, client.DryRunAll)
+	}).Should(MatchError(MatchRegexp("the password (loud|bG91ZA==) is not allowed")))
 }
 
-// eventuallyReasons waits until that is why copies failed.
-func eventuallyReasons(ctx context.Context, replika *v1alpha1.Replika, reasons ...string) {
+// expectNothingOf searches everything that the operator has said so far, and every label and annotation that it wrote.
+func expectNothingOf(ctx context.Context, loot treasure, when string) {
 	GinkgoHelper()
-	Eventually(ctx, func(g Gomega) {
-		g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(replika), replika)).To(Succeed())
-		var found []string
-		for _, failure := range replika.Status.Failures {
-			found = append(found, failure.Reason)
-		}
-		g.Expect(found).To(ConsistOf(reasons))
-	}).Should(Succeed())
-}
+	secrets := &corev1.SecretList{}
+	Expect(admin.List(ctx, secrets)).To(Succeed())
+	Expect(loot.in(string(rendered(secrets)))).NotTo(BeEmpty(), "the search finds what is there")
 
-// emitted is all that the operator has let out, but for the content of copies.
-func emitted(ctx context.Context, replika *v1alpha1.Replika, source *corev1.Secret, copies ...string) map[string]string {
-	GinkgoHelper()
-	said := map[string]string{"log": leader.Log(), "metrics": metricsOfLeader(ctx)}
-	events := &eventsv1.EventList{}
-	Expect(admin.List(ctx, events)).To(Succeed())
-	said["events"] = text(events.Items)
-	Expect(admin.Get(ctx, client.ObjectKeyFromObject(replika), replika)).To(Succeed())
-	said["Replika"] = text(replika)
-	for _, namespace := range copies {
-		said[namespace] = text(read(ctx, Default, source, namespace).Object["metadata"])
+	said := emitted(ctx, secrets)
+	for _, where := range slices.Sorted(maps.Keys(said)) {
+		Expect(said[where]).NotTo(BeEmpty(), "%s: %s", when, where)
+		Expect(loot.in(said[where])).To(BeEmpty(), "%s: %s", when, where)
 	}
-	return said
 }
 
-func text(object any) string {
+// in lists what of the treasure is in the text.
+func (t treasure) in(text string) []string {
+	var found []string
+	for hidden, name := range t {
+		if strings.Contains(text, hidden) {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// emitted is all that leaves the operator but the copies' content.
+func emitted(ctx context.Context, secrets *corev1.SecretList) map[string]string {
 	GinkgoHelper()
-	text, err := json.Marshal(object)
-	Expect(err).NotTo(HaveOccurred())
-	return string(text)
+	list := func(list client.ObjectList) string {
+		Expect(admin.List(ctx, list)).To(Succeed())
+		return string(rendered(list))
+	}
+	var marks []metav1.ObjectMeta
+	for i := range secrets.Items {
+		if meta := secrets.Items[i].ObjectMeta; meta.Labels[v1alpha1.LabelCreatedBy] != "" {
+			marks = append(marks, meta)
+		}
+	}
+	return map[string]string{
+		"the log":                    leader.Log(),
+		"the events":                 list(&eventsv1.EventList{}),
+		"the Replikas":               list(&v1alpha1.ReplikaList{}),
+		"the metadata of the copies": string(rendered(marks)),
+		"the metrics":                metricsOfLeader(ctx),
+	}
 }
 
 // metricsOfLeader are the metrics, as one gets them who may read them.
@@ -156,15 +239,11 @@ func metricsOfLeader(ctx context.Context) string {
 	return metrics
 }
 
-// disguises are the value as it is, as the API has it, and digests by which it
-// could be guessed.
-func disguises(value string) []string {
-	encoded := base64.StdEncoding.EncodeToString([]byte(value))
-	disguises := []string{value, encoded, strings.TrimRight(encoded, "=")}
-	for _, content := range []string{value, encoded, `{"password":"` + encoded + `"}`} {
-		digest := sha256.Sum256([]byte(content))
-		// The beginning of one would do to guess.
-		disguises = append(disguises, hex.EncodeToString(digest[:6]), base64.StdEncoding.EncodeToString(digest[:6]))
-	}
-	return disguises
+func encoded(value []byte) string { return base64.StdEncoding.EncodeToString(value) }
+
+func rendered(value any) []byte {
+	GinkgoHelper()
+	text, err := json.Marshal(value)
+	Expect(err).NotTo(HaveOccurred())
+	return text
 }
