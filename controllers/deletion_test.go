@@ -153,22 +153,6 @@ var _ = Describe("The end of a copy", func() {
 		remove(ctx, replika)
 	})
 
-	It("is not hindered by a selector that no label can satisfy, which is said before", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		replika := s.replika(ctx, source, into(a))
-		eventuallyReady(ctx, replika, 1)
-		copied := read(ctx, source, a)
-		edit(ctx, replika, func(replika *v1alpha1.Replika) {
-			replika.Spec.Target.Namespaces.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "not a value"}}
-		})
-		Expect(messageOf(eventuallyNotReady(ctx, replika, v1alpha1.ReasonProgressing))).To(ContainSubstring("spec.target.namespaces.selector"))
-		Expect(read(ctx, source, a)).To(Equal(copied))
-		remove(ctx, replika)
-		eventuallyGone(ctx, source, a)
-	})
-
 	It("does not hinder a Replika whose source and its namespace are gone", func(ctx SpecContext) {
 		s := newScene()
 		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "home")

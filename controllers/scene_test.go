@@ -128,7 +128,7 @@ func excluding(namespaces ...string) change {
 
 func selecting(labels map[string]string) change {
 	return func(replika *v1alpha1.Replika) {
-		replika.Spec.Target.Namespaces.Selector = &metav1.LabelSelector{MatchLabels: labels}
+		replika.Spec.Target.Namespaces.Selector = &v1alpha1.NamespaceSelector{MatchLabels: labels}
 	}
 }
 

@@ -51,10 +51,10 @@ var _ = Describe("Selection", func() {
 			return v1alpha1.TargetNamespaces{ReplicateIn: []string{s.name("*")}}
 		}, "team-a", "team-b", "prod-a", "prod-b"),
 		Entry("by labels, the source's namespace matching too", func(s *scene) v1alpha1.TargetNamespaces {
-			return v1alpha1.TargetNamespaces{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"tier-of": s.id}}}
+			return v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"tier-of": s.id}}}
 		}, "team-b", "prod-a"),
 		Entry("by label expressions", func(s *scene) v1alpha1.TargetNamespaces {
-			return v1alpha1.TargetNamespaces{Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+			return v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchExpressions: []v1alpha1.NamespaceRequirement{
 				{Key: sceneLabel, Operator: metav1.LabelSelectorOpIn, Values: []string{s.id}},
 				{Key: "tier-of", Operator: metav1.LabelSelectorOpDoesNotExist},
 			}}}
@@ -62,13 +62,13 @@ var _ = Describe("Selection", func() {
 		Entry("by name in addition to labels", func(s *scene) v1alpha1.TargetNamespaces {
 			return v1alpha1.TargetNamespaces{
 				ReplicateIn: []string{s.name("team-a")},
-				Selector:    &metav1.LabelSelector{MatchLabels: map[string]string{"tier-of": s.id}},
+				Selector:    &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"tier-of": s.id}},
 			}
 		}, "team-a", "team-b", "prod-a"),
 		Entry("less the excluded ones", func(s *scene) v1alpha1.TargetNamespaces {
 			return v1alpha1.TargetNamespaces{
 				ReplicateIn: []string{s.name("team-a"), s.name("team-b")},
-				Selector:    &metav1.LabelSelector{MatchLabels: map[string]string{sceneLabel: s.id}},
+				Selector:    &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{sceneLabel: s.id}},
 				ExcludeFrom: []string{s.name("team-a"), s.name("prod-*"), "no-such-namespace"},
 			}
 		}, "team-b"),
@@ -111,10 +111,10 @@ var _ = Describe("Selection", func() {
 			eventuallyReady(ctx, replika, 0)
 		},
 		Entry("when a label starts and stops to match", func(targets *v1alpha1.TargetNamespaces, id string) {
-			targets.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"wants": id}}
+			targets.Selector = &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"wants": id}}
 		}),
 		Entry("when labels match beside a name that never does", func(targets *v1alpha1.TargetNamespaces, id string) {
-			targets.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"wants": id}}
+			targets.Selector = &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"wants": id}}
 			targets.ReplicateIn = []string{"no-such-" + id + "-*"}
 		}),
 	)
@@ -132,7 +132,7 @@ var _ = Describe("Selection", func() {
 		}{
 			{v1alpha1.TargetNamespaces{ReplicateIn: []string{b, c}}, []string{b, c}, []string{a}},
 			{v1alpha1.TargetNamespaces{ReplicateIn: []string{s.name("*")}, ExcludeFrom: []string{c}}, []string{a, b}, []string{c}},
-			{v1alpha1.TargetNamespaces{Selector: &metav1.LabelSelector{
+			{v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{
 				MatchLabels: map[string]string{corev1.LabelMetadataName: c},
 			}}, []string{c}, []string{a, b}},
 		} {

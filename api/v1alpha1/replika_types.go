@@ -270,6 +270,69 @@ type TargetSpec struct {
 	Namespaces TargetNamespaces `json:"namespaces"`
 }
 
+// LabelKey is the key of a label.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=317
+// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`
+type LabelKey = string
+
+// MatchLabels are labels by key, all of which a namespace must bear.
+// +kubebuilder:validation:MaxProperties=64
+// +kubebuilder:validation:XValidation:rule="self.all(key, size(key) <= 317 && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="every key must be a legal label key, such as team or example.com/team"
+// +kubebuilder:object:generate=false
+type MatchLabels map[string]LabelValue
+
+// DeepCopy is written by hand because the generator takes no map of aliases.
+func (in MatchLabels) DeepCopy() MatchLabels {
+	return maps.Clone(in)
+}
+
+// NamespaceSelector is a label selector, as everywhere in Kubernetes. Its own
+// type bounds what can be in it, so that the schema can refuse what no label
+// satisfies.
+type NamespaceSelector struct {
+	// MatchLabels are labels with their values, all of which a namespace must
+	// bear. At most 64. None by default.
+	// +optional
+	MatchLabels MatchLabels `json:"matchLabels,omitempty"`
+
+	// MatchExpressions are requirements, all of which a namespace must meet. At
+	// most 64. None by default.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	MatchExpressions []NamespaceRequirement `json:"matchExpressions,omitempty"`
+}
+
+// NamespaceRequirement is what one label of a namespace must be like.
+// +kubebuilder:validation:XValidation:rule="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",message="In and NotIn need values, Exists and DoesNotExist take none"
+type NamespaceRequirement struct {
+	// Key is the label's key.
+	// +required
+	Key LabelKey `json:"key"`
+
+	// Operator is In (the label is there, with one of the values), NotIn (it is
+	// not, or with another value), Exists, or DoesNotExist.
+	// +required
+	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
+	Operator metav1.LabelSelectorOperator `json:"operator"`
+
+	// Values are those of In and NotIn. At most 64.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Values []LabelValue `json:"values,omitempty"`
+}
+
+// LabelSelector is the selector as Kubernetes' own libraries take it.
+func (in *NamespaceSelector) LabelSelector() *metav1.LabelSelector {
+	selector := &metav1.LabelSelector{MatchLabels: in.MatchLabels}
+	for _, requirement := range in.MatchExpressions {
+		selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement(requirement))
+	}
+	return selector
+}
+
 // TargetNamespaces selects the namespaces that get a copy: every namespace if
 // matchAll is true, else those that replicateIn or selector selects; in both
 // cases without those in excludeFrom, and never the source's namespace.
@@ -289,12 +352,7 @@ type TargetNamespaces struct {
 	// namespace, and an absent one selects none. Counts only while matchAll is
 	// false. None by default.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="!has(self.matchLabels) || self.matchLabels.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",message="every key must be a legal label key",fieldPath=".matchLabels"
-	// +kubebuilder:validation:XValidation:rule="!has(self.matchLabels) || self.matchLabels.all(key, size(key) <= 317 && size(self.matchLabels[key]) <= 63)",message="a key is at most 317 characters long, a value 63",fieldPath=".matchLabels"
-	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'])",message="operator must be In, NotIn, Exists or DoesNotExist",fieldPath=".matchExpressions"
-	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",message="In and NotIn need values, Exists and DoesNotExist take none",fieldPath=".matchExpressions"
-	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, size(e.key) > 0 && size(e.key) <= 317)",message="every expression needs a legal label key",fieldPath=".matchExpressions"
-	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+	Selector *NamespaceSelector `json:"selector,omitempty"`
 
 	// MatchAll selects every namespace, those that are created later too.
 	// Defaults to false.

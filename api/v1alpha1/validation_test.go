@@ -230,11 +230,15 @@ var _ = Describe("A Replika manifest", func() {
 			`spec: {source: {namespace: default}, target: {namespaces: {matchAll: false, replicateIn: [a, default], excludeFrom: [default]}}}`,
 			"spec.target.namespaces.replicateIn", "must not list the source's namespace"),
 		Entry("with a bad key in the selector", targets(`selector: {matchLabels: {a b: c}}`), "spec.target.namespaces.selector.matchLabels", "every key must be a legal label key"),
-		Entry("with a value that is too long in the selector", targets(`selector: {matchLabels: {a: `+long(64)+`}}`), "spec.target.namespaces.selector.matchLabels", "a value 63"),
-		Entry("with an unknown operator in the selector", targets(`selector: {matchExpressions: [{key: a, operator: Equals, values: [b]}]}`), "spec.target.namespaces.selector.matchExpressions", "operator must be In, NotIn, Exists or DoesNotExist"),
-		Entry("with values where the operator takes none", targets(`selector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}`), "spec.target.namespaces.selector.matchExpressions", "In and NotIn need values"),
-		Entry("without values where the operator needs them", targets(`selector: {matchExpressions: [{key: a, operator: In}]}`), "spec.target.namespaces.selector.matchExpressions", "In and NotIn need values"),
-		Entry("with an empty key in the selector", targets(`selector: {matchExpressions: [{key: "", operator: Exists}]}`), "spec.target.namespaces.selector.matchExpressions", "every expression needs a legal label key"),
+		Entry("with a value that is too long in the selector", targets(`selector: {matchLabels: {a: `+long(64)+`}}`), "spec.target.namespaces.selector.matchLabels.a", "Too long"),
+		Entry("with a value that no label has in the selector", targets(`selector: {matchLabels: {a: b c}}`), "spec.target.namespaces.selector.matchLabels.a", "should match"),
+		Entry("with too many labels in the selector", targets(`selector: {matchLabels: `+pairs(65)+`}`), "spec.target.namespaces.selector.matchLabels", "Too many"),
+		Entry("with an unknown operator in the selector", targets(`selector: {matchExpressions: [{key: a, operator: Equals, values: [b]}]}`), "spec.target.namespaces.selector.matchExpressions[0].operator", `supported values: "In", "NotIn", "Exists", "DoesNotExist"`),
+		Entry("with a bad key in an expression", targets(`selector: {matchExpressions: [{key: a/b/c, operator: Exists}]}`), "spec.target.namespaces.selector.matchExpressions[0].key", "should match"),
+		Entry("with a bad value in an expression", targets(`selector: {matchExpressions: [{key: a, operator: In, values: [b, -c]}]}`), "spec.target.namespaces.selector.matchExpressions[0].values[1]", "should match"),
+		Entry("with values where the operator takes none", targets(`selector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}`), "spec.target.namespaces.selector.matchExpressions[0]", "In and NotIn need values"),
+		Entry("without values where the operator needs them", targets(`selector: {matchExpressions: [{key: a, operator: In}]}`), "spec.target.namespaces.selector.matchExpressions[0]", "In and NotIn need values"),
+		Entry("with an empty key in the selector", targets(`selector: {matchExpressions: [{key: "", operator: Exists}]}`), "spec.target.namespaces.selector.matchExpressions[0].key", "at least 1 chars"),
 	)
 
 	It("is refused with a field that does not exist", func(ctx SpecContext) {

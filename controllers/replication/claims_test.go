@@ -42,8 +42,8 @@ func TestNewClaimant(t *testing.T) {
 
 func TestOneThatCannotSelectClaimsNothing(t *testing.T) {
 	broken := newReplika(func(r *v1alpha1.Replika) {
-		r.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &metav1.LabelSelector{
-			MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "team", Operator: "Near"}},
+		r.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{
+			MatchExpressions: []v1alpha1.NamespaceRequirement{{Key: "team", Operator: "Near"}},
 		}}
 	})
 	name := types.NamespacedName{Namespace: broken.Namespace, Name: broken.Name}

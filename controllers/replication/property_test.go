@@ -245,7 +245,7 @@ func (w *world) randomSpec(spec *v1alpha1.ReplikaSpec) {
 	spec.Target.Namespaces = [...]v1alpha1.TargetNamespaces{
 		{MatchAll: true},
 		{ReplicateIn: []string{"c", "d"}},
-		{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "red"}}},
+		{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"team": "red"}}},
 		{MatchAll: true, ExcludeFrom: []string{"d"}},
 		{ReplicateIn: []string{"*"}, ExcludeFrom: []string{"b*"}},
 	}[w.pick(5, "targets")]

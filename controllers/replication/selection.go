@@ -34,8 +34,8 @@ type Selection struct {
 	allowed []string
 }
 
-// NewSelection compiles the selectors of a Replika, and what its status says of the source's consent. It fails on a label selector that the API server's schema let
-// through but that no label can satisfy (an operator without the values it needs).
+// NewSelection compiles the selectors of a Replika, and what its status says of the source's consent. It fails on a label
+// selector that no label can satisfy, which the schema refuses; a Replika may be older than the schema.
 func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 	targets := replika.Spec.Target.Namespaces
 	selection := &Selection{
@@ -49,7 +49,7 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 		selection.allowed = replika.Status.Source.AllowedNamespaces
 	}
 	if targets.Selector != nil {
-		selector, err := metav1.LabelSelectorAsSelector(targets.Selector)
+		selector, err := metav1.LabelSelectorAsSelector(targets.Selector.LabelSelector())
 		if err != nil {
 			return nil, fmt.Errorf("spec.target.namespaces.selector: %w", err)
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 func TestSelects(t *testing.T) {
-	red := &metav1.LabelSelector{MatchLabels: map[string]string{"team": "red"}}
+	red := &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"team": "red"}}
 	plain := Namespace{Name: "shop"}
 	cases := map[string]struct {
 		targets   v1alpha1.TargetNamespaces
@@ -30,7 +30,7 @@ func TestSelects(t *testing.T) {
 		"a glob matches whole names":  {v1alpha1.TargetNamespaces{ReplicateIn: []string{"h*"}}, plain, false},
 		"by label":                    {v1alpha1.TargetNamespaces{Selector: red}, Namespace{Name: "shop", Labels: map[string]string{"team": "red"}}, true},
 		"by another label":            {v1alpha1.TargetNamespaces{Selector: red}, Namespace{Name: "shop", Labels: map[string]string{"team": "blue"}}, false},
-		"an empty selector is all":    {v1alpha1.TargetNamespaces{Selector: &metav1.LabelSelector{}}, plain, true},
+		"an empty selector is all":    {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{}}, plain, true},
 		"the selector adds to names":  {v1alpha1.TargetNamespaces{Selector: red, ReplicateIn: []string{"shop"}}, plain, true},
 		"names add to the selector":   {v1alpha1.TargetNamespaces{Selector: red, ReplicateIn: []string{"web"}}, Namespace{Name: "shop", Labels: map[string]string{"team": "red"}}, true},
 		"matchAll ignores the names":  {v1alpha1.TargetNamespaces{MatchAll: true, ReplicateIn: []string{"web"}}, plain, true},
@@ -38,7 +38,7 @@ func TestSelects(t *testing.T) {
 		"excluded from all":           {v1alpha1.TargetNamespaces{MatchAll: true, ExcludeFrom: []string{"shop"}}, plain, false},
 		"excluded by glob":            {v1alpha1.TargetNamespaces{MatchAll: true, ExcludeFrom: []string{"s*"}}, plain, false},
 		"excluded although named":     {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}, ExcludeFrom: []string{"shop"}}, plain, false},
-		"excluded although labelled":  {v1alpha1.TargetNamespaces{Selector: &metav1.LabelSelector{}, ExcludeFrom: []string{"shop"}}, plain, false},
+		"excluded although labelled":  {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{}, ExcludeFrom: []string{"shop"}}, plain, false},
 		"another one is excluded":     {v1alpha1.TargetNamespaces{MatchAll: true, ExcludeFrom: []string{"shop-2", "web-*"}}, plain, true},
 		"never the source's, by all":  {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "vault"}, false},
 		"never the source's, by name": {v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}, Namespace{Name: "vault"}, false},
@@ -69,8 +69,8 @@ func TestSourceNamespaceDefaultsToTheReplikas(t *testing.T) {
 
 func TestSelectorThatNoLabelSatisfies(t *testing.T) {
 	_, err := NewSelection(newReplika(func(r *v1alpha1.Replika) {
-		r.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &metav1.LabelSelector{
-			MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "team", Operator: metav1.LabelSelectorOpIn}},
+		r.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{
+			MatchExpressions: []v1alpha1.NamespaceRequirement{{Key: "team", Operator: metav1.LabelSelectorOpIn}},
 		}}
 	}))
 	if err == nil {
@@ -88,7 +88,7 @@ func TestMissing(t *testing.T) {
 		"sorted, once each":            {v1alpha1.TargetNamespaces{ReplicateIn: []string{"z", "a", "shop", "z"}}, []string{"a", "z"}},
 		"a Terminating one is there":   {v1alpha1.TargetNamespaces{ReplicateIn: []string{"web"}}, nil},
 		"a glob asks for nothing":      {v1alpha1.TargetNamespaces{ReplicateIn: []string{"team-*"}}, nil},
-		"a selector asks for nothing":  {v1alpha1.TargetNamespaces{Selector: &metav1.LabelSelector{}}, nil},
+		"a selector asks for nothing":  {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{}}, nil},
 		"an excluded one is not asked": {v1alpha1.TargetNamespaces{ReplicateIn: []string{"gone"}, ExcludeFrom: []string{"go*"}}, nil},
 		"names do not count beside all": {
 			v1alpha1.TargetNamespaces{MatchAll: true, ReplicateIn: []string{"gone"}}, nil,

@@ -43,7 +43,7 @@ var _ = It("300 namespaces are created and deleted while Replikas select them", 
 	w := newWorld("churn", 5)
 	w.serve("by-glob")
 	w.serve("by-label", func(replika *v1alpha1.Replika) {
-		replika.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"churn": "yes"}}}
+		replika.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"churn": "yes"}}}
 	})
 	w.serve("everywhere", func(replika *v1alpha1.Replika) {
 		replika.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{

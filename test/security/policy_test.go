@@ -179,10 +179,10 @@ var changes = map[string]func(*v1alpha1.ReplikaSpec){
 	"target.namespaces.matchAll":       func(s *v1alpha1.ReplikaSpec) { s.Target.Namespaces.MatchAll = true },
 	"target.namespaces.replicateIn":    func(s *v1alpha1.ReplikaSpec) { s.Target.Namespaces.ReplicateIn = []string{operatorNamespace} },
 	"target.namespaces.selector.matchLabels": func(s *v1alpha1.ReplikaSpec) {
-		s.Target.Namespaces.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
+		s.Target.Namespaces.Selector = &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"a": "b"}}
 	},
 	"target.namespaces.selector.matchExpressions": func(s *v1alpha1.ReplikaSpec) {
-		s.Target.Namespaces.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+		s.Target.Namespaces.Selector = &v1alpha1.NamespaceSelector{MatchExpressions: []v1alpha1.NamespaceRequirement{
 			{Key: "a", Operator: metav1.LabelSelectorOpExists},
 		}}
 	},

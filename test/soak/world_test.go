@@ -255,7 +255,7 @@ func (w *world) specify(replika *v1alpha1.Replika) {
 	spec.Target.Namespaces = pick(w, []v1alpha1.TargetNamespaces{
 		{ReplicateIn: []string{"target-1", "target-2", "target-3"}},
 		{ReplicateIn: []string{"target-*"}, ExcludeFrom: []string{"target-4"}},
-		{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "red"}}},
+		{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"team": "red"}}},
 		{MatchAll: true, ExcludeFrom: []string{"kube-*", "default", "home-*"}},
 	})
 	spec.Suspend = w.chance(10)
