@@ -29,8 +29,8 @@ WITH_CONTROLPLANE := assets="$$($(CONTROLPLANE) | tail -n 1)"; KUBEBUILDER_ASSET
 # The modules beside the operator's own, kept apart so that what they need never weighs on what it ships.
 MODULES := hack/controlplane hack/bench
 
-# What controller-gen writes, as git pathspecs.
-GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases
+# What is generated, as git pathspecs.
+GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases manifests
 
 # The packages whose tests start a control plane (they import test/cluster, or are it), and those that need only Go.
 SUITES = $(shell go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | grep -F /test/cluster | cut -d ' ' -f 1)
@@ -79,7 +79,7 @@ vulncheck: ## Look for known vulnerabilities in what the operator calls, which a
 	$(GOVULNCHECK) -db $(VULNDB) ./...
 
 .PHONY: verify
-verify: manifests generate ## Fail unless what is generated is current and every overlay builds.
+verify: manifests generate kustomization-build ## Fail unless what is generated is current and every overlay builds.
 	git --no-pager diff --exit-code -- $(GENERATED)
 	@untracked="$$(git ls-files --others --exclude-standard -- $(GENERATED))"; \
 	if [ -n "$$untracked" ]; then printf 'generated, but not in git:\n%s\n' "$$untracked" >&2; exit 1; fi
@@ -128,6 +128,22 @@ bench: build ## Measure the operator against its budget (docs/performance.md); B
 controlplane: ## Provide the local control plane's binaries; the last line is their folder.
 	@$(CONTROLPLANE)
 
+##@ Deployment
+
+# config/default with the image IMG, in a place of its own: another image then does not show as a change in git.
+.PHONY: overlay
+overlay:
+	mkdir -p bin/deploy
+	printf 'resources: [../../config/default]\n' >bin/deploy/kustomization.yaml
+	cd bin/deploy && $(KUSTOMIZE) edit set image prosimcorp/replika=$(IMG)
+
+.PHONY: kustomization-build
+kustomization-build: manifests overlay ## Write manifests/, the base that users reference, with the image IMG.
+	rm -rf manifests
+	mkdir manifests
+	$(KUSTOMIZE) build bin/deploy --output manifests
+	cd manifests && $(KUSTOMIZE) create --autodetect
+
 ##@ Build
 
 .PHONY: build
@@ -157,11 +173,7 @@ uninstall: delete-replikas ## Delete all Replikas, then the CRD. The operator mu
 	$(KUSTOMIZE) build config/crd | kubectl delete --ignore-not-found -f -
 
 .PHONY: deploy
-deploy: ## Install the CRD and the operator, with the image IMG.
-	@# An overlay of our own, so that another image does not show as a change in git.
-	mkdir -p bin/deploy
-	printf 'resources: [../../config/default]\n' >bin/deploy/kustomization.yaml
-	cd bin/deploy && $(KUSTOMIZE) edit set image prosimcorp/replika=$(IMG)
+deploy: overlay ## Install the CRD and the operator, with the image IMG.
 	$(KUSTOMIZE) build bin/deploy | kubectl apply --server-side -f -
 	kubectl --namespace replika rollout status deployment replika-controller-manager --timeout 3m
 

@@ -43,7 +43,7 @@ import (
 type manifests []*unstructured.Unstructured
 
 // remote is how the documentation names a folder of this repository.
-var remote = regexp.MustCompile(`https://github\.com/prosimcorp/replika//(config/[a-z-]+)\?ref=v[0-9.]+`)
+var remote = regexp.MustCompile(`https://github\.com/prosimcorp/replika//(config/[a-z-]+|manifests)\?ref=v[0-9.]+`)
 
 // lockDown is the kustomization that the documentation tells administrators to
 // install for tenants.

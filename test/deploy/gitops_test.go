@@ -1,0 +1,103 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package deploy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+var _ = Describe("What the README gives to a GitOps tool or to OLM", func() {
+	DescribeTable("is accepted by the tool's own schema, and names what this repository has",
+		func(ctx SpecContext, text string, kinds []string, tag, path []string) {
+			var applied []string
+			for _, object := range objects(block("yaml", text)) {
+				namespaceOf(ctx, object)
+				Expect(admin.Create(ctx, object)).To(Succeed(), "%s %s", object.GetKind(), object.GetName())
+				DeferCleanup(admin.Delete, object)
+				applied = append(applied, object.GetKind())
+				if value, found, _ := unstructured.NestedString(object.Object, tag...); found {
+					Expect(value).To(Equal(release()))
+					tag = nil
+				}
+				if value, found, _ := unstructured.NestedString(object.Object, path...); found {
+					Expect(filepath.Join(repository, value, "kustomization.yaml")).To(BeARegularFile())
+					path = nil
+				}
+			}
+			Expect(applied).To(Equal(kinds))
+			Expect(tag).To(BeNil(), "the version")
+			Expect(path).To(BeNil(), "the path")
+		},
+		Entry("Argo CD", "kind: Application", []string{"Application"},
+			[]string{"spec", "source", "targetRevision"}, []string{"spec", "source", "path"}),
+		Entry("Argo CD's health check", "kind: ConfigMap\nmetadata:\n  name: argocd-cm", []string{"ConfigMap"}, nil, nil),
+		Entry("Flux", "kind: GitRepository\nmetadata", []string{"GitRepository", "Kustomization"},
+			[]string{"spec", "ref", "tag"}, []string{"spec", "path"}),
+		Entry("OLM", "kind: Subscription", []string{"Subscription"}, nil, nil),
+	)
+
+	It("names OLM's package and channel as the bundle has them", func() {
+		subscription := objects(block("yaml", "kind: Subscription"))[0]
+		annotations, err := os.ReadFile(filepath.Join(repository, "bundle", "metadata", "annotations.yaml"))
+		Expect(err).NotTo(HaveOccurred())
+		var bundle struct{ Annotations map[string]string }
+		Expect(yaml.Unmarshal(annotations, &bundle)).To(Succeed())
+		Expect(subscription.Object["spec"]).To(And(
+			HaveKeyWithValue("name", bundle.Annotations["operators.operatorframework.io.bundle.package.v1"]),
+			HaveKeyWithValue("channel", bundle.Annotations["operators.operatorframework.io.bundle.channel.default.v1"]),
+		))
+	})
+})
+
+// objects are the documents of a manifest.
+func objects(manifest string) []*unstructured.Unstructured {
+	GinkgoHelper()
+	var found []*unstructured.Unstructured
+	decoder := yaml.NewYAMLOrJSONDecoder(bufio.NewReader(strings.NewReader(manifest)), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(&object.Object)
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		Expect(err).NotTo(HaveOccurred())
+		if len(object.Object) > 0 {
+			found = append(found, object)
+		}
+	}
+}
+
+// namespaceOf makes sure that the object's namespace is there.
+func namespaceOf(ctx context.Context, object *unstructured.Unstructured) {
+	GinkgoHelper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: object.GetNamespace()}}
+	Expect(client.IgnoreAlreadyExists(admin.Create(ctx, namespace))).To(Succeed())
+}
