@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -32,6 +33,10 @@ var (
 		Name: "replika_contested_copies",
 		Help: "Copies of the Replika that something else keeps changing back.",
 	}, replikaLabels)
+	nextSyncMetric = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "replika_next_sync_timestamp_seconds",
+		Help: "When the Replika is looked at again at the latest, as seconds since 1970. None while it is suspended.",
+	}, replikaLabels)
 	repairsMetric = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "replika_drift_repairs_total",
 		Help: "Copies of the Replika that were repaired although neither its source nor its spec had changed.",
@@ -49,7 +54,7 @@ var (
 
 func init() {
 	metrics.Registry.MustRegister(
-		readyMetric, copiesMetric, contestedMetric, repairsMetric, writesMetric, propagationMetric,
+		readyMetric, copiesMetric, contestedMetric, nextSyncMetric, repairsMetric, writesMetric, propagationMetric,
 	)
 }
 
@@ -107,6 +112,16 @@ func (p *pass) measure() {
 	contestedMetric.WithLabelValues(namespace, name).Set(float64(contested))
 }
 
+// measureNextLook tells when the Replika is looked at again at the latest. If that time goes by, the operator is stuck.
+func measureNextLook(replika types.NamespacedName, next ctrl.Result) {
+	if next.RequeueAfter == 0 {
+		nextSyncMetric.DeleteLabelValues(replika.Namespace, replika.Name)
+		return
+	}
+	due := time.Now().Add(next.RequeueAfter)
+	nextSyncMetric.WithLabelValues(replika.Namespace, replika.Name).Set(float64(due.UnixMilli()) / 1000)
+}
+
 // measurePropagation tells how long the change of the source took that this pass has brought to every copy. One that goes
 // on, because something failed for a moment, is measured when it is over; one that is held up has no end to measure.
 func (p *pass) measurePropagation(noticed time.Time) {
@@ -131,5 +146,6 @@ func forgetMetrics(replika types.NamespacedName) {
 	readyMetric.DeletePartialMatch(labels)
 	copiesMetric.DeletePartialMatch(labels)
 	contestedMetric.DeletePartialMatch(labels)
+	nextSyncMetric.DeletePartialMatch(labels)
 	repairsMetric.DeletePartialMatch(labels)
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -125,12 +126,33 @@ var _ = Describe("The metrics", Serial, func() {
 
 		remove(ctx, replika)
 		Eventually(ctx, func(g Gomega) {
-			for _, name := range []string{"replika_ready", "replika_copies", "replika_contested_copies", "replika_drift_repairs_total"} {
+			for _, name := range []string{
+				"replika_ready", "replika_copies", "replika_contested_copies", "replika_drift_repairs_total", "replika_next_sync_timestamp_seconds",
+			} {
 				_, found := metric(name, mine)
 				g.Expect(found).To(BeFalse(), name)
 			}
 		}).Should(Succeed())
 		Expect(writes("delete", "done")).To(Equal(deleted + 3))
+	})
+
+	It("tell when a Replika is looked at again, as long as it is", func(ctx SpecContext) {
+		s := newScene()
+		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
+		replika := s.replika(ctx, source, into(s.namespace(ctx, "a")), lookingEvery(time.Hour))
+		due := func() (float64, bool) {
+			return metric("replika_next_sync_timestamp_seconds", map[string]string{"namespace": replika.Namespace, "name": replika.Name})
+		}
+		eventuallyReady(ctx, replika, 1)
+		Eventually(ctx, func() float64 { at, _ := due(); return at }).Should(BeNumerically("~", time.Now().Add(time.Hour).Unix(), 60))
+
+		edit(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = true })
+		isDue := func() bool { _, found := due(); return found }
+		Eventually(ctx, isDue).Should(BeFalse(), "a suspended Replika waits for nothing")
+		edit(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = false })
+		Eventually(ctx, isDue).Should(BeTrue())
+		remove(ctx, replika)
+		Eventually(ctx, isDue).Should(BeFalse(), "nothing is told of a Replika that is gone")
 	})
 
 	It("are all in the documentation's table, with their labels", func() {

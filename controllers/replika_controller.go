@@ -64,7 +64,9 @@ func (r *ReplikaReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 			err = pass.finish(ctx)
 		}
 	}
-	return pass.nextLook(ctx, err)
+	next, err := pass.nextLook(ctx, err)
+	measureNextLook(request.NamespacedName, next)
+	return next, err
 }
 
 // synchronize is one pass: kind, source, plan, requests. What stands in the way and what came of the requests is kept in
