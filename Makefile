@@ -18,6 +18,7 @@ GO_TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
 CONTROLLER_GEN := $(GO_TOOL) controller-gen
 KUSTOMIZE := $(GO_TOOL) kustomize
 GOVULNCHECK := go tool -modfile=$(CURDIR)/hack/tools/govulncheck/go.mod govulncheck
+PROMTOOL := go tool -modfile=$(CURDIR)/hack/monitoring/go.mod promtool
 GOLANGCI_LINT := go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint
 
 # The program whose last line says where etcd, kube-apiserver and kube-controller-manager are. It makes them if need be,
@@ -27,10 +28,10 @@ CONTROLPLANE := go -C hack/controlplane run .
 WITH_CONTROLPLANE := assets="$$($(CONTROLPLANE) | tail -n 1)"; KUBEBUILDER_ASSETS="$$assets"
 
 # The modules beside the operator's own, kept apart so that what they need never weighs on what it ships.
-MODULES := hack/controlplane hack/bench
+MODULES := hack/controlplane hack/bench hack/health hack/monitoring
 
 # What is generated, as git pathspecs.
-GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases manifests
+GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases manifests bundle bundle.Dockerfile
 
 # The packages whose tests start a control plane (they import test/cluster, or are it), and those that need only Go.
 SUITES = $(shell go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | grep -F /test/cluster | cut -d ' ' -f 1)
@@ -79,7 +80,7 @@ vulncheck: ## Look for known vulnerabilities in what the operator calls, which a
 	$(GOVULNCHECK) -db $(VULNDB) ./...
 
 .PHONY: verify
-verify: manifests generate kustomization-build ## Fail unless what is generated is current and every overlay builds.
+verify: manifests generate kustomization-build bundle ## Fail unless what is generated is current and every overlay builds.
 	git --no-pager diff --exit-code -- $(GENERATED)
 	@untracked="$$(git ls-files --others --exclude-standard -- $(GENERATED))"; \
 	if [ -n "$$untracked" ]; then printf 'generated, but not in git:\n%s\n' "$$untracked" >&2; exit 1; fi
@@ -101,6 +102,15 @@ test: vet ## Run all tests but the slowest faults; those that need a cluster get
 .PHONY: test-e2e
 test-e2e: ## Let the real operator work through every fault there is, and tell of each what was injected and checked.
 	$(WITH_CONTROLPLANE) REPLIKA_TEST_EVERYTHING=1 REPLIKA_SOAK=10m go test $(RACE) -v -count=1 -p 1 -timeout 60m ./test/...
+
+.PHONY: test-alerts
+test-alerts: ## Try the alerts of config/prometheus on made-up metrics.
+	mkdir -p bin/alerts
+	go -C hack/monitoring test $(RACE) ./...
+	go -C hack/monitoring run . rules $(CURDIR)/config/prometheus/prometheus_rule.yaml >bin/alerts/rules.yaml
+	cp config/prometheus/tests/alerts.yaml bin/alerts/alerts.yaml
+	$(PROMTOOL) check rules --lint=all --lint-fatal bin/alerts/rules.yaml
+	$(PROMTOOL) test rules bin/alerts/alerts.yaml
 
 # How long each fuzzer runs.
 FUZZTIME ?= 5s
@@ -130,19 +140,57 @@ controlplane: ## Provide the local control plane's binaries; the last line is th
 
 ##@ Deployment
 
-# config/default with the image IMG, in a place of its own: another image then does not show as a change in git.
-.PHONY: overlay
-overlay:
-	mkdir -p bin/deploy
-	printf 'resources: [../../config/default]\n' >bin/deploy/kustomization.yaml
-	cd bin/deploy && $(KUSTOMIZE) edit set image prosimcorp/replika=$(IMG)
+# Copies of Kustomize's folders with the image IMG, where another image does not show as a change in git.
+.PHONY: overlays
+overlays:
+	@for base in default manifests; do \
+		mkdir -p bin/overlays/$$base; \
+		printf 'resources: [../../../config/%s]\n' $$base >bin/overlays/$$base/kustomization.yaml; \
+		(cd bin/overlays/$$base && $(KUSTOMIZE) edit set image prosimcorp/replika=$(IMG)); \
+	done
 
 .PHONY: kustomization-build
-kustomization-build: manifests overlay ## Write manifests/, the base that users reference, with the image IMG.
+kustomization-build: manifests overlays ## Write manifests/, the base that users reference, with the image IMG.
 	rm -rf manifests
 	mkdir manifests
-	$(KUSTOMIZE) build bin/deploy --output manifests
+	$(KUSTOMIZE) build bin/overlays/default --output manifests
 	cd manifests && $(KUSTOMIZE) create --autodetect
+
+# operator-sdk and opm are compiled by hand: `go tool` takes neither tags (without which they want C libraries) nor a version
+# to stamp, which lands in the bundle.
+OPERATOR_FRAMEWORK := hack/tools/operator-sdk
+OPERATOR_FRAMEWORK_TAGS := containers_image_openpgp,exclude_graphdriver_btrfs,exclude_graphdriver_devicemapper
+
+bin/operator-sdk: $(OPERATOR_FRAMEWORK)/go.mod
+	version="$$(go -C $(OPERATOR_FRAMEWORK) list -m -f '{{.Version}}' github.com/operator-framework/operator-sdk)"; \
+	go -C $(OPERATOR_FRAMEWORK) build -tags $(OPERATOR_FRAMEWORK_TAGS) -o $(CURDIR)/$@ \
+		-ldflags "-X github.com/operator-framework/operator-sdk/internal/version.Version=$$version" \
+		github.com/operator-framework/operator-sdk/cmd/operator-sdk
+
+bin/opm: $(OPERATOR_FRAMEWORK)/go.mod
+	go -C $(OPERATOR_FRAMEWORK) build -tags $(OPERATOR_FRAMEWORK_TAGS) -o $(CURDIR)/$@ \
+		github.com/operator-framework/operator-registry/cmd/opm
+
+# The channel of OLM: what v1alpha1 promises, docs/release.md says.
+CHANNEL ?= alpha
+
+.PHONY: bundle
+bundle: manifests overlays bin/operator-sdk ## Write bundle/, for OLM, with VERSION and the image IMG, and validate it.
+	rm -rf bundle
+	$(KUSTOMIZE) build bin/overlays/manifests | sed 's|controller:latest|$(IMG)|' | bin/operator-sdk generate bundle --quiet \
+		--version $(VERSION) --package replika --channels $(CHANNEL) --default-channel $(CHANNEL)
+	@# The hour at which it was made would make each bundle another one. The generator drops the images unless it can ask a
+	@# registry for their digests; spec is the last field of the file.
+	sed -i.orig '/^    createdAt: /d' bundle/manifests/replika.clusterserviceversion.yaml
+	rm bundle/manifests/replika.clusterserviceversion.yaml.orig
+	printf '  relatedImages:\n  - image: %s\n    name: manager\n' $(IMG) >>bundle/manifests/replika.clusterserviceversion.yaml
+	$(MAKE) bundle-validate
+
+.PHONY: bundle-validate
+bundle-validate: bin/operator-sdk ## Fail if OLM's own validators say anything about bundle/.
+	@# One warning is wrong: it takes the right on events.k8s.io for one on that group's v1beta1, whatever minKubeVersion says.
+	bin/operator-sdk bundle validate ./bundle --select-optional suite=operatorframework 2>&1 | tee bin/bundle-validate.log
+	! grep -v 'Migrate the API(s) for events: ([^)]*)"$$' bin/bundle-validate.log | grep -E 'level=(warning|error|fatal)'
 
 ##@ Build
 
@@ -173,8 +221,8 @@ uninstall: delete-replikas ## Delete all Replikas, then the CRD. The operator mu
 	$(KUSTOMIZE) build config/crd | kubectl delete --ignore-not-found -f -
 
 .PHONY: deploy
-deploy: overlay ## Install the CRD and the operator, with the image IMG.
-	$(KUSTOMIZE) build bin/deploy | kubectl apply --server-side -f -
+deploy: overlays ## Install the CRD and the operator, with the image IMG.
+	$(KUSTOMIZE) build bin/overlays/default | kubectl apply --server-side -f -
 	kubectl --namespace replika rollout status deployment replika-controller-manager --timeout 3m
 
 .PHONY: undeploy
