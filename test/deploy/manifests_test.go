@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -50,6 +51,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 	var (
 		overlay string // the folder with the README's kustomization.yaml
 		process *operator.Process
+		metrics string // the address
 	)
 
 	BeforeAll(func(ctx SpecContext) {
@@ -88,7 +90,10 @@ var _ = Describe("The base that users reference", Ordered, func() {
 	})
 
 	It("gives the operator's ServiceAccount the rights to copy what the overlay adds", func(ctx SpecContext) {
-		process = startAs(ctx, accountName)
+		var err error
+		metrics, err = operator.FreeAddress()
+		Expect(err).NotTo(HaveOccurred())
+		process = startAs(ctx, accountName, "--metrics-bind-address="+metrics)
 		Eventually(process.Ready).Should(Succeed(), process.Log)
 
 		Expect(admin.Create(ctx, alertmanagerConfig())).To(Succeed())
@@ -121,13 +126,26 @@ var _ = Describe("The base that users reference", Ordered, func() {
 		Expect(admin.Delete(ctx, replika)).To(Succeed())
 	})
 
+	It("comes with alerts and a dashboard, which ask for what the operator tells", func(ctx SpecContext) {
+		copied := alertmanagerConfig()
+		copied.SetNamespace("shop-a")
+		Expect(admin.Delete(ctx, copied)).To(Succeed())
+		Eventually(scrape).WithContext(ctx).WithArguments(metrics).Should(ContainSubstring(`replika_drift_repairs_total{name="pager"`))
+		told, err := scrape(ctx, metrics)
+		Expect(err).NotTo(HaveOccurred())
+		expectKnown(ctx, told)
+
+		Expect(readme()).To(ContainSubstring("`" + published + "config/prometheus?ref=" + release() + "`"))
+		shell(ctx, folder, "kubectl apply --server-side --kustomize '"+published+"config/prometheus?ref="+release()+"'")
+		expectConnected(ctx)
+	})
+
 	It("is applied again while the operator runs, and no copy is touched", func(ctx SpecContext) {
 		before := versions(ctx)
 		Expect(before).To(HaveLen(4))
 		shell(ctx, overlay, block("console", "kubectl apply --server-side --kustomize ."))
 		Expect(process.Stop()).To(Succeed(), process.Log())
 		process = startAs(ctx, accountName)
-		Eventually(process.Log).Should(ContainSubstring("starting"))
 		Eventually(process.Ready).Should(Succeed(), process.Log)
 		// It has looked at everything once a change comes through.
 		source := alertmanagerConfig()
@@ -167,7 +185,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 
 // startAs runs the operator with the flags of the applied Deployment and the rights of the ServiceAccount, by a token of
 // its own.
-func startAs(ctx context.Context, account types.NamespacedName) *operator.Process {
+func startAs(ctx context.Context, account types.NamespacedName, flags ...string) *operator.Process {
 	GinkgoHelper()
 	serviceAccount := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: account.Name}}
 	token := &authenticationv1.TokenRequest{}
@@ -179,7 +197,7 @@ func startAs(ctx context.Context, account types.NamespacedName) *operator.Proces
 
 	process, err := operator.Start(operator.Options{
 		Binary: binary, Kubeconfig: kubeconfig, LogFile: filepath.Join(folder, "operator.log"),
-		Args: append(deployedFlags(ctx), "--leader-election-namespace="+account.Namespace),
+		Args: slices.Concat(deployedFlags(ctx), []string{"--leader-election-namespace=" + account.Namespace}, flags),
 	})
 	Expect(err).NotTo(HaveOccurred())
 	return process

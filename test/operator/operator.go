@@ -69,7 +69,7 @@ const tied = `{ read -r _ <&3; kill -s KILL -- -$$; } >/dev/null 2>&1 & exec 3<&
 // Start starts the operator, and does not wait until it is ready.
 func Start(o Options) (_ *Process, err error) {
 	p := &Process{logFile: o.LogFile, exited: make(chan struct{})}
-	if p.health, err = freeAddress(); err != nil {
+	if p.health, err = FreeAddress(); err != nil {
 		return nil, fmt.Errorf("find a port for the operator's probes: %w", err)
 	}
 	log, err := os.OpenFile(o.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -100,8 +100,8 @@ func Start(o Options) (_ *Process, err error) {
 	return p, nil
 }
 
-// freeAddress is an address on this machine that nobody listens on.
-func freeAddress() (string, error) {
+// FreeAddress is an address on this machine that nobody listens on.
+func FreeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
