@@ -4,7 +4,7 @@ ARG GO_IMAGE=golang:1.26.8
 FROM --platform=${BUILDPLATFORM} ${GO_IMAGE} AS build
 ARG TARGETOS
 ARG TARGETARCH
-ARG VERSION=dev
+ARG VERSION=devel
 WORKDIR /src
 
 # Modules first: this layer stays while only the sources change.
@@ -20,6 +20,17 @@ RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
 # A static binary that talks to nothing but the API server, whose certificate authority is mounted by the kubelet,
 # needs nothing beneath it.
 FROM scratch
+ARG VERSION=devel
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Replika" \
+      org.opencontainers.image.description="Keeps copies of one object in many Kubernetes namespaces" \
+      org.opencontainers.image.url="https://github.com/prosimcorp/replika" \
+      org.opencontainers.image.source="https://github.com/prosimcorp/replika" \
+      org.opencontainers.image.documentation="https://github.com/prosimcorp/replika#readme" \
+      org.opencontainers.image.vendor="Prosimcorp" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /manager /manager
 # By number, so that the kubelet can tell that it isn't root. 65532 is what most images call "nonroot".
 USER 65532:65532

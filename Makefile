@@ -7,15 +7,17 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# The version that is stamped into the binary, and the image that is built, pushed and deployed.
+# The version that is stamped into the binary, the image that is built, pushed and deployed, and that of the bundle.
 VERSION ?= 0.3.0
 IMG ?= prosimcorp/replika:v$(VERSION)
+BUNDLE_IMG ?= prosimcorp/replika-bundle:v$(VERSION)
 CONTAINER_TOOL ?= docker
 
 LDFLAGS := -s -w -X main.version=v$(VERSION)
 
 GO_TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
 CONTROLLER_GEN := $(GO_TOOL) controller-gen
+CRD_REF_DOCS := $(GO_TOOL) crd-ref-docs
 KUSTOMIZE := $(GO_TOOL) kustomize
 GOVULNCHECK := go tool -modfile=$(CURDIR)/hack/tools/govulncheck/go.mod govulncheck
 PROMTOOL := go tool -modfile=$(CURDIR)/hack/monitoring/go.mod promtool
@@ -31,7 +33,7 @@ WITH_CONTROLPLANE := assets="$$($(CONTROLPLANE) | tail -n 1)"; KUBEBUILDER_ASSET
 MODULES := hack/controlplane hack/bench hack/health hack/monitoring
 
 # What is generated, as git pathspecs.
-GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases manifests bundle bundle.Dockerfile
+GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases docs/api.md manifests bundle bundle.Dockerfile
 
 # The packages whose tests start a control plane (they import test/cluster, or are it), and those that need only Go.
 SUITES = $(shell go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | grep -F /test/cluster | cut -d ' ' -f 1)
@@ -58,6 +60,11 @@ manifests: ## Write the CRD from the Go types.
 generate: ## Write the DeepCopy methods from the Go types.
 	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./api/...
 
+.PHONY: docs
+docs: ## Write docs/api.md from the Go types.
+	$(CRD_REF_DOCS) --source-path api/v1alpha1 --config hack/tools/crd-ref-docs.yaml --renderer markdown \
+		--log-level ERROR --output-path docs/api.md
+
 .PHONY: fmt
 fmt: ## Format the code.
 	$(GOLANGCI_LINT) fmt
@@ -80,7 +87,7 @@ vulncheck: ## Look for known vulnerabilities in what the operator calls, which a
 	$(GOVULNCHECK) -db $(VULNDB) ./...
 
 .PHONY: verify
-verify: manifests generate kustomization-build bundle ## Fail unless what is generated is current and every overlay builds.
+verify: manifests generate docs kustomization-build bundle ## Fail unless what is generated is current and every overlay builds.
 	git --no-pager diff --exit-code -- $(GENERATED)
 	@untracked="$$(git ls-files --others --exclude-standard -- $(GENERATED))"; \
 	if [ -n "$$untracked" ]; then printf 'generated, but not in git:\n%s\n' "$$untracked" >&2; exit 1; fi
@@ -89,6 +96,7 @@ verify: manifests generate kustomization-build bundle ## Fail unless what is gen
 	$(KUSTOMIZE) build config/default >/dev/null
 	$(KUSTOMIZE) build config/samples >/dev/null
 	$(KUSTOMIZE) build config/samples/kinds >/dev/null
+	$(KUSTOMIZE) build config/prometheus >/dev/null
 
 ##@ Tests
 
@@ -106,7 +114,6 @@ test-e2e: ## Let the real operator work through every fault there is, and tell o
 .PHONY: test-alerts
 test-alerts: ## Try the alerts of config/prometheus on made-up metrics.
 	mkdir -p bin/alerts
-	go -C hack/monitoring test $(RACE) ./...
 	go -C hack/monitoring run . rules $(CURDIR)/config/prometheus/prometheus_rule.yaml >bin/alerts/rules.yaml
 	cp config/prometheus/tests/alerts.yaml bin/alerts/alerts.yaml
 	$(PROMTOOL) check rules --lint=all --lint-fatal bin/alerts/rules.yaml
@@ -192,19 +199,81 @@ bundle-validate: bin/operator-sdk ## Fail if OLM's own validators say anything a
 	bin/operator-sdk bundle validate ./bundle --select-optional suite=operatorframework 2>&1 | tee bin/bundle-validate.log
 	! grep -v 'Migrate the API(s) for events: ([^)]*)"$$' bin/bundle-validate.log | grep -E 'level=(warning|error|fatal)'
 
+.PHONY: catalog
+catalog: bin/opm ## Write bin/catalog, a file-based catalog of OLM with this bundle as BUNDLE_IMG, and validate it.
+	rm -rf bin/catalog
+	mkdir -p bin/catalog/replika
+	bin/opm init replika --default-channel $(CHANNEL) --description README.md --icon docs/icon.svg --output yaml \
+		>bin/catalog/replika/package.yaml
+	printf 'schema: olm.channel\npackage: replika\nname: %s\nentries:\n  - name: replika.v%s\n' $(CHANNEL) $(VERSION) \
+		>bin/catalog/replika/channel.yaml
+	bin/opm render ./bundle --alpha-image-ref-template '$(BUNDLE_IMG)' --output yaml >bin/catalog/replika/bundle.yaml
+	bin/opm validate bin/catalog
+
 ##@ Build
 
 .PHONY: build
 build: ## Compile the operator to bin/manager.
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/manager .
 
+# Further flags of the commands that build an image.
+BUILD_FLAGS ?=
+# What the image is built of.
+IMAGE_ARGS = --build-arg VERSION=v$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD)
+# What docker-buildx builds for.
+PLATFORMS ?= linux/amd64,linux/arm64
+
 .PHONY: docker-build
 docker-build: ## Build the image IMG.
-	$(CONTAINER_TOOL) build --build-arg VERSION=v$(VERSION) --tag $(IMG) .
+	$(CONTAINER_TOOL) build $(IMAGE_ARGS) $(BUILD_FLAGS) --tag $(IMG) .
 
 .PHONY: docker-push
 docker-push: ## Push the image IMG.
 	$(CONTAINER_TOOL) push $(IMG)
+
+.PHONY: docker-buildx
+docker-buildx: ## Build the image IMG for all PLATFORMS and push it, with an SBOM and its provenance. Needs docker buildx.
+	$(CONTAINER_TOOL) buildx build $(IMAGE_ARGS) --platform $(PLATFORMS) --sbom=true --provenance=mode=max \
+		$(BUILD_FLAGS) --push --tag $(IMG) .
+
+.PHONY: bundle-build
+bundle-build: ## Build the image BUNDLE_IMG of the bundle.
+	$(CONTAINER_TOOL) build --file bundle.Dockerfile $(BUILD_FLAGS) --tag $(BUNDLE_IMG) .
+
+.PHONY: bundle-push
+bundle-push: ## Push the image BUNDLE_IMG.
+	$(CONTAINER_TOOL) push $(BUNDLE_IMG)
+
+.PHONY: image-test
+image-test: ## Really build the images, and run the demo with what is in them. Needs root on Debian.
+	hack/image/build.sh bin/image $(VERSION)
+	$(WITH_CONTROLPLANE) go run ./hack/demo --operator bin/image/manager --stay=false
+
+##@ Release (docs/release.md)
+
+# The tag that is released.
+TAG ?= v$(VERSION)
+
+.PHONY: release-check
+release-check: ## Fail unless Makefile, README and changelog speak of the version that TAG names.
+	@[ "$(TAG)" = "v$(VERSION)" ] || { echo 'the tag is $(TAG), VERSION is $(VERSION)' >&2; exit 1; }
+	@grep -q '^## \[$(VERSION)\] - [0-9]\{4\}-[0-9][0-9]-[0-9][0-9]$$' CHANGELOG.md || \
+		{ echo 'CHANGELOG.md has no section "## [$(VERSION)] - YYYY-MM-DD"' >&2; exit 1; }
+	@! grep -nE '(ref=|targetRevision: |tag: )v[0-9]' README.md docs/operations.md | grep -v 'v$(VERSION)\b' || \
+		{ echo 'these lines install another version than $(VERSION)' >&2; exit 1; }
+
+.PHONY: release-notes
+release-notes: ## Write bin/release-notes.md, the changelog's section about VERSION.
+	@mkdir -p bin
+	@awk '/^## / { in_section = index($$2, "[$(VERSION)]") == 1; next } /^\[.*\]: / { next } in_section' CHANGELOG.md >bin/release-notes.md
+	@[ -s bin/release-notes.md ] || { echo 'CHANGELOG.md says nothing about $(VERSION)' >&2; exit 1; }
+
+.PHONY: release-files
+release-files: ## Write bin/release: the manifests in one file, for those who have no Kustomize, and the dashboard.
+	rm -rf bin/release
+	mkdir -p bin/release
+	$(KUSTOMIZE) build manifests >bin/release/replika.yaml
+	cp config/prometheus/dashboards/*.json bin/release
 
 ##@ Your cluster (the one that kubectl talks to)
 
