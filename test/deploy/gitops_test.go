@@ -77,6 +77,20 @@ var _ = Describe("What the README gives to a GitOps tool or to OLM", func() {
 	})
 })
 
+// health is what Argo CD, by the README's script, and Flux, by kstatus, make of the Replika.
+func health(ctx context.Context, name string) string {
+	GinkgoHelper()
+	script := filepath.Join(folder, "health.lua")
+	config := objects(block("yaml", "kind: ConfigMap\nmetadata:\n  name: argocd-cm"))[0]
+	text, found, err := unstructured.NestedString(config.Object, "data", "resource.customizations.health.replika.prosimcorp.com_Replika")
+	Expect(err).NotTo(HaveOccurred())
+	Expect(found).To(BeTrue())
+	Expect(os.WriteFile(script, []byte(text), 0o600)).To(Succeed())
+	replika := filepath.Join(folder, "replika.yaml")
+	Expect(os.WriteFile(replika, []byte(shell(ctx, folder, "kubectl --namespace store get replika "+name+" --output yaml")), 0o600)).To(Succeed())
+	return strings.TrimSpace(command(ctx, "go", "-C", filepath.Join(repository, "hack", "health"), "run", ".", script, replika))
+}
+
 // objects are the documents of a manifest.
 func objects(manifest string) []*unstructured.Unstructured {
 	GinkgoHelper()

@@ -112,6 +112,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 			}
 		}
 		Expect(process.Log()).NotTo(ContainSubstring("forbidden"), "a right is missing")
+		Expect(health(ctx, "pager")).To(Equal("Healthy Current"))
 	})
 
 	It("gives it no rights to other kinds", func(ctx SpecContext) {
@@ -123,6 +124,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 		replika := replikaOf(source)
 		Expect(admin.Create(ctx, replika)).To(Succeed())
 		Eventually(readiness).WithContext(ctx).WithArguments(source.GetName()).Should(And(HavePrefix("Forbidden: "), ContainSubstring("networkpolicies")))
+		Expect(health(ctx, source.GetName())).To(Equal("Progressing InProgress"), "it waits for the rights")
 		Expect(admin.Delete(ctx, replika)).To(Succeed())
 	})
 
