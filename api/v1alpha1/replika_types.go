@@ -472,8 +472,11 @@ type Replika struct {
 	// +required
 	Spec ReplikaSpec `json:"spec"`
 
-	// Status is what the operator last saw and did.
+	// Status is what the operator last saw and did. Until it has seen the Replika,
+	// observedGeneration is -1: tools that wait by the kstatus conventions would
+	// take an empty status for a good one.
 	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status ReplikaStatus `json:"status,omitzero"`
 }
 

@@ -338,6 +338,10 @@ var _ = Describe("A Replika from Go", func() {
 			Expect(api.Update(ctx, changed, client.DryRunAll)).To(Succeed())
 		})
 
+		It("says that the operator has not seen it, until that has", func() {
+			Expect(replika.Status).To(BeComparableTo(v1alpha1.ReplikaStatus{ObservedGeneration: -1}))
+		})
+
 		It("can be given a whole status, and only beside its spec", func(ctx SpecContext) {
 			changed := replika.DeepCopy()
 			changed.Spec.Suspend = true

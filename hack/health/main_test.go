@@ -56,8 +56,8 @@ func TestWhatGitOpsToolsMakeOfAReplika(t *testing.T) {
 		wantKstatus      string
 	}{
 		"the operator has not seen it yet": {
-			metadata: `{generation: 1}`, status: `{}`,
-			wantArgoCD: "Progressing", wantKstatus: "Current", // kstatus knows nothing better of an empty status
+			metadata: `{generation: 1}`, status: `{observedGeneration: -1}`,
+			wantArgoCD: "Progressing", wantKstatus: "InProgress",
 		},
 		"in sync": {
 			metadata:   `{generation: 1}`,
