@@ -34,7 +34,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-var _ = Describe("What the README gives to a GitOps tool or to OLM", func() {
+var _ = Describe("What the README gives to a GitOps tool", func() {
 	DescribeTable("is accepted by the tool's own schema, and names what this repository has",
 		func(ctx SpecContext, text string, kinds []string, tag, path []string) {
 			var applied []string
@@ -61,20 +61,7 @@ var _ = Describe("What the README gives to a GitOps tool or to OLM", func() {
 		Entry("Argo CD's health check", "kind: ConfigMap\nmetadata:\n  name: argocd-cm", []string{"ConfigMap"}, nil, nil),
 		Entry("Flux", "kind: GitRepository\nmetadata", []string{"GitRepository", "Kustomization"},
 			[]string{"spec", "ref", "tag"}, []string{"spec", "path"}),
-		Entry("OLM", "kind: Subscription", []string{"Subscription"}, nil, nil),
 	)
-
-	It("names OLM's package and channel as the bundle has them", func() {
-		subscription := objects(block("yaml", "kind: Subscription"))[0]
-		annotations, err := os.ReadFile(filepath.Join(repository, "bundle", "metadata", "annotations.yaml"))
-		Expect(err).NotTo(HaveOccurred())
-		var bundle struct{ Annotations map[string]string }
-		Expect(yaml.Unmarshal(annotations, &bundle)).To(Succeed())
-		Expect(subscription.Object["spec"]).To(And(
-			HaveKeyWithValue("name", bundle.Annotations["operators.operatorframework.io.bundle.package.v1"]),
-			HaveKeyWithValue("channel", bundle.Annotations["operators.operatorframework.io.bundle.channel.default.v1"]),
-		))
-	})
 })
 
 // health is what Argo CD, by the README's script, and Flux, by kstatus, make of the Replika.

@@ -145,6 +145,7 @@ func foreignCRDs(ctx context.Context) []string {
 		"github.com/fluxcd/kustomize-controller":       {"config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml"},
 		"github.com/operator-framework/api": {
 			"crds/operators.coreos.com_clusterserviceversions.yaml",
+			"crds/operators.coreos.com_operatorgroups.yaml",
 			"crds/operators.coreos.com_subscriptions.yaml",
 		},
 	} {
