@@ -1,0 +1,200 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package deploy
+
+import (
+	"context"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/operator"
+)
+
+// Where the documentation's commands are tried.
+const (
+	here     = "test/deploy" // by a spec of this suite
+	ci       = ".ci/run"     // as a step of its own, or of one
+	registry = "needs a registry to push to"
+	nodes    = "needs nodes to run Pods"
+	github   = "needs the project's place at GitHub"
+	terminal = "stays in the foreground: here the operator is started otherwise"
+)
+
+// tried are all commands that README and docs show.
+var tried = map[string][]string{
+	ci: {
+		"make demo",
+		"make test",
+		"make lint verify test",
+		"make kustomization-build",
+		"make kustomization-build bundle docs",
+	},
+	here: {
+		"kubectl apply --server-side --kustomize 'https://github.com/prosimcorp/replika//manifests?ref=v0.3.0'",
+		"kubectl apply --server-side --kustomize 'https://github.com/prosimcorp/replika//config/prometheus?ref=v0.3.0'",
+		"kubectl apply --server-side --kustomize .",
+		"kubectl apply --kustomize config/samples",
+		"kubectl delete replikas --all --all-namespaces",
+		"kubectl delete --kustomize 'https://github.com/prosimcorp/replika//manifests?ref=v0.3.0'",
+		"make uninstall",
+		listReplikas, listCreated, listPartOf, listOwners, letGo, consent, optOut,
+	},
+	terminal: {"make install run"},
+	nodes:    {"make deploy IMG=registry.example.com/replika:dev"},
+	registry: {
+		"make docker-build docker-push",
+		"make docker-build docker-push IMG=registry.example.com/replika:dev",
+		"make bundle bundle-build bundle-push",
+		"docker buildx imagetools inspect prosimcorp/replika:v0.3.0 --format '{{ json .SBOM }}'",
+	},
+	github: {
+		"export VERSION=0.3.0",
+		"export IMG=prosimcorp/replika:v$VERSION",
+		"git tag --sign v0.3.0",
+		"git push origin v0.3.0",
+		"gh attestation verify oci://docker.io/prosimcorp/replika:v0.3.0 --owner prosimcorp",
+	},
+}
+
+// What the last scenario runs.
+const (
+	listReplikas = "kubectl get replikas --all-namespaces"
+	listCreated  = "kubectl get configmaps --all-namespaces --selector replika.prosimcorp.com/created-by=replika-controller"
+	listPartOf   = "kubectl get configmaps --all-namespaces --selector replika.prosimcorp.com/part-of=replika-sample"
+	listOwners   = listCreated + ` --output custom-columns='NAMESPACE:.metadata.namespace,NAME:.metadata.name,OWNER:.metadata.annotations.replika\.prosimcorp\.com/owner'`
+	letGo        = `kubectl patch replika NAME --namespace NAMESPACE --type merge --patch '{"metadata":{"finalizers":null}}'`
+	consent      = "kubectl annotate secret registry-credentials --namespace platform replika.prosimcorp.com/allowed-namespaces='team-*, staging'"
+	optOut       = "kubectl label namespace team-a replika.prosimcorp.com/opt-out=true"
+)
+
+var _ = Describe("The documentation", func() {
+	It("shows no command that nobody tries", func() {
+		Expect(slices.Compact(slices.Sorted(slices.Values(documented())))).To(ConsistOf(slices.Concat(slices.Collect(maps.Values(tried))...)))
+	})
+})
+
+var _ = Describe("From a clone", Ordered, func() {
+	var process *operator.Process
+
+	start := func() {
+		GinkgoHelper()
+		var err error
+		process, err = operator.Start(operator.Options{
+			Binary: binary, Kubeconfig: controlPlane.Kubeconfig, LogFile: filepath.Join(folder, "clone.log"),
+		})
+		Expect(err).NotTo(HaveOccurred())
+		Eventually(process.Ready).Should(Succeed(), process.Log)
+	}
+
+	BeforeAll(func(ctx SpecContext) {
+		for _, name := range []string{"platform", "team-a"} {
+			Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})).To(Succeed())
+		}
+	})
+
+	AfterAll(func() {
+		if process != nil && process.Running() {
+			Expect(process.Stop()).To(Succeed(), process.Log())
+		}
+	})
+
+	It("the CRD is installed, and the sample served", func(ctx SpecContext) {
+		shell(ctx, repository, "make install")
+		Eventually(func() error { return admin.List(ctx, &v1alpha1.ReplikaList{}) }).Should(Succeed())
+		start()
+		shell(ctx, repository, "kubectl apply --kustomize config/samples")
+		shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 1m replika replika-sample")
+		Expect(shell(ctx, folder, listReplikas)).To(MatchRegexp(`default +replika-sample +True +Synced`))
+		copies := shell(ctx, folder, listCreated)
+		Expect(copies).To(And(MatchRegexp(`platform +sample-configmap`), MatchRegexp(`team-a +sample-configmap`)))
+		Expect(shell(ctx, folder, listPartOf)).To(MatchRegexp(`platform +sample-configmap`))
+		Expect(shell(ctx, folder, listOwners)).To(MatchRegexp(`sample-configmap +default/replika-sample`))
+	})
+
+	It("consent is given and refused", func(ctx SpecContext) {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "platform", Name: "registry-credentials"}}
+		Expect(admin.Create(ctx, secret)).To(Succeed())
+		Eventually(sampleIn).WithContext(ctx).WithArguments("team-a").Should(Succeed())
+		shell(ctx, folder, consent)
+		shell(ctx, folder, optOut)
+		Eventually(sampleIn).WithContext(ctx).WithArguments("team-a").Should(Satisfy(apierrors.IsNotFound))
+	})
+
+	It("a Replika is let go though the operator is gone, and its copies stay", func(ctx SpecContext) {
+		Expect(process.Stop()).To(Succeed(), process.Log())
+		shell(ctx, folder, "kubectl delete replika replika-sample --wait=false")
+		sample := &v1alpha1.Replika{}
+		key := types.NamespacedName{Namespace: "default", Name: "replika-sample"}
+		Expect(admin.Get(ctx, key, sample)).To(Succeed(), "it waits for the operator")
+		shell(ctx, folder, strings.NewReplacer("NAMESPACE", key.Namespace, "NAME", key.Name).Replace(letGo))
+		Expect(admin.Get(ctx, key, sample)).To(Satisfy(apierrors.IsNotFound))
+		Expect(sampleIn(ctx, "platform")).To(Succeed())
+	})
+
+	It("everything is undeployed, or the CRD uninstalled, in the right order", func(ctx SpecContext) {
+		start()
+		for _, target := range []string{"uninstall", "undeploy"} {
+			shell(ctx, repository, "make install")
+			Eventually(func() error { return admin.List(ctx, &v1alpha1.ReplikaList{}) }).Should(Succeed())
+			shell(ctx, repository, "kubectl apply --kustomize config/samples")
+			shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 1m replika replika-sample")
+			shell(ctx, repository, "make "+target)
+			definition := crd("replikas.replika.prosimcorp.com")
+			Expect(admin.Get(ctx, client.ObjectKeyFromObject(definition), definition)).To(Satisfy(apierrors.IsNotFound))
+			Expect(sampleIn(ctx, "platform")).To(Satisfy(apierrors.IsNotFound), "the copies went before")
+		}
+		Expect(process.Complaints()).To(BeEmpty())
+	})
+})
+
+// sampleIn fails unless the sample's copy is in the namespace.
+func sampleIn(ctx context.Context, namespace string) error {
+	return admin.Get(ctx, types.NamespacedName{Namespace: namespace, Name: "sample-configmap"}, &corev1.ConfigMap{})
+}
+
+// documented are the commands that README and docs show, without comments.
+func documented() []string {
+	GinkgoHelper()
+	pages, err := filepath.Glob(filepath.Join(repository, "docs", "*.md"))
+	Expect(err).NotTo(HaveOccurred())
+	var commands []string
+	for _, page := range append(pages, filepath.Join(repository, "README.md")) {
+		text, err := os.ReadFile(page)
+		Expect(err).NotTo(HaveOccurred())
+		for _, match := range regexp.MustCompile("(?ms)^ *```console\n(.*?)^ *```$").FindAllStringSubmatch(string(text), -1) {
+			joined := regexp.MustCompile(`\s*\\\n\s*`).ReplaceAllString(match[1], " ")
+			for line := range strings.Lines(joined) {
+				line, _, _ = strings.Cut(line, " #")
+				commands = append(commands, strings.TrimPrefix(strings.TrimSpace(line), "$ "))
+			}
+		}
+	}
+	return commands
+}
