@@ -64,7 +64,7 @@ var tried = map[string][]string{
 		"kubectl delete replikas --all --all-namespaces",
 		"kubectl delete --kustomize 'https://github.com/prosimcorp/replika//manifests?ref=v0.3.0'",
 		"make uninstall",
-		listReplikas, listCreated, listPartOf, listOwners, letGo, consent, optOut,
+		listReplikas, listCreated, listPartOf, listOwners, letGo, consent, optOut, letScrape, actAs,
 	},
 	terminal: {"make install run"},
 	nodes:    {"make deploy IMG=registry.example.com/replika:dev"},
@@ -83,7 +83,7 @@ var tried = map[string][]string{
 	},
 }
 
-// What the last scenario runs.
+// What the scenarios run by these names.
 const (
 	listReplikas = "kubectl get replikas --all-namespaces"
 	listCreated  = "kubectl get configmaps --all-namespaces --selector replika.prosimcorp.com/created-by=replika-controller"
@@ -91,6 +91,8 @@ const (
 	listOwners   = listCreated + ` --output custom-columns='NAMESPACE:.metadata.namespace,NAME:.metadata.name,OWNER:.metadata.annotations.replika\.prosimcorp\.com/owner'`
 	letGo        = `kubectl patch replika NAME --namespace NAMESPACE --type merge --patch '{"metadata":{"finalizers":null}}'`
 	consent      = "kubectl annotate secret registry-credentials --namespace platform replika.prosimcorp.com/allowed-namespaces='team-*, staging'"
+	letScrape    = "kubectl create clusterrolebinding prometheus-reads-replika --clusterrole replika-metrics-reader --serviceaccount NAMESPACE:PROMETHEUS_SERVICE_ACCOUNT"
+	actAs        = "kubectl --namespace TEAM create role act-as-copier --verb impersonate --resource serviceaccounts --resource-name copier"
 	optOut       = "kubectl label namespace team-a replika.prosimcorp.com/opt-out=true"
 )
 
@@ -144,6 +146,7 @@ var _ = Describe("From a clone", Ordered, func() {
 		Eventually(sampleIn).WithContext(ctx).WithArguments("team-a").Should(Succeed())
 		shell(ctx, folder, consent)
 		shell(ctx, folder, optOut)
+		shell(ctx, folder, strings.Replace(actAs, "TEAM", "team-a", 1))
 		Eventually(sampleIn).WithContext(ctx).WithArguments("team-a").Should(Satisfy(apierrors.IsNotFound))
 	})
 

@@ -132,8 +132,9 @@ var _ = Describe("The base that users reference", Ordered, func() {
 		copied := alertmanagerConfig()
 		copied.SetNamespace("shop-a")
 		Expect(admin.Delete(ctx, copied)).To(Succeed())
-		Eventually(scrape).WithContext(ctx).WithArguments(metrics).Should(ContainSubstring(`replika_drift_repairs_total{name="pager"`))
-		told, err := scrape(ctx, metrics)
+		token := prometheus(ctx)
+		Eventually(scrape).WithContext(ctx).WithArguments(metrics, token).Should(MatchRegexp(`replika_drift_repairs_total{name="pager",.*} 1\n`))
+		told, err := scrape(ctx, metrics, token)
 		Expect(err).NotTo(HaveOccurred())
 		expectKnown(ctx, told)
 
@@ -189,11 +190,8 @@ var _ = Describe("The base that users reference", Ordered, func() {
 // its own.
 func startAs(ctx context.Context, account types.NamespacedName, flags ...string) *operator.Process {
 	GinkgoHelper()
-	serviceAccount := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: account.Name}}
-	token := &authenticationv1.TokenRequest{}
-	Expect(admin.SubResource("token").Create(ctx, serviceAccount, token)).To(Succeed())
 	access := rest.AnonymousClientConfig(controlPlane.Config)
-	access.BearerToken = token.Status.Token
+	access.BearerToken = tokenOf(ctx, account)
 	kubeconfig := filepath.Join(folder, "operator.kubeconfig")
 	Expect(controlPlane.KubeconfigFor(access, kubeconfig)).To(Succeed())
 
@@ -203,6 +201,15 @@ func startAs(ctx context.Context, account types.NamespacedName, flags ...string)
 	})
 	Expect(err).NotTo(HaveOccurred())
 	return process
+}
+
+// tokenOf is a token of the ServiceAccount, as a Pod gets it.
+func tokenOf(ctx context.Context, account types.NamespacedName) string {
+	GinkgoHelper()
+	serviceAccount := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: account.Name}}
+	token := &authenticationv1.TokenRequest{}
+	Expect(admin.SubResource("token").Create(ctx, serviceAccount, token)).To(Succeed())
+	return token.Status.Token
 }
 
 // deployedFlags are the flags of the Deployment but for the ports, which are this machine's.

@@ -18,6 +18,8 @@ package deploy
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -28,23 +30,40 @@ import (
 	. "github.com/onsi/gomega"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// scrape is what the operator's metrics endpoint answers.
-func scrape(ctx context.Context, address string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", http.NoBody)
+// scrape is what the operator's metrics endpoint answers to the token, as the ServiceMonitor has Prometheus ask.
+func scrape(ctx context.Context, address, token string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/metrics", http.NoBody)
 	if err != nil {
 		return "", err
 	}
-	response, err := http.DefaultClient.Do(request)
+	request.Header.Set("Authorization", "Bearer "+token)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
+	if response.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("the metrics endpoint says %s: %s", response.Status, body)
+	}
 	return string(body), err
+}
+
+// prometheus makes a ServiceAccount, lets it read the metrics as the documentation says, and returns a token of it.
+func prometheus(ctx context.Context) string {
+	GinkgoHelper()
+	account := types.NamespacedName{Namespace: "monitoring", Name: "prometheus"}
+	Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: account.Namespace}})).To(Succeed())
+	Expect(admin.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: account.Name}})).To(Succeed())
+	shell(ctx, folder, strings.Replace(letScrape, "NAMESPACE:PROMETHEUS_SERVICE_ACCOUNT", account.Namespace+":"+account.Name, 1))
+	return tokenOf(ctx, account)
 }
 
 // expectKnown fails unless the operator exposes every metric and label that the alerts and dashboards ask for.
