@@ -290,6 +290,7 @@ func (in MatchLabels) DeepCopy() MatchLabels {
 // NamespaceSelector is a label selector, as everywhere in Kubernetes. Its own
 // type bounds what can be in it, so that the schema can refuse what no label
 // satisfies.
+// +structType=atomic
 type NamespaceSelector struct {
 	// MatchLabels are labels with their values, all of which a namespace must
 	// bear. At most 64. None by default.
