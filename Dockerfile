@@ -1,5 +1,5 @@
 # The image that compiles, as an argument: a mirror or a newer patch release can take its place.
-ARG GO_IMAGE=golang:1.26.8
+ARG GO_IMAGE=golang:1.26.10
 
 FROM --platform=${BUILDPLATFORM} ${GO_IMAGE} AS build
 ARG TARGETOS
