@@ -48,7 +48,7 @@ const (
 
 // memory measures the operator. RssAnon is read first: a garbage collection that nobody asked for in real life must not
 // make it small.
-func (o *operator) memory(ctx context.Context) (memory, error) {
+func (o *instance) memory(ctx context.Context) (memory, error) {
 	var m memory
 	var err error
 	if m.Anonymous, m.Peak, err = o.resident(); err != nil {
@@ -70,8 +70,8 @@ func (o *operator) memory(ctx context.Context) (memory, error) {
 	return m, nil
 }
 
-func (o *operator) resident() (anonymous, peak int64, err error) {
-	file, err := os.Open(fmt.Sprintf("/proc/%d/status", o.command.Process.Pid))
+func (o *instance) resident() (anonymous, peak int64, err error) {
+	file, err := os.Open(fmt.Sprintf("/proc/%d/status", o.PID()))
 	if err != nil {
 		return 0, 0, fmt.Errorf("memory is measured on Linux alone: %w", err)
 	}
@@ -96,7 +96,7 @@ var heapAlloc = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
 
 // liveHeap collects the operator's garbage, twice, as what a finalizer frees goes with the second time, and tells what is
 // left.
-func (o *operator) liveHeap(ctx context.Context) (int64, error) {
+func (o *instance) liveHeap(ctx context.Context) (int64, error) {
 	for range 2 {
 		if _, err := o.profile(ctx, "heap?gc=1&debug=1"); err != nil {
 			return 0, err
@@ -114,7 +114,7 @@ func (o *operator) liveHeap(ctx context.Context) (int64, error) {
 }
 
 // cpuTime is how long the operator has kept a processor busy.
-func (o *operator) cpuTime() time.Duration { return cpuTime(o.command.Process.Pid) }
+func (o *instance) cpuTime() time.Duration { return cpuTime(o.PID()) }
 
 // cpuTime is how long the process has kept a processor busy; 0 where that cannot be told.
 func cpuTime(pid int) time.Duration {

@@ -27,7 +27,7 @@ import (
 )
 
 // profile reads one of the operator's profiles.
-func (o *operator) profile(ctx context.Context, name string) ([]byte, error) {
+func (o *instance) profile(ctx context.Context, name string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.profiles+"/debug/pprof/"+name, http.NoBody)
 	if err != nil {
 		return nil, err

@@ -55,7 +55,7 @@ type stage struct {
 	kubernetes string
 	version    string
 	folder     string
-	operator   *operator
+	operator   *instance
 	// namespaces is how many there are.
 	namespaces int
 }

@@ -78,7 +78,7 @@ func run(ctx context.Context, opts options) (err error) {
 	}
 	defer func() {
 		if failed := (*failure)(nil); errors.As(err, &failed) {
-			err = fmt.Errorf("%w\n\n%s", err, stage.operator.tail())
+			err = fmt.Errorf("%w\n\n%s", err, stage.operator.Tail())
 		}
 		if err = errors.Join(err, stage.clear()); err == nil {
 			err = os.RemoveAll(stage.logs) // kept after a failure

@@ -71,7 +71,7 @@ func (s scene) await(ctx context.Context, stage *stage, timeout time.Duration) e
 		if ctx.Err() == nil { // a look that the deadline cut short saw nothing worth telling
 			saw = now
 		}
-		return ok, stage.operator.ended()
+		return ok, stage.operator.Ended()
 	})
 	took := time.Since(start)
 	switch {

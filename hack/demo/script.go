@@ -35,8 +35,11 @@ func script() []scene {
 			title: "1. The operator starts",
 			do:    func(context.Context, *stage) error { return nil }, // it was started with the stage
 			want:  "the operator to be ready",
-			look: func(ctx context.Context, s *stage) (bool, string) {
-				return s.operator.ready(ctx)
+			look: func(_ context.Context, s *stage) (bool, string) {
+				if err := s.operator.Ready(); err != nil {
+					return false, err.Error()
+				}
+				return true, "it is"
 			},
 		},
 		{

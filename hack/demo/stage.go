@@ -31,6 +31,7 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
+	"github.com/prosimcorp/replika/test/operator"
 )
 
 // stage is what the demo plays on: a control plane, the operator, and a client to look at both.
@@ -38,7 +39,7 @@ type stage struct {
 	show     *timeline
 	client   client.Client
 	cluster  *cluster.Cluster
-	operator *operator
+	operator *operator.Process
 	samples  string // the folder of the samples
 	logs     string // the folder of the operator's log
 	last     view   // what was seen at the last look
@@ -59,10 +60,11 @@ func setStage(ctx context.Context, opts options, show *timeline) (_ *stage, err 
 		return nil, err
 	}
 	logFile := filepath.Join(s.logs, "operator.log")
-	if s.operator, err = startOperator(opts.operator, s.cluster.Kubeconfig, logFile); err != nil {
+	s.operator, err = operator.Start(operator.Options{Binary: opts.operator, Kubeconfig: s.cluster.Kubeconfig, LogFile: logFile})
+	if err != nil {
 		return nil, fmt.Errorf("starting the operator: %w", err)
 	}
-	show.say("operator", "%s, process %d; its log: %s", opts.operator, s.operator.cmd.Process.Pid, logFile)
+	show.say("operator", "%s, process %d; its log: %s", opts.operator, s.operator.PID(), logFile)
 	return s, nil
 }
 
@@ -89,7 +91,7 @@ func (s *stage) startCluster(ctx context.Context, crds string) (err error) {
 func (s *stage) clear() error {
 	var errs []error
 	if s.operator != nil {
-		errs = append(errs, s.operator.stop())
+		errs = append(errs, s.operator.Stop())
 	}
 	if s.cluster != nil {
 		errs = append(errs, s.cluster.Stop())

@@ -57,8 +57,8 @@ func (s *stage) tellUntilInterrupted(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-s.operator.done:
-			return errors.Join(s.operator.ended(), errors.New(s.operator.tail()))
+		case <-s.operator.Exited():
+			return errors.Join(s.operator.Ended(), errors.New(s.operator.Tail()))
 		case <-ticker.C:
 			if _, err := s.watch(ctx); err != nil && ctx.Err() == nil {
 				s.show.say("error", "%v", err)

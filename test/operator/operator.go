@@ -16,7 +16,7 @@ limitations under the License.
 
 // Package operator runs the operator's real binary as a process of its own, so
 // that it can be killed, paused and stopped as a kubelet or an unlucky machine
-// would.
+// would: for the suites, the demo and the benchmark.
 package operator
 
 import (
@@ -137,6 +137,20 @@ func (p *Process) Running() bool {
 	}
 }
 
+// Exited is closed when the operator has ended.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Ended is an error when the operator is no longer running.
+func (p *Process) Ended() error {
+	if p.Running() {
+		return nil
+	}
+	return fmt.Errorf("the operator ended by itself: %s", p.command.ProcessState)
+}
+
+// PID is the operator's process.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
 // Kill ends the operator without a warning (SIGKILL) and returns when it is
 // dead. It fails if the operator had ended before: then this killed nothing.
 func (p *Process) Kill() error {
@@ -190,6 +204,14 @@ func (p *Process) Log() string {
 		return err.Error()
 	}
 	return string(log)
+}
+
+// Tail is the end of the log, for people.
+func (p *Process) Tail() string {
+	const most = 20
+	lines := strings.Split(strings.TrimSpace(p.Log()), "\n")
+	return fmt.Sprintf("The end of the operator's log, %s:\n  %s",
+		p.logFile, strings.Join(lines[max(0, len(lines)-most):], "\n  "))
 }
 
 // Complaints are the lines of the log that no operator may say, whatever is

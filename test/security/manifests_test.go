@@ -22,7 +22,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -171,13 +170,4 @@ func get(ctx context.Context, kind schema.GroupVersionKind, namespace, name stri
 		return err
 	}
 	return runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, into)
-}
-
-// freeAddress is an address on this machine that nobody listens on.
-func freeAddress() string {
-	GinkgoHelper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	Expect(err).NotTo(HaveOccurred())
-	Expect(listener.Close()).To(Succeed())
-	return listener.Addr().String()
 }

@@ -156,9 +156,10 @@ func startOperator(ctx context.Context, name string, args ...string) *instance {
 			flags = append(flags, flag)
 		}
 	}
-	i := &instance{metrics: freeAddress()}
+	metrics, err := operator.FreeAddress()
+	Expect(err).NotTo(HaveOccurred())
+	i := &instance{metrics: metrics}
 	flags = append(flags, "--leader-election-namespace="+operatorNamespace, "--metrics-bind-address="+i.metrics)
-	var err error
 	i.Process, err = operator.Start(operator.Options{
 		Binary: binary, Kubeconfig: kubeconfig, LogFile: filepath.Join(folder, name+".log"), Args: append(flags, args...),
 	})
