@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -30,8 +31,8 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		allowImpersonation(ctx)
 		s := newScene()
 		a, b, home := s.namespace(ctx, "a"), s.namespace(ctx, "b"), s.namespace(ctx, "source")
-		allowUser(ctx, userOf(home, copier), home, readConfigMaps)
-		revoke := allowUser(ctx, userOf(home, copier), a, writeConfigMaps)
+		s.allowAccount(ctx, home, copier, home, readConfigMaps)
+		revoke := s.allowAccount(ctx, home, copier, a, writeConfigMaps)
 		source := create(ctx, configMap(home, "settings", "one"))
 		since := thisMoment()
 		replika := s.replika(ctx, source, into(a, b), as(copier))
@@ -41,7 +42,7 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		eventuallyCopied(ctx, source, a)
 		Expect(read(ctx, source, b)).To(BeNil())
 
-		allowUser(ctx, userOf(home, copier), b, writeConfigMaps)
+		s.allowAccount(ctx, home, copier, b, writeConfigMaps)
 		eventuallyReady(ctx, replika, 2)
 
 		revoke(ctx)
@@ -56,15 +57,15 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		for _, event := range s.requests(since, ofConfigMaps, func(event cluster.AuditEvent) bool { return event.Verb == "get" }) {
 			Expect(event.User).To(Equal(userOf(home, copier)), event.RequestURI)
 		}
-		allowUser(ctx, userOf(home, copier), a, writeConfigMaps) // to clear up
+		s.allowAccount(ctx, home, copier, a, writeConfigMaps) // to be cleared up after
 	})
 
 	It("needs no right of the operator's but to watch the kind", func(ctx SpecContext) {
 		allowImpersonation(ctx)
 		s := newScene()
 		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
-		allowUser(ctx, userOf(home, copier), home, right("", "podtemplates", "get"))
-		allowUser(ctx, userOf(home, copier), a, right("", "podtemplates", "get", "create", "patch", "delete"))
+		s.allowAccount(ctx, home, copier, home, right("", "podtemplates", "get"))
+		s.allowAccount(ctx, home, copier, a, right("", "podtemplates", "get", "create", "patch", "delete"))
 		source := create(ctx, podTemplate(home))
 		eventuallyFailing(ctx, s.replika(ctx, source, into(a), called("without")), map[string]string{a: v1alpha1.FailureForbidden})
 		replika := s.replika(ctx, source, into(a), as(copier))
@@ -77,7 +78,7 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		allowImpersonation(ctx)
 		s := newScene()
 		a, home, vault := s.namespace(ctx, "a"), s.namespace(ctx, "home"), s.namespace(ctx, "vault")
-		allowUser(ctx, userOf(home, copier), a, writeConfigMaps)
+		s.allowAccount(ctx, home, copier, a, writeConfigMaps)
 		source := create(ctx, configMap(vault, "settings", "hidden-value"))
 		absent := configMap(vault, "absent", "")
 		replika := s.replika(ctx, source, living(home), into(a), as(copier))
@@ -93,7 +94,7 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		consistentlyAbsent(ctx, source, a)
 		Expect(eventNotes(ctx, home)).To(And(Not(BeEmpty()), Not(ContainElement(ContainSubstring("-value")))))
 
-		revoke := allowUser(ctx, userOf(home, copier), vault, readConfigMaps)
+		revoke := s.allowAccount(ctx, home, copier, vault, readConfigMaps)
 		eventuallyReady(ctx, replika, 1)
 		eventuallyNotReady(ctx, blind, v1alpha1.ReasonSourceNotFound)
 		eventuallyCopied(ctx, source, a)
@@ -118,8 +119,8 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		allowImpersonation(ctx)
 		s := newScene()
 		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
-		allowUser(ctx, userOf(home, "other"), home, readConfigMaps)
-		allowUser(ctx, userOf(home, "other"), a, writeConfigMaps)
+		s.allowAccount(ctx, home, "other", home, readConfigMaps)
+		s.allowAccount(ctx, home, "other", a, writeConfigMaps)
 		source := create(ctx, configMap(home, "settings", "one"))
 		replika := s.replika(ctx, source, into(a), as(copier))
 		eventuallyNotReady(ctx, replika, v1alpha1.ReasonForbidden)
@@ -131,9 +132,9 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		allowImpersonation(ctx)
 		s := newScene()
 		a, b, home := s.namespace(ctx, "a"), s.namespace(ctx, "b"), s.namespace(ctx, "source")
-		allowUser(ctx, userOf(home, copier), home, readConfigMaps)
-		allowUser(ctx, userOf(home, copier), a, writeConfigMaps)
-		revoke := allowUser(ctx, userOf(home, copier), b, writeConfigMaps)
+		s.allowAccount(ctx, home, copier, home, readConfigMaps)
+		s.allowAccount(ctx, home, copier, a, writeConfigMaps)
+		revoke := s.allowAccount(ctx, home, copier, b, writeConfigMaps)
 		source := create(ctx, configMap(home, "settings", "one"))
 		replika := s.replika(ctx, source, into(a, b), as(copier))
 		eventuallyReady(ctx, replika, 2)
@@ -149,8 +150,8 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		allowImpersonation(ctx)
 		s := newScene()
 		a, home, vault := s.namespace(ctx, "a"), s.namespace(ctx, "home"), s.namespace(ctx, "vault")
-		allowUser(ctx, userOf(home, copier), vault, readConfigMaps)
-		revoke := allowUser(ctx, userOf(home, copier), a, writeConfigMaps)
+		s.allowAccount(ctx, home, copier, vault, readConfigMaps)
+		revoke := s.allowAccount(ctx, home, copier, a, writeConfigMaps)
 		source := create(ctx, configMap(vault, "settings", "one"))
 		eventuallyReady(ctx, s.replika(ctx, source, living(home), into(a), as(copier)), 1)
 
@@ -164,8 +165,8 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		allowImpersonation(ctx)
 		s := newScene()
 		a, b, home := s.namespace(ctx, "a"), s.namespace(ctx, "b"), s.namespace(ctx, "source")
-		allowUser(ctx, userOf(home, copier), home, readConfigMaps)
-		allowUser(ctx, userOf(home, copier), a, writeConfigMaps)
+		s.allowAccount(ctx, home, copier, home, readConfigMaps)
+		s.allowAccount(ctx, home, copier, a, writeConfigMaps)
 		source, second := create(ctx, configMap(home, "settings", "one")), create(ctx, configMap(home, "second", "two"))
 		first := s.replika(ctx, source, into(a, b), naming("shared"))
 		eventuallyReady(ctx, first, 2)
@@ -188,8 +189,8 @@ var _ = Describe("The administrator", Serial, func() {
 		allowImpersonation(ctx)
 		s := newScene()
 		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
-		allowUser(ctx, userOf(home, copier), home, readConfigMaps)
-		allowUser(ctx, userOf(home, copier), a, writeConfigMaps)
+		s.allowAccount(ctx, home, copier, home, readConfigMaps)
+		s.allowAccount(ctx, home, copier, a, writeConfigMaps)
 		source, other := create(ctx, configMap(home, "settings", "one")), create(ctx, configMap(home, "other", "one"))
 		without, with := s.replika(ctx, source, into(a)), s.replika(ctx, other, into(a), as(copier))
 		eventuallyReady(ctx, without, 1)
@@ -217,8 +218,8 @@ var _ = Describe("The administrator", Serial, func() {
 		allowImpersonation(ctx)
 		s := newScene()
 		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
-		allowUser(ctx, userOf(home, "standard"), home, readConfigMaps)
-		allowUser(ctx, userOf(home, "standard"), a, writeConfigMaps)
+		s.allowAccount(ctx, home, "standard", home, readConfigMaps)
+		s.allowAccount(ctx, home, "standard", a, writeConfigMaps)
 		source := create(ctx, configMap(home, "settings", "one"))
 		withOptions(func(options *controllers.Options) {
 			options.Rules.DefaultServiceAccount, options.Rules.RequireServiceAccount = "standard", true
@@ -236,6 +237,17 @@ var _ = Describe("The administrator", Serial, func() {
 // as names the Replika's ServiceAccount.
 func as(account string) change {
 	return func(replika *v1alpha1.Replika) { replika.Spec.ServiceAccountName = account }
+}
+
+// allowAccount gives a ServiceAccount rights in a namespace. They last until the scene's Replikas are gone, which could not be
+// cleared up after without.
+func (s *scene) allowAccount(
+	ctx context.Context, home, account, namespace string, rights ...rbacv1.PolicyRule,
+) (revoke func(context.Context)) {
+	GinkgoHelper()
+	revoke = allowUser(ctx, userOf(home, account), namespace, rights...)
+	DeferCleanup(s.removeReplikas)
+	return revoke
 }
 
 // userOf is the user that a ServiceAccount is.

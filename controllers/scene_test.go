@@ -70,7 +70,8 @@ func (s *scene) namespaces(ctx context.Context) []corev1.Namespace {
 	return list.Items
 }
 
-func (s *scene) end(ctx SpecContext) {
+// removeReplikas checks all Replikas of the scene, and deletes them.
+func (s *scene) removeReplikas(ctx SpecContext) {
 	for _, replika := range s.replikas(ctx) {
 		if replika.DeletionTimestamp == nil {
 			await(ctx, &replika, func(g Gomega, now *v1alpha1.Replika) {
@@ -79,6 +80,10 @@ func (s *scene) end(ctx SpecContext) {
 		}
 		remove(ctx, &replika)
 	}
+}
+
+func (s *scene) end(ctx SpecContext) {
+	s.removeReplikas(ctx)
 	for _, namespace := range s.namespaces(ctx) {
 		// Nobody waits for it: that takes seconds, and no spec sees another's namespaces.
 		Expect(client.IgnoreNotFound(api.Delete(ctx, &namespace))).To(Succeed())

@@ -208,7 +208,7 @@ func auditTells(t *testing.T, c *Cluster) {
 	g.Expect(e.Completed).To(BeTemporally(">=", e.Received))
 	e.Received, e.Completed = time.Time{}, time.Time{}
 	g.Expect(e).To(Equal(AuditEvent{
-		Verb: "create", UserAgent: agent, User: "admin", Resource: "configmaps", Namespace: "default", Name: "after",
+		Verb: "create", UserAgent: agent, User: "admin", Sender: "admin", Resource: "configmaps", Namespace: "default", Name: "after",
 		Code: 201, Stage: StageComplete, RequestURI: "/api/v1/namespaces/default/configmaps",
 	}))
 

@@ -69,12 +69,16 @@ var _ = It("watches are answered 410 Gone", func() {
 	w.addTarget()
 	w.eventuallyServed("edit, two copies changed by hand, new namespace", then, time.Minute)
 	injected(cut, "connections cut, so that watches are opened anew")
+	// What one watch had not asked for again yet, another one told. So there is an edit more once all of them were answered so.
+	Eventually(things).Should(BeNumerically(">=", watched))
+	then = time.Now()
+	w.edit()
+	w.eventuallyServed("another edit", then, time.Minute)
 	injected(i.Injected(proxy.Answered), "watches of %d kinds of things answered 410", things())
-	Expect(things()).To(BeNumerically(">=", watched))
 	fresh := func(r proxy.Request) bool {
 		return r.Status == http.StatusOK && (r.Verb == "list" || isWatch(r) && strings.Contains(r.URI, "sendInitialEvents=true"))
 	}
-	Expect(i.Requests(begin, fresh)).NotTo(BeEmpty())
+	Eventually(func() []proxy.Request { return i.Requests(begin, fresh) }).ShouldNot(BeEmpty())
 	checked("%d lists read anew", len(i.Requests(begin, fresh)))
 	w.deleteReplikas()
 })
