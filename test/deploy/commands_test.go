@@ -45,6 +45,7 @@ const (
 	nodes    = "needs nodes to run Pods"
 	github   = "needs the project's place at GitHub"
 	terminal = "stays in the foreground: here the operator is started otherwise"
+	quiet    = "needs a machine to itself: CI runs a short one"
 )
 
 // tried are all commands that README and docs show.
@@ -55,6 +56,7 @@ var tried = map[string][]string{
 		"make lint verify test",
 		"make kustomization-build",
 		"make kustomization-build bundle docs",
+		"make bench BENCH_FLAGS='--only latency --namespaces 50 --samples 20'",
 	},
 	here: {
 		"kubectl apply --server-side --kustomize 'https://github.com/prosimcorp/replika//manifests?ref=v0.3.0'",
@@ -67,7 +69,12 @@ var tried = map[string][]string{
 		listReplikas, listCreated, listPartOf, listOwners, letGo, consent, optOut, letScrape, actAs,
 	},
 	terminal: {"make install run"},
-	nodes:    {"make deploy IMG=registry.example.com/replika:dev"},
+	quiet: {
+		"make bench",
+		"make bench BENCH_FLAGS='--namespaces 1000,10000 --json bench.json --plot bench.svg'",
+		"bin/bench --help",
+	},
+	nodes: {"make deploy IMG=registry.example.com/replika:dev"},
 	registry: {
 		"make docker-build docker-push",
 		"make docker-build docker-push IMG=registry.example.com/replika:dev",
