@@ -20,7 +20,7 @@ type pass struct {
 	// replika is ours to change; before is as it was when the pass began.
 	replika, before *v1alpha1.Replika
 	memory          *memory
-	// as is whom requests about source and copies are made as.
+	// account is whom requests about source and copies are made as, and as the client that makes them.
 	account identity.Account
 	as      *Client
 
