@@ -90,6 +90,8 @@ type memory struct {
 	failures int
 	// template holds the digests of the last one, and is empty before the first.
 	template replication.Digests
+	// templateVersion is the resourceVersion of the source that it was first made of.
+	templateVersion string
 	// written is the Replika as our last write of it was answered, until the cache has caught up.
 	written *v1alpha1.Replika
 	// behind are the copies that the last pass could not bring in line: to do so later repairs nothing.

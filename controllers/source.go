@@ -138,8 +138,12 @@ func (p *pass) sourceNotFound(kind tracking.Kind, title string, err error) {
 func (p *pass) see(template *replication.Template, resourceVersion string) {
 	p.templateKnown = p.memory.template == template.Digests
 	// What was copied of the source before this operator started is not known, so any change may be one.
-	if shown := p.replika.Status.Source; shown == nil || !p.templateKnown {
-		p.replika.Status.Source = &v1alpha1.SourceStatus{ResourceVersion: resourceVersion}
+	if !p.templateKnown {
+		p.memory.template, p.memory.templateVersion = template.Digests, resourceVersion
 	}
-	p.memory.template = template.Digests
+	// Not only when it is news: the last pass may not have been able to write its status.
+	if p.replika.Status.Source == nil {
+		p.replika.Status.Source = &v1alpha1.SourceStatus{}
+	}
+	p.replika.Status.Source.ResourceVersion = p.memory.templateVersion
 }
