@@ -124,9 +124,9 @@ FUZZTIME ?= 5s
 
 .PHONY: fuzz
 fuzz: ## Run every fuzzer for FUZZTIME.
-	@targets="$$(go test -list '^Fuzz' ./controllers/replication | grep '^Fuzz')"; \
+	@targets="$$(go test -list '^Fuzz' ./controllers/planner | grep '^Fuzz')"; \
 	for target in $$targets; do \
-		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./controllers/replication; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./controllers/planner; \
 	done
 
 .PHONY: demo

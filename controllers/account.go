@@ -10,36 +10,36 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/executor"
 	"github.com/prosimcorp/replika/controllers/identity"
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
-	"github.com/prosimcorp/replika/controllers/writing"
 )
 
 // Client reads sources and writes copies, as one account.
 type Client struct {
 	objects dynamic.Interface
-	writer  *writing.Writer
+	writer  *executor.Executor
 }
 
 // newClients makes clients by account that share the writer's limit.
-func newClients(config *rest.Config, cleaner *replication.Cleaner, limit *writing.Limit) *identity.Clients[*Client] {
+func newClients(config *rest.Config, cleaner *planner.Cleaner, limit *executor.FairSemaphore) *identity.Clients[*Client] {
 	return identity.NewClients(config, func(config *rest.Config, httpClient *http.Client) (*Client, error) {
 		objects, err := dynamic.NewForConfigAndClient(config, httpClient)
 		if err != nil {
 			return nil, err
 		}
-		requests, err := writing.NewClient(config, httpClient)
+		requests, err := executor.NewClient(config, httpClient)
 		if err != nil {
 			return nil, err
 		}
-		return &Client{objects: objects, writer: writing.NewWriter(requests, cleaner, limit)}, nil
+		return &Client{objects: objects, writer: executor.New(requests, cleaner, limit)}, nil
 	})
 }
 
 // refuseWithoutAccount tells whether the administrator wants every Replika to have an account, and this one has none.
 func (p *pass) refuseWithoutAccount() bool {
-	if !p.Rules.RequireServiceAccount || p.account != identity.Operator {
+	if !p.Policy.RequireServiceAccount || p.account != identity.Operator {
 		return false
 	}
 	p.hinder(obstacle{
@@ -54,24 +54,24 @@ func (p *pass) refuseWithoutAccount() bool {
 // send carries an action out as the one whose rights it takes: the heir's for a hand-over, so that nobody inherits what
 // they might not write; else those of the Replika's account. When the Replika's namespace is being deleted, the account's
 // rights may have gone first. Then the operator clears up what bears the Replika's marks.
-func (p *pass) send(ctx context.Context, kind tracking.Kind, action *replication.Action) writing.Result {
+func (p *pass) send(ctx context.Context, kind tracking.Mapping, action *planner.Action) executor.Result {
 	writer := p.as.writer
-	if action.Type == replication.HandOver {
-		heir, err := p.clientOf(ctx, action.Heir)
+	if action.Type == planner.HandOver {
+		heir, err := p.clientOf(ctx, action.NewOwner)
 		if err != nil {
-			return writing.Result{Outcome: replication.Failed, Err: fmt.Errorf("act for Replika %s: %w", action.Heir, err)}
+			return executor.Result{Outcome: planner.Unavailable, Err: fmt.Errorf("act for Replika %s: %w", action.NewOwner, err)}
 		}
 		writer = heir.writer
 	}
-	result := writer.Do(ctx, kind.Resource, p.name, action)
-	if result.Outcome != replication.RefusedForbidden || action.Wanted || !p.homeless(ctx) {
+	result := writer.Execute(ctx, kind.Resource, p.name, action)
+	if result.Outcome != planner.Forbidden || action.Desired || !p.homeless(ctx) {
 		return result
 	}
 	operator, err := p.Clients.As(identity.Operator)
 	if err != nil {
 		return result
 	}
-	return operator.writer.Do(ctx, kind.Resource, p.name, action)
+	return operator.writer.Execute(ctx, kind.Resource, p.name, action)
 }
 
 // clientOf returns the client that acts for another Replika.
@@ -80,7 +80,7 @@ func (p *pass) clientOf(ctx context.Context, replika types.NamespacedName) (*Cli
 	if err := p.Get(ctx, replika, other); err != nil {
 		return nil, err
 	}
-	return p.Clients.As(identity.Of(other, p.Rules.DefaultServiceAccount))
+	return p.Clients.As(identity.Of(other, p.Policy.DefaultServiceAccount))
 }
 
 // homeless tells whether the Replika acts as an account whose namespace is being deleted.
@@ -93,7 +93,7 @@ func (p *pass) homeless(ctx context.Context) bool {
 }
 
 // explainForbidden says who may not read the source, and what to give them.
-func (p *pass) explainForbidden(kind tracking.Kind, title string, err error) string {
+func (p *pass) explainForbidden(kind tracking.Mapping, title string, err error) string {
 	resource := kind.Resource.GroupResource()
 	switch {
 	case p.account == identity.Operator:

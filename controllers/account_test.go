@@ -196,7 +196,7 @@ var _ = Describe("The administrator", Serial, func() {
 		eventuallyReady(ctx, without, 1)
 		eventuallyReady(ctx, with, 1)
 
-		withOptions(func(options *controllers.Options) { options.Rules.RequireServiceAccount = true })
+		withOptions(func(options *controllers.Options) { options.Policy.RequireServiceAccount = true })
 		refused := eventuallyNotReady(ctx, without, v1alpha1.ReasonServiceAccountRequired)
 		Expect(messageOf(refused)).To(ContainSubstring("--require-service-account"))
 		for _, edited := range []*corev1.ConfigMap{source, other} {
@@ -222,7 +222,7 @@ var _ = Describe("The administrator", Serial, func() {
 		s.allowAccount(ctx, home, "standard", a, writeConfigMaps)
 		source := create(ctx, configMap(home, "settings", "one"))
 		withOptions(func(options *controllers.Options) {
-			options.Rules.DefaultServiceAccount, options.Rules.RequireServiceAccount = "standard", true
+			options.Policy.DefaultServiceAccount, options.Policy.RequireServiceAccount = "standard", true
 		})
 		since := thisMoment()
 		eventuallyReady(ctx, s.replika(ctx, source, into(a)), 1)

@@ -13,7 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 // longestMessage is how many bytes a condition's message or an event's note may have; the API server refuses notes past
@@ -39,13 +39,13 @@ func (p *pass) tellChanges(ctx context.Context) {
 }
 
 // done says of each action that it is over.
-var done = map[replication.ActionType]string{
-	replication.Create:   "created",
-	replication.Update:   "updated",
-	replication.Recreate: "recreated",
-	replication.Delete:   "deleted",
-	replication.Release:  "released",
-	replication.HandOver: "handed over",
+var done = map[planner.ActionType]string{
+	planner.Create:   "created",
+	planner.Update:   "updated",
+	planner.Recreate: "recreated",
+	planner.Delete:   "deleted",
+	planner.Release:  "released",
+	planner.HandOver: "handed over",
 }
 
 // tellReadiness says in an event that the Replika became ready, or is not ready for another reason than before.

@@ -27,7 +27,7 @@ const deletionRetry = 5 * time.Second
 
 // claimKind writes down, before the first copy of a kind is made, that there may be copies of it: the finalizer, and the
 // kind in an annotation, so that an operator which starts later finds them whatever the spec says by then.
-func (p *pass) claimKind(ctx context.Context, kind tracking.Kind) error {
+func (p *pass) claimKind(ctx context.Context, kind tracking.Mapping) error {
 	kinds := p.claimedKinds()
 	resource := kind.Resource.GroupResource()
 	if controllerutil.ContainsFinalizer(p.replika, v1alpha1.Finalizer) && slices.Contains(kinds, resource) {
@@ -43,7 +43,7 @@ func (p *pass) claimKind(ctx context.Context, kind tracking.Kind) error {
 }
 
 // giveUpFormerKinds gives up the copies of kinds that the spec no longer names. It tells whether none are left.
-func (p *pass) giveUpFormerKinds(ctx context.Context, current tracking.Kind) bool {
+func (p *pass) giveUpFormerKinds(ctx context.Context, current tracking.Mapping) bool {
 	gone := true
 	for _, resource := range p.claimedKinds() {
 		if resource == current.Resource.GroupResource() {
@@ -66,7 +66,7 @@ func (p *pass) giveUpFormerKinds(ctx context.Context, current tracking.Kind) boo
 }
 
 // giveUp gives up all copies of the kind. It tells whether none are left.
-func (p *pass) giveUp(ctx context.Context, kind tracking.Kind) bool {
+func (p *pass) giveUp(ctx context.Context, kind tracking.Mapping) bool {
 	input, err := p.input(ctx, kind)
 	if err != nil {
 		p.hinderCopies(kind, err)
@@ -78,7 +78,7 @@ func (p *pass) giveUp(ctx context.Context, kind tracking.Kind) bool {
 }
 
 // forgetFormerKinds takes off the Replika the kinds of which no copies are left.
-func (p *pass) forgetFormerKinds(ctx context.Context, current tracking.Kind) error {
+func (p *pass) forgetFormerKinds(ctx context.Context, current tracking.Mapping) error {
 	resource := current.Resource.GroupResource()
 	if len(p.claimedKinds()) == 1 || p.obstacle != nil {
 		return nil
@@ -135,13 +135,13 @@ func (p *pass) giveUpUnclaimedKind(ctx context.Context) {
 }
 
 // giveUpWithStripped gives up all copies of the kind, those among them that lost our labels but kept our marks.
-func (p *pass) giveUpWithStripped(ctx context.Context, kind tracking.Kind) {
+func (p *pass) giveUpWithStripped(ctx context.Context, kind tracking.Mapping) {
 	input, err := p.input(ctx, kind)
 	if err != nil {
 		p.hinderCopies(kind, err)
 		return
 	}
-	named, err := p.Reader.ListNamed(ctx, kind.Resource, input.Name)
+	named, err := p.Reader.ListByName(ctx, kind.Resource, input.Name)
 	if err != nil {
 		p.hinderCopies(kind, err) // those that are known are given up all the same
 	}

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
@@ -29,7 +29,7 @@ const (
 )
 
 // follow watches, for as long as the Replika wants it, its source and the copies of the source's kind. It waits for neither.
-func (r *ReplikaReconciler) follow(replika *v1alpha1.Replika, kind tracking.Kind) {
+func (r *ReplikaReconciler) follow(replika *v1alpha1.Replika, kind tracking.Mapping) {
 	source := tracking.Key{Namespace: replika.SourceNamespace(), Name: replika.Spec.Source.Name}
 	r.Watches.Set(tracking.User{Replika: client.ObjectKeyFromObject(replika), Purpose: purposeReplicate},
 		tracking.CopiesOf(kind.Resource), tracking.SourceAt(kind.Resource, source))
@@ -49,21 +49,21 @@ func (r *ReplikaReconciler) forget(replika types.NamespacedName) {
 }
 
 // watchObstacles watches what bears the copies' name for as long as foreign objects are known to be in the way.
-func (p *pass) watchObstacles(ctx context.Context, kind tracking.Kind) {
-	var interests []tracking.Interest
-	if view := p.view(ctx, kind); view != nil && view.Foreign(p.replika.TargetName()) {
-		interests = append(interests, tracking.ObstaclesNamed(kind.Resource, p.replika.TargetName()))
+func (p *pass) watchObstacles(ctx context.Context, kind tracking.Mapping) {
+	var interests []tracking.WatchKey
+	if view := p.view(ctx, kind); view != nil && view.HasForeign(p.replika.TargetName()) {
+		interests = append(interests, tracking.ConflictingObjectsNamed(kind.Resource, p.replika.TargetName()))
 	}
 	p.Watches.Set(tracking.User{Replika: p.name, Purpose: purposeObstacles}, interests...)
 }
 
 // awaitWatches waits until changes of source and copies will be told: what is read after that is never out of date for long.
 // It notes when a watch cannot be had.
-func (p *pass) awaitWatches(ctx context.Context, kind tracking.Kind) {
+func (p *pass) awaitWatches(ctx context.Context, kind tracking.Mapping) {
 	ctx, cancel := context.WithTimeout(ctx, watchPatience)
 	defer cancel()
 	source := tracking.Key{Namespace: p.replika.SourceNamespace(), Name: p.replika.Spec.Source.Name}
-	p.unwatched = !p.Watches.Up(ctx, tracking.SourceAt(kind.Resource, source)) || !p.Watches.Up(ctx, tracking.CopiesOf(kind.Resource))
+	p.unwatched = !p.Watches.WaitForSync(ctx, tracking.SourceAt(kind.Resource, source)) || !p.Watches.WaitForSync(ctx, tracking.CopiesOf(kind.Resource))
 }
 
 // follower keeps the watched set in step with the Replikas on an instance that does not lead, so that a takeover needs no
@@ -85,7 +85,7 @@ func (f follower) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Res
 	}
 	kind, err := f.Kinds.Resolve(ctx, sourceKind(replika))
 	switch {
-	case err == nil && kind.Namespaced && len(kind.Missing(slices.Clone(neededVerbs)...)) == 0:
+	case err == nil && kind.Namespaced && len(kind.MissingVerbs(slices.Clone(neededVerbs)...)) == 0:
 		f.follow(replika, kind)
 	case err == nil, errors.Is(err, tracking.ErrKindNotFound):
 		f.unfollow(request.NamespacedName)
@@ -105,9 +105,9 @@ func ignoreKindNotFound(err error) error {
 var settling = []time.Duration{0, time.Second, 3 * time.Second, 10 * time.Second}
 
 // changed takes news from the watches and wakes the Replikas that it concerns.
-func (r *ReplikaReconciler) changed(change tracking.Change, users []types.NamespacedName) {
+func (r *ReplikaReconciler) changed(change tracking.Event, users []types.NamespacedName) {
 	switch {
-	case change.Interest.Subject == tracking.Definitions:
+	case change.Watch.Type == tracking.CRDs:
 		_, group, found := strings.Cut(change.Key.Name, ".")
 		if !found {
 			return // the watch itself is up, or down
@@ -116,7 +116,7 @@ func (r *ReplikaReconciler) changed(change tracking.Change, users []types.Namesp
 			// A queue keeps but the first of several delays of one Replika.
 			time.AfterFunc(delay, func() { r.kindsChanged(group) })
 		}
-	case change.Interest.Subject == tracking.Copies && change.Key != tracking.Key{}:
+	case change.Watch.Type == tracking.Copies && change.Key != tracking.Key{}:
 		now := time.Now()
 		for _, replika := range r.concernedBy(change) {
 			if !r.memories.holds(replika, change.Key, now) {
@@ -124,7 +124,7 @@ func (r *ReplikaReconciler) changed(change tracking.Change, users []types.Namesp
 			}
 		}
 	default:
-		if change.Interest.Subject == tracking.Source {
+		if change.Watch.Type == tracking.Source {
 			r.memories.sourceChanged(users, time.Now())
 		}
 		r.wakeUp.now(users...)
@@ -133,7 +133,7 @@ func (r *ReplikaReconciler) changed(change tracking.Change, users []types.Namesp
 
 // kindsChanged has the Replikas of the API group ask anew how their kinds are served.
 func (r *ReplikaReconciler) kindsChanged(group string) {
-	r.Kinds.ForgetGroup(group)
+	r.Kinds.InvalidateGroup(group)
 	replikas := r.ofGroup(group)
 	r.wakeUp.now(replikas...)
 	r.wakeUpFollower.now(replikas...)
@@ -146,14 +146,14 @@ func (r *ReplikaReconciler) ofGroup(group string) []types.NamespacedName {
 
 // concernedBy lists the Replikas that a change of a copy is for: those that its marks name and, unless one of these keeps
 // it, all that may wish for a copy of that name. A rival must not be faster than the owner whose copy somebody deleted.
-func (r *ReplikaReconciler) concernedBy(change tracking.Change) []types.NamespacedName {
+func (r *ReplikaReconciler) concernedBy(change tracking.Event) []types.NamespacedName {
 	kept := false
 	wishing := r.named(context.Background(), func(replika *v1alpha1.Replika) bool {
-		if replika.Spec.Source.Group != change.Interest.Resource.Group || replika.TargetName() != change.Key.Name {
+		if replika.Spec.Source.Group != change.Watch.Resource.Group || replika.TargetName() != change.Key.Name {
 			return false
 		}
 		kept = kept || slices.Contains(change.Owners, client.ObjectKeyFromObject(replika)) &&
-			r.wants(replika, change.Interest.Resource.GroupResource(), change.Key.Namespace)
+			r.wants(replika, change.Watch.Resource.GroupResource(), change.Key.Namespace)
 		return true
 	})
 	if kept {
@@ -164,12 +164,12 @@ func (r *ReplikaReconciler) concernedBy(change tracking.Change) []types.Namespac
 
 // wants tells, as far as is known without asking, whether the Replika wants a copy of the kind in the namespace.
 func (r *ReplikaReconciler) wants(replika *v1alpha1.Replika, resource schema.GroupResource, target string) bool {
-	kind, known := r.Kinds.Known(sourceKind(replika))
-	claimant, claims := replication.NewClaimant(replika)
+	kind, known := r.Kinds.Cached(sourceKind(replika))
+	claimant, claims := planner.NewClaimant(replika)
 	namespace := namespaceMetadata()
 	return known && kind.Resource.GroupResource() == resource && claims &&
 		r.Get(context.Background(), client.ObjectKey{Name: target}, namespace) == nil &&
-		replication.Claimants{claimant}.Claims(claimant.Replika, claimant.Kind, replika.TargetName(), r.asNamespace(namespace))
+		planner.Claimants{claimant}.Claims(claimant.Replika, claimant.Kind, replika.TargetName(), r.asNamespace(namespace))
 }
 
 // sourceKind is the kind that the spec names.

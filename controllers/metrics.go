@@ -12,9 +12,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/executor"
+	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
-	"github.com/prosimcorp/replika/controllers/writing"
 )
 
 // The labels of what is told of each Replika. Nothing is told of each copy: their number has no bound.
@@ -71,7 +71,7 @@ func (c watchesCollector) Describe(descriptions chan<- *prometheus.Desc) {
 }
 
 func (c watchesCollector) Collect(collected chan<- prometheus.Metric) {
-	for resource, count := range c.watches.Running() {
+	for resource, count := range c.watches.ActiveWatches() {
 		collected <- prometheus.MustNewConstMetric(watchesDescription, prometheus.GaugeValue, float64(count),
 			resource.Group, resource.Resource)
 	}
@@ -137,7 +137,7 @@ func (p *pass) measurePropagation(noticed time.Time) {
 	p.memory.propagating = time.Time{}
 }
 
-func measureWrite(action replication.ActionType, result writing.Result) {
+func measureWrite(action planner.ActionType, result executor.Result) {
 	writesMetric.WithLabelValues(string(action), string(result.Outcome)).Inc()
 }
 

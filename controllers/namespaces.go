@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 // namespaceMetadata is a Namespace of which only the metadata is kept; one informer serves the watch and the lists.
@@ -19,24 +19,24 @@ func namespaceMetadata() *metav1.PartialObjectMetadata {
 }
 
 // namespaces lists all namespaces, from the cache.
-func (r *ReplikaReconciler) namespaces(ctx context.Context) ([]replication.Namespace, error) {
+func (r *ReplikaReconciler) namespaces(ctx context.Context) ([]planner.Namespace, error) {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
 	if err := r.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("list the namespaces: %w", err)
 	}
-	namespaces := make([]replication.Namespace, len(list.Items))
+	namespaces := make([]planner.Namespace, len(list.Items))
 	for i := range list.Items {
 		namespaces[i] = r.asNamespace(&list.Items[i])
 	}
 	return namespaces, nil
 }
 
-func (r *ReplikaReconciler) asNamespace(object client.Object) replication.Namespace {
-	return replication.Namespace{
+func (r *ReplikaReconciler) asNamespace(object client.Object) planner.Namespace {
+	return planner.Namespace{
 		Name:        object.GetName(),
 		Labels:      object.GetLabels(),
 		Terminating: object.GetDeletionTimestamp() != nil,
-		Vetoed:      replication.MatchesAny(r.Rules.ExcludedNamespaces, object.GetName()),
+		Excluded:    planner.MatchesAny(r.Policy.ExcludedNamespaces, object.GetName()),
 	}
 }

@@ -11,11 +11,11 @@ type Options struct {
 	MaxConcurrentWrites     int
 	// DropKeys are labels and annotations that copies never carry, beyond the built-in ones.
 	DropKeys []string
-	Rules    Rules
+	Policy   Policy
 }
 
 // Rules are the administrator's own, for every Replika.
-type Rules struct {
+type Policy struct {
 	// DefaultServiceAccount is the account, in its own namespace, of a Replika that names none; empty for the operator.
 	DefaultServiceAccount string
 	// RequireServiceAccount refuses a Replika that has no account.
@@ -37,10 +37,10 @@ func (o *Options) BindFlags(flags *flag.FlagSet) {
 		o.DropKeys = append(o.DropKeys, key)
 		return nil
 	})
-	o.Rules.bindFlags(flags)
+	o.Policy.bindFlags(flags)
 }
 
-func (r *Rules) bindFlags(flags *flag.FlagSet) {
+func (r *Policy) bindFlags(flags *flag.FlagSet) {
 	flags.StringVar(&r.DefaultServiceAccount, "default-service-account", "",
 		"The ServiceAccount, in its own namespace, that a Replika without spec.serviceAccountName is served as; the operator "+
 			"itself by default.")

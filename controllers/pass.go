@@ -10,7 +10,7 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/identity"
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 // pass is one look at one Replika. It collects what stands in the way and what was done, for the status at its end.
@@ -45,7 +45,7 @@ func (r *ReplikaReconciler) newPass(cached *v1alpha1.Replika) (*pass, error) {
 	name := types.NamespacedName{Namespace: cached.Namespace, Name: cached.Name}
 	memory := r.memories.of(name)
 	replika := memory.latest(cached)
-	account := identity.Of(replika, r.Rules.DefaultServiceAccount)
+	account := identity.Of(replika, r.Policy.DefaultServiceAccount)
 	as, err := r.Clients.As(account)
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ type memory struct {
 	// failures counts the passes in a row in which something failed for a moment.
 	failures int
 	// template holds the digests of the last one, and is empty before the first.
-	template replication.Digests
+	template planner.Digests
 	// templateVersion is the resourceVersion of the source that it was first made of.
 	templateVersion string
 	// written is the Replika as our last write of it was answered, until the cache has caught up.
@@ -97,7 +97,7 @@ type memory struct {
 	// behind are the copies that the last pass could not bring in line: to do so later repairs nothing.
 	behind map[types.NamespacedName]bool
 	// contests holds the histories of copies that had to be repaired lately.
-	contests map[types.NamespacedName]replication.Contest
+	contests map[types.NamespacedName]planner.Contest
 	// propagating is when the change of the source was noticed that has not yet come to every copy.
 	propagating time.Time
 	// sourceChanged is when the watch last told of a change of the source that no pass has looked at yet; guarded by the
@@ -187,9 +187,9 @@ func (m *memories) forget(replika types.NamespacedName) {
 }
 
 // repaired counts one more repair of the copy.
-func (m *memory) repaired(key types.NamespacedName) replication.Contest {
+func (m *memory) repaired(key types.NamespacedName) planner.Contest {
 	if m.contests == nil {
-		m.contests = map[types.NamespacedName]replication.Contest{}
+		m.contests = map[types.NamespacedName]planner.Contest{}
 	}
 	m.contests[key] = m.contests[key].Repaired(time.Now())
 	return m.contests[key]
@@ -199,7 +199,7 @@ func (m *memory) repaired(key types.NamespacedName) replication.Contest {
 func (m *memory) forgetContests(synchronization time.Duration) {
 	now := time.Now()
 	for key, contest := range m.contests {
-		if contest.Over(now, synchronization) {
+		if contest.Expired(now, synchronization) {
 			delete(m.contests, key)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/executor"
+	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
-	"github.com/prosimcorp/replika/controllers/writing"
 )
 
 // moment is how long a pass may take before the status says that it is under way.
@@ -22,7 +22,7 @@ const moment = 2 * time.Second
 const watchPatience = 10 * time.Second
 
 // replicate plans and carries out what makes the copies of the kind equal to the template.
-func (p *pass) replicate(ctx context.Context, kind tracking.Kind, template *replication.Template) {
+func (p *pass) replicate(ctx context.Context, kind tracking.Mapping, template *planner.Template) {
 	input, err := p.input(ctx, kind)
 	if err != nil {
 		p.hinderCopies(kind, err)
@@ -32,11 +32,11 @@ func (p *pass) replicate(ctx context.Context, kind tracking.Kind, template *repl
 	if p.unwanted {
 		p.report.counted = true // no copy is desired any more, so what was last counted no longer stands
 	} else {
-		if input.Selection, err = replication.NewSelection(p.replika); err != nil {
+		if input.Selection, err = planner.NewSelection(p.replika); err != nil {
 			p.hinder(obstacle{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)})
 			return
 		}
-		p.report.missing = input.Selection.Missing(input.Namespaces)
+		p.report.missing = input.Selection.MissingNames(input.Namespaces)
 	}
 	if template != nil {
 		p.report.deny(input)
@@ -48,7 +48,7 @@ func (p *pass) replicate(ctx context.Context, kind tracking.Kind, template *repl
 }
 
 // input gathers what a plan for the Replika's copies of the kind depends on, as if it wanted none.
-func (p *pass) input(ctx context.Context, kind tracking.Kind) (*replication.Input, error) {
+func (p *pass) input(ctx context.Context, kind tracking.Mapping) (*planner.Input, error) {
 	namespaces, err := p.namespaces(ctx)
 	if err != nil {
 		return nil, err
@@ -61,35 +61,35 @@ func (p *pass) input(ctx context.Context, kind tracking.Kind) (*replication.Inpu
 	if err != nil {
 		return nil, err
 	}
-	return &replication.Input{
-		Replika:         p.name,
-		Kind:            kind.GroupKind(),
-		Name:            p.replika.TargetName(),
-		SourceNamespace: p.replika.SourceNamespace(),
-		ConflictPolicy:  p.replika.Spec.Target.ConflictPolicy,
-		ImmutableFields: p.replika.Spec.Target.ImmutableFields,
-		DeletionPolicy:  p.replika.Spec.DeletionPolicy,
-		Namespaces:      namespaces,
-		Observed:        copies,
-		Rivals:          rivals,
-		TemplateKnown:   p.templateKnown,
-		Contests:        p.memory.contests,
-		Now:             time.Now(),
-		Synchronization: p.replika.Spec.Synchronization.Time.Duration,
+	return &planner.Input{
+		Replika:           p.name,
+		Kind:              kind.GroupKind(),
+		Name:              p.replika.TargetName(),
+		SourceNamespace:   p.replika.SourceNamespace(),
+		ConflictPolicy:    p.replika.Spec.Target.ConflictPolicy,
+		ImmutableFields:   p.replika.Spec.Target.ImmutableFields,
+		DeletionPolicy:    p.replika.Spec.DeletionPolicy,
+		Namespaces:        namespaces,
+		Observed:          copies,
+		Claimants:         rivals,
+		TemplateUnchanged: p.templateKnown,
+		Contests:          p.memory.contests,
+		Now:               time.Now(),
+		Synchronization:   p.replika.Spec.Synchronization.Time.Duration,
 	}, nil
 }
 
 // observe tells which copies stand where: as their watch tells or, when that cannot be had, by a list.
-func (p *pass) observe(ctx context.Context, kind tracking.Kind) ([]*replication.Observed, error) {
+func (p *pass) observe(ctx context.Context, kind tracking.Mapping) ([]*planner.Observed, error) {
 	if view := p.view(ctx, kind); view != nil {
-		p.lost = view.TakeLost(p.name) // first: what is lost from now on is for the next pass
-		return view.Known(p.name, p.replika.TargetName()), nil
+		p.lost = view.PopRemovedByOthers(p.name) // first: what is lost from now on is for the next pass
+		return view.ListFor(p.name, p.replika.TargetName()), nil
 	}
 	return p.Reader.List(ctx, kind.Resource, p.name.Name)
 }
 
 // view is what the watch tells of the kind's copies; nil when it cannot be had.
-func (p *pass) view(ctx context.Context, kind tracking.Kind) *tracking.View {
+func (p *pass) view(ctx context.Context, kind tracking.Mapping) *tracking.CopyStore {
 	ctx, cancel := context.WithTimeout(ctx, watchPatience)
 	defer cancel()
 	view, _ := p.Watches.Copies(ctx, kind.Resource)
@@ -97,29 +97,29 @@ func (p *pass) view(ctx context.Context, kind tracking.Kind) *tracking.View {
 }
 
 // rivals are all Replikas that claim objects.
-func (p *pass) rivals(ctx context.Context) (replication.Claimants, error) {
+func (p *pass) rivals(ctx context.Context) (planner.Claimants, error) {
 	list := &v1alpha1.ReplikaList{}
 	if err := p.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("list the Replikas: %w", err)
 	}
-	var claimants []replication.Claimant
+	var claimants []planner.Claimant
 	for i := range list.Items {
-		if claimant, claims := replication.NewClaimant(&list.Items[i]); claims {
+		if claimant, claims := planner.NewClaimant(&list.Items[i]); claims {
 			claimants = append(claimants, claimant)
 		}
 	}
-	return replication.SortClaimants(claimants), nil
+	return planner.SortClaimants(claimants), nil
 }
 
 // carryOut carries the plan out, in parallel, and reports what came of it. A pass that takes longer than a moment says so
 // in the status while it goes on.
-func (p *pass) carryOut(ctx context.Context, kind tracking.Kind, input *replication.Input) {
-	namespaces := make(map[string]replication.Namespace, len(input.Namespaces))
+func (p *pass) carryOut(ctx context.Context, kind tracking.Mapping, input *planner.Input) {
+	namespaces := make(map[string]planner.Namespace, len(input.Namespaces))
 	for _, namespace := range input.Namespaces {
 		namespaces[namespace.Name] = namespace
 	}
 	view := p.view(ctx, kind)
-	plan := replication.Plan(input)
+	plan := planner.Plan(input)
 	results := make([]settled, len(plan))
 
 	group := &errgroup.Group{}
@@ -152,26 +152,26 @@ func (p *pass) carryOut(ctx context.Context, kind tracking.Kind, input *replicat
 // tally reports an action that is over. One that repaired a copy counts as a round of its contest.
 func (p *pass) tally(over *settled) {
 	action := &over.action
-	if action.Hold > 0 {
-		p.leaveAlone(action.Key(), action.Hold)
+	if action.RetryAfter > 0 {
+		p.leaveAlone(action.Key(), action.RetryAfter)
 	}
 	p.report.count(over)
-	if over.result.Outcome == replication.KindGone {
-		p.Kinds.ForgetGroup(p.sourceKind().Group)
+	if over.result.Outcome == planner.KindGone {
+		p.Kinds.InvalidateGroup(p.sourceKind().Group)
 	}
-	if over.result.Outcome != replication.Done {
+	if over.result.Outcome != planner.Done {
 		p.fallBehind(over)
 		return
 	}
-	if action.Type == replication.HandOver {
-		p.wake(action.Heir)
+	if action.Type == planner.HandOver {
+		p.wake(action.NewOwner)
 	}
 	if !p.isRepair(action) {
 		return
 	}
 	repairsMetric.WithLabelValues(p.name.Namespace, p.name.Name).Inc()
 	if contest := p.memory.repaired(action.Key()); contest.Contested() {
-		p.leaveAlone(action.Key(), contest.Hold(time.Now(), p.replika.Spec.Synchronization.Time.Duration))
+		p.leaveAlone(action.Key(), contest.Backoff(time.Now(), p.replika.Spec.Synchronization.Time.Duration))
 		p.report.contested(action.Namespace)
 	}
 }
@@ -179,7 +179,7 @@ func (p *pass) tally(over *settled) {
 // fallBehind notes a copy that could not be brought in line, unless it was for somebody who changes it at the same time.
 func (p *pass) fallBehind(over *settled) {
 	switch over.result.Outcome {
-	case replication.Unchanged, replication.Surprised:
+	case planner.Unchanged, planner.Stale:
 	default:
 		if p.behind == nil {
 			p.behind = map[types.NamespacedName]bool{}
@@ -189,7 +189,7 @@ func (p *pass) fallBehind(over *settled) {
 }
 
 // isRepair tells whether the action put right what somebody else did to a copy.
-func (p *pass) isRepair(action *replication.Action) bool {
+func (p *pass) isRepair(action *planner.Action) bool {
 	if !p.templateKnown || action.Template == nil || p.memory.behind[action.Key()] {
 		return false
 	}
@@ -210,14 +210,14 @@ func (p *pass) leaveAlone(contested types.NamespacedName, hold time.Duration) {
 
 // settled is an action that is over, as it was last planned, and what came of it.
 type settled struct {
-	action replication.Action
-	result writing.Result
+	action planner.Action
+	result executor.Result
 }
 
 // settle carries one action out and what follows from its outcome, until nothing more is to be done about the object.
 func (p *pass) settle(
-	ctx context.Context, kind tracking.Kind, view *tracking.View,
-	input *replication.Input, namespace replication.Namespace, action replication.Action,
+	ctx context.Context, kind tracking.Mapping, view *tracking.CopyStore,
+	input *planner.Input, namespace planner.Namespace, action planner.Action,
 ) settled {
 	namespace.Name = action.Namespace // one that is not in the list has no more to tell
 	for attempt := 1; ; attempt++ {
@@ -225,7 +225,7 @@ func (p *pass) settle(
 		if action.Type.Writes() {
 			measureWrite(action.Type, result)
 		}
-		next, more := input.Follow(action, namespace, result.Outcome, result.Now, attempt)
+		next, more := input.NextAction(action, namespace, result.Outcome, result.Object, attempt)
 		if !more {
 			return settled{action: action, result: result}
 		}
@@ -234,16 +234,16 @@ func (p *pass) settle(
 }
 
 // do sends what the action needs, if anything, and lays the answer over what the watch told.
-func (p *pass) do(ctx context.Context, kind tracking.Kind, view *tracking.View, action *replication.Action) writing.Result {
+func (p *pass) do(ctx context.Context, kind tracking.Mapping, view *tracking.CopyStore, action *planner.Action) executor.Result {
 	if view == nil || !action.Type.Writes() {
 		return p.send(ctx, kind, action)
 	}
-	end := view.Begin(action.Key())
+	end := view.BeginWrite(action.Key())
 	result := p.send(ctx, kind, action)
-	now := result.Now
-	if action.Type == replication.Release && result.Outcome == replication.Done {
+	now := result.Object
+	if action.Type == planner.Release && result.Outcome == planner.Done {
 		now = nil // it is nobody's copy any more
 	}
-	end(now, result.Outcome == replication.Done || result.Outcome == replication.Surprised)
+	end(now, result.Outcome == planner.Done || result.Outcome == planner.Stale)
 	return result
 }

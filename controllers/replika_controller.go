@@ -12,7 +12,7 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/identity"
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
@@ -22,14 +22,14 @@ type ReplikaReconciler struct {
 	client.Client
 	// Clients read sources, live, and write copies, as the account of a Replika.
 	Clients *identity.Clients[*Client]
-	Kinds   *tracking.Kinds
+	Kinds   *tracking.Mapper
 	// Watches tell what changed; Reader reads what they cannot tell.
 	Watches  *tracking.Watches
-	Reader   *tracking.Reader
-	Cleaner  *replication.Cleaner
+	Reader   *tracking.Lister
+	Cleaner  *planner.Cleaner
 	Recorder events.EventRecorder
 	// Rules are the administrator's.
-	Rules Rules
+	Policy Policy
 	// MaxConcurrentReconciles is how many Replikas are worked on at once; 1 by default.
 	MaxConcurrentReconciles int
 	// MaxConcurrentWrites is how many copies of one Replika are written at once; 1 by default. All of them together are

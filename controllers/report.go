@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 // report is what came of a pass's actions.
@@ -16,7 +16,7 @@ type report struct {
 	synced  int32
 	failed  int32
 	// changes counts the actions that changed something.
-	changes  map[replication.ActionType]int
+	changes  map[planner.ActionType]int
 	failures []v1alpha1.Failure
 	// missing are the namespaces that the spec names and that do not exist.
 	missing   []string
@@ -26,22 +26,22 @@ type report struct {
 // count adds one action that is over.
 func (r *report) count(settled *settled) {
 	action, result := &settled.action, &settled.result
-	if result.Outcome == replication.NamespaceGone {
+	if result.Outcome == planner.NamespaceGone {
 		// A namespace on its way out is no target.
 		return
 	}
-	if action.Wanted && action.Template != nil {
+	if action.Desired && action.Template != nil {
 		r.counted = true
 		r.desired++
 	}
 	switch {
-	case action.Type == replication.Conflict, action.Type == replication.Wait:
+	case action.Type == planner.Conflict, action.Type == planner.Wait:
 		r.fail(action.Namespace, action.Reason, action.Message)
-	case result.Outcome == replication.Done, result.Outcome == replication.Unchanged:
-		if action.Wanted && action.Template != nil {
+	case result.Outcome == planner.Done, result.Outcome == planner.Unchanged:
+		if action.Desired && action.Template != nil {
 			r.synced++
 		}
-		if result.Outcome == replication.Done {
+		if result.Outcome == planner.Done {
 			r.change(action.Type)
 		}
 	default:
@@ -51,21 +51,21 @@ func (r *report) count(settled *settled) {
 }
 
 // deny reports the namespaces that the spec names and that somebody keeps copies out of.
-func (r *report) deny(in *replication.Input) {
+func (r *report) deny(in *planner.Input) {
 	if in.Selection == nil {
 		return
 	}
 	for _, namespace := range in.Namespaces {
-		if message := in.Selection.Denied(namespace); message != "" {
+		if message := in.Selection.DenialReason(namespace); message != "" {
 			r.desired++
 			r.fail(namespace.Name, v1alpha1.FailureForbidden, message)
 		}
 	}
 }
 
-func (r *report) change(action replication.ActionType) {
+func (r *report) change(action planner.ActionType) {
 	if r.changes == nil {
-		r.changes = map[replication.ActionType]int{}
+		r.changes = map[planner.ActionType]int{}
 	}
 	r.changes[action]++
 }
@@ -78,7 +78,7 @@ func (r *report) fail(namespace, reason, message string) {
 // contested takes back that the copy is in sync: it is, but will hardly stay so.
 func (r *report) contested(namespace string) {
 	r.synced--
-	r.fail(namespace, v1alpha1.FailureContested, replication.ContestedMessage)
+	r.fail(namespace, v1alpha1.FailureContested, planner.ContestedMessage)
 }
 
 // sorted returns the failures by namespace.
@@ -91,13 +91,13 @@ func (r *report) sorted() []v1alpha1.Failure {
 
 // explain is the message of a failure. It must not move while nothing changes, so what a broken connection says (ports,
 // for one) is left out.
-func explain(outcome replication.Outcome, err error) string {
+func explain(outcome planner.Outcome, err error) string {
 	switch outcome {
-	case replication.Failed:
+	case planner.Unavailable:
 		return "the API server, or a webhook that it asks, did not answer or broke down; trying again"
-	case replication.Surprised:
+	case planner.Stale:
 		return "something else changes the object at the same time; trying again"
-	case replication.KindGone:
+	case planner.KindGone:
 		return "the API server no longer serves this kind; waiting for it"
 	default:
 		if err == nil {

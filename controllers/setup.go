@@ -10,15 +10,15 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/executor"
+	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
-	"github.com/prosimcorp/replika/controllers/writing"
 )
 
 // Fence keeps a leader from writing when it stood still for longer than patience, so that another one may lead by now. What it
 // returns is to be run by the manager, which ends then; until it runs, the fence is open.
-func Fence(config *rest.Config, patience time.Duration) *writing.Fence {
-	fence := writing.NewFence(patience)
+func Fence(config *rest.Config, patience time.Duration) *executor.Fence {
+	fence := executor.NewFence(patience)
 	config.Wrap(fence.Wrap)
 	return fence
 }
@@ -39,15 +39,15 @@ func Setup(manager ctrl.Manager, options Options) error {
 	if err != nil {
 		return fmt.Errorf("make the client that discovers kinds: %w", err)
 	}
-	cleaner := replication.NewCleaner(options.DropKeys...)
+	cleaner := planner.NewCleaner(options.DropKeys...)
 	reconciler := &ReplikaReconciler{
 		Client:                  manager.GetClient(),
-		Clients:                 newClients(config, cleaner, writing.NewLimit(options.MaxConcurrentWrites)),
-		Kinds:                   tracking.NewKinds(discoveryClient),
-		Reader:                  tracking.NewReader(objects, metadataClient, cleaner),
+		Clients:                 newClients(config, cleaner, executor.NewFairSemaphore(options.MaxConcurrentWrites)),
+		Kinds:                   tracking.NewMapper(discoveryClient),
+		Reader:                  tracking.NewLister(objects, metadataClient, cleaner),
 		Cleaner:                 cleaner,
 		Recorder:                manager.GetEventRecorder("replika"),
-		Rules:                   options.Rules,
+		Policy:                  options.Policy,
 		MaxConcurrentReconciles: options.MaxConcurrentReconciles,
 		MaxConcurrentWrites:     options.MaxConcurrentWrites,
 	}

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
@@ -19,7 +19,7 @@ import (
 var neededVerbs = []string{"get", "list", "create", "patch", "delete"}
 
 // resolveKind finds how the API server serves the source's kind, and whether objects of it can be copied.
-func (p *pass) resolveKind(ctx context.Context) (tracking.Kind, bool) {
+func (p *pass) resolveKind(ctx context.Context) (tracking.Mapping, bool) {
 	wanted := sourceKind(p.replika)
 	title := fmt.Sprintf("kind %s in %s", wanted.Kind, wanted.GroupVersion())
 
@@ -39,7 +39,7 @@ func (p *pass) resolveKind(ctx context.Context) (tracking.Kind, bool) {
 		})
 		return kind, false
 	case !kind.Namespaced:
-		p.Kinds.Forget(kind.GroupVersionKind) // it may be replaced by a namespaced one
+		p.Kinds.Invalidate(kind.GroupVersionKind) // it may be replaced by a namespaced one
 		p.hinder(obstacle{
 			Reason:  v1alpha1.ReasonKindNotAllowed,
 			Message: fmt.Sprintf("%s is cluster-scoped; only objects that live in a namespace can be copied", title),
@@ -47,9 +47,9 @@ func (p *pass) resolveKind(ctx context.Context) (tracking.Kind, bool) {
 		})
 		return kind, false
 	}
-	if missing := kind.Missing(append([]string(nil), neededVerbs...)...); len(missing) > 0 {
+	if missing := kind.MissingVerbs(append([]string(nil), neededVerbs...)...); len(missing) > 0 {
 		// What is being removed offers less and less, and may be installed again: the next pass asks anew.
-		p.Kinds.Forget(kind.GroupVersionKind)
+		p.Kinds.Invalidate(kind.GroupVersionKind)
 		p.hinder(obstacle{
 			Reason:  v1alpha1.ReasonKindNotAllowed,
 			Message: fmt.Sprintf("%s does not offer %s, without which its objects cannot be copied", title, strings.Join(missing, ", ")),
@@ -61,7 +61,7 @@ func (p *pass) resolveKind(ctx context.Context) (tracking.Kind, bool) {
 }
 
 // readSource reads the source, live, and makes the template of it; nil while there is none.
-func (p *pass) readSource(ctx context.Context, kind tracking.Kind) *replication.Template {
+func (p *pass) readSource(ctx context.Context, kind tracking.Mapping) *planner.Template {
 	namespace, name := p.replika.SourceNamespace(), p.replika.Spec.Source.Name
 	title := fmt.Sprintf("source %s %s/%s", kind.Kind, namespace, name)
 
@@ -95,13 +95,13 @@ func (p *pass) readSource(ctx context.Context, kind tracking.Kind) *replication.
 
 // hasConsent tells whether the source allows copies at all. One that allows none wants those gone that there are.
 func (p *pass) hasConsent(source *unstructured.Unstructured, title string) bool {
-	allowed := replication.AllowedNamespaces(source)
+	allowed := planner.AllowedNamespaces(source)
 	// From here the selection has it, also that of the Replika as its rivals see it: two whose sources both deny a
 	// namespace must not hand the copy there back and forth.
 	p.replika.Status.Source.AllowedNamespaces = allowed
 	var lacks string
 	switch {
-	case allowed == nil && p.Rules.RequireSourceConsent:
+	case allowed == nil && p.Policy.RequireSourceConsent:
 		lacks = "does not carry the annotation"
 	case allowed != nil && len(allowed) == 0:
 		lacks = "allows no namespace in the annotation"
@@ -119,10 +119,10 @@ func (p *pass) hasConsent(source *unstructured.Unstructured, title string) bool 
 }
 
 // sourceNotFound tells a source that does not exist from a kind that is no longer served.
-func (p *pass) sourceNotFound(kind tracking.Kind, title string, err error) {
+func (p *pass) sourceNotFound(kind tracking.Mapping, title string, err error) {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && (status.Status().Details == nil || status.Status().Details.Name == "") {
-		p.Kinds.Forget(kind.GroupVersionKind)
+		p.Kinds.Invalidate(kind.GroupVersionKind)
 		p.hinder(obstacle{
 			Reason:    v1alpha1.ReasonKindNotFound,
 			Message:   fmt.Sprintf("the API server no longer serves %s; waiting for it", kind.Kind),
@@ -135,7 +135,7 @@ func (p *pass) sourceNotFound(kind tracking.Kind, title string, err error) {
 }
 
 // see remembers the template, and shows in the status the source's resourceVersion at the last change of what is copied.
-func (p *pass) see(template *replication.Template, resourceVersion string) {
+func (p *pass) see(template *planner.Template, resourceVersion string) {
 	p.templateKnown = p.memory.template == template.Digests
 	// What was copied of the source before this operator started is not known, so any change may be one.
 	if !p.templateKnown {

@@ -13,9 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/executor"
+	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
-	"github.com/prosimcorp/replika/controllers/writing"
 )
 
 // finish ends a pass: it says what came of it, in the status only if that is news.
@@ -45,10 +45,10 @@ func (p *pass) nextLook(ctx context.Context, err error) (ctrl.Result, error) {
 	case deleting:
 		p.memory.failures++
 		synchronization = min(synchronization, deletionRetry)
-		return ctrl.Result{RequeueAfter: replication.RetryDelay(p.memory.failures, synchronization)}, nil
+		return ctrl.Result{RequeueAfter: planner.RetryDelay(p.memory.failures, synchronization)}, nil
 	case failed:
 		p.memory.failures++
-		return ctrl.Result{RequeueAfter: replication.RetryDelay(p.memory.failures, synchronization)}, nil
+		return ctrl.Result{RequeueAfter: planner.RetryDelay(p.memory.failures, synchronization)}, nil
 	case p.replika.Spec.Suspend:
 		return ctrl.Result{}, nil // only a change of the spec ends it
 	default:
@@ -65,7 +65,7 @@ func (p *pass) untilContestMoves(synchronization time.Duration) time.Duration {
 		next = min(next, max(time.Until(until), time.Millisecond))
 	}
 	for _, contest := range p.memory.contests {
-		if end := contest.End(time.Now(), synchronization); contest.Contested() && end > 0 {
+		if end := contest.ExpiresIn(time.Now(), synchronization); contest.Contested() && end > 0 {
 			next = min(next, end)
 		}
 	}
@@ -200,13 +200,13 @@ func (p *pass) sourceTitle() string {
 }
 
 // hinderCopies notes that the copies of a kind could not be looked at.
-func (p *pass) hinderCopies(kind tracking.Kind, err error) {
-	outcome := writing.Classify(err)
+func (p *pass) hinderCopies(kind tracking.Mapping, err error) {
+	outcome := executor.Classify(err)
 	switch outcome {
-	case replication.KindGone:
-		p.Kinds.Forget(kind.GroupVersionKind)
+	case planner.KindGone:
+		p.Kinds.Invalidate(kind.GroupVersionKind)
 		p.hinder(obstacle{Reason: v1alpha1.ReasonKindNotFound, Message: fmt.Sprintf("the API server no longer serves %s; waiting for it", kind.Kind)})
-	case replication.RefusedForbidden:
+	case planner.Forbidden:
 		p.hinder(obstacle{Reason: v1alpha1.ReasonForbidden, Message: err.Error()})
 	default:
 		p.hinder(obstacle{

@@ -15,14 +15,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
 // SetupWithManager registers the controller: a Replika is looked at when its spec changes, when a namespace that it may
 // select changes, and when a rival changes or goes.
 func (r *ReplikaReconciler) SetupWithManager(manager ctrl.Manager) error {
-	r.Watches.Set(tracking.User{Purpose: purposeKinds}, tracking.AllDefinitions())
+	r.Watches.Set(tracking.User{Purpose: purposeKinds}, tracking.AllCRDs())
 	onStandby := true // it watches too, namespaces above all, so that a takeover needs no list
 	err := ctrl.NewControllerManagedBy(manager).
 		Named("replika").
@@ -69,8 +69,8 @@ func namespaceChanged() predicate.Predicate {
 func (r *ReplikaReconciler) selecting(ctx context.Context, object client.Object) []reconcile.Request {
 	namespace := r.asNamespace(object)
 	return r.requests(ctx, func(replika *v1alpha1.Replika) bool {
-		selection, err := replication.NewSelection(replika)
-		return err == nil && (selection.Concerns(namespace) || replika.Spec.Target.Namespaces.Selector != nil)
+		selection, err := planner.NewSelection(replika)
+		return err == nil && (selection.CouldSelect(namespace) || replika.Spec.Target.Namespaces.Selector != nil)
 	})
 }
 

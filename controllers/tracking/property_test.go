@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
 
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 // The view is tried on a simulated API server: it changes at once, and its two watches (the label-selected one of the copies,
@@ -30,11 +30,11 @@ func TestViewEndsEqualToTheTruth(t *testing.T) {
 
 func simulate(t *rapid.T) {
 	w := &world{
-		T: t, stage: newStage(t), version: 1, objects: map[types.NamespacedName]*replication.Observed{},
+		T: t, stage: newStage(t), version: 1, objects: map[types.NamespacedName]*planner.Observed{},
 		touched: map[types.NamespacedName]bool{},
 	}
-	w.copyEvents = w.connect(w.copies, labelled)
-	w.obstacleEvents = w.connect(w.obstacles, func(*replication.Observed) bool { return true })
+	w.copyEvents = w.connect(w.copies, isManaged)
+	w.obstacleEvents = w.connect(w.obstacles, func(*planner.Observed) bool { return true })
 	t.Repeat(map[string]func(*rapid.T){
 		"others create":       w.othersCreate,
 		"others edit":         w.othersEdit,
@@ -74,7 +74,7 @@ type world struct {
 	*rapid.T
 	*stage
 	version int
-	objects map[types.NamespacedName]*replication.Observed
+	objects map[types.NamespacedName]*planner.Observed
 	// touched are the places where somebody else did something, or where a write of ours was not answered.
 	touched                    map[types.NamespacedName]bool
 	copyEvents, obstacleEvents events
@@ -83,8 +83,8 @@ type world struct {
 
 // events are what a watch has not told yet.
 type events struct {
-	watch   *running
-	selects func(*replication.Observed) bool
+	watch   *watch
+	selects func(*planner.Observed) bool
 	queue   []happening
 	// told is the version up to which it has.
 	told int
@@ -93,7 +93,7 @@ type events struct {
 // happening is one change: before and after are as the watch selects them, nil for none.
 type happening struct {
 	version       int
-	before, after *replication.Observed
+	before, after *planner.Observed
 }
 
 // write is one of ours, under way.
@@ -101,16 +101,16 @@ type write struct {
 	key     types.NamespacedName
 	replika types.NamespacedName
 	// assumed is what the plan saw.
-	assumed  *replication.Observed
-	action   replication.ActionType
-	end      func(*replication.Observed, bool)
+	assumed  *planner.Observed
+	action   planner.ActionType
+	end      func(*planner.Observed, bool)
 	happened bool
-	answer   *replication.Observed
+	answer   *planner.Observed
 	known    bool
 }
 
 // connect opens a watch of the objects that it selects.
-func (w *world) connect(watch *running, selects func(*replication.Observed) bool) events {
+func (w *world) connect(watch *watch, selects func(*planner.Observed) bool) events {
 	list(watch, w.version)
 	return events{watch: watch, selects: selects, told: w.version}
 }
@@ -121,7 +121,7 @@ func (w *world) place() types.NamespacedName {
 }
 
 // put makes the object what is at the key, nil for nothing, and has the watches hear of it, some time.
-func (w *world) put(key types.NamespacedName, object *replication.Observed) *replication.Observed {
+func (w *world) put(key types.NamespacedName, object *planner.Observed) *planner.Observed {
 	w.version++
 	before := w.objects[key]
 	delete(w.objects, key)
@@ -165,7 +165,7 @@ func (w *world) relist(events *events) {
 	at := rapid.IntRange(events.told, w.version).Draw(w.T, "version of the list")
 	// What was there then: what is there now, with everything since undone.
 	then := maps.Clone(w.objects)
-	maps.DeleteFunc(then, func(_ types.NamespacedName, object *replication.Observed) bool { return !events.selects(object) })
+	maps.DeleteFunc(then, func(_ types.NamespacedName, object *planner.Observed) bool { return !events.selects(object) })
 	for _, happened := range slices.Backward(events.queue) {
 		if happened.version <= at {
 			break
@@ -187,7 +187,7 @@ func (w *world) othersCreate(*rapid.T) {
 		w.Skip("something is there")
 	}
 	w.touched[key] = true
-	w.put(key, rapid.SampledFrom([]*replication.Observed{
+	w.put(key, rapid.SampledFrom([]*planner.Observed{
 		foreignAt(key, w.newUID(), 0), copyAt(key, w.newUID(), 0, withoutMarks), copyAt(key, w.newUID(), 0),
 	}).Draw(w.T, "object"))
 }
@@ -195,7 +195,7 @@ func (w *world) othersCreate(*rapid.T) {
 func (w *world) newUID() types.UID { return types.UID(fmt.Sprint("uid-", w.version+1)) }
 
 // some is an object that is there.
-func (w *world) some() *replication.Observed {
+func (w *world) some() *planner.Observed {
 	object := w.objects[w.place()]
 	if object == nil {
 		w.Skip("nothing is there")
@@ -206,14 +206,14 @@ func (w *world) some() *replication.Observed {
 func (w *world) othersEdit(*rapid.T) {
 	object := clone(w.some())
 	w.touched[object.Key()] = true
-	digests(rapid.SampledFrom([]replication.Digests{"edited", "edited again", object.Digests}).Draw(w.T, "digests"))(object)
+	digests(rapid.SampledFrom([]planner.Digests{"edited", "edited again", object.Digests}).Draw(w.T, "digests"))(object)
 	w.put(object.Key(), object)
 }
 
 func (w *world) othersStrip(*rapid.T) {
 	object := clone(w.some())
 	w.touched[object.Key()] = true
-	rapid.SampledFrom([]func(*replication.Observed){withoutLabel, withoutMarks, foreign, ownedBy(theirs)}).Draw(w.T, "what")(object)
+	rapid.SampledFrom([]func(*planner.Observed){withoutLabel, withoutMarks, foreign, ownedBy(theirs)}).Draw(w.T, "what")(object)
 	w.put(object.Key(), object)
 }
 
@@ -235,20 +235,20 @@ func (w *world) begin(*rapid.T) {
 	if slices.ContainsFunc(w.writes, func(other *write) bool { return other.key == next.key && other.replika == next.replika }) {
 		w.Skip("a Replika writes to one place one write after the other")
 	}
-	for _, object := range w.view().Known(next.replika, next.key.Name) {
+	for _, object := range w.view().ListFor(next.replika, next.key.Name) {
 		if object.Key() == next.key {
 			next.assumed = clone(object)
 		}
 	}
-	choices := []replication.ActionType{replication.Update}
+	choices := []planner.ActionType{planner.Update}
 	switch {
 	case next.assumed == nil:
-		choices = []replication.ActionType{replication.Create}
+		choices = []planner.ActionType{planner.Create}
 	case next.assumed.OwnedBy(next.replika):
-		choices = append(choices, replication.Delete, replication.Recreate, replication.Release, replication.HandOver)
+		choices = append(choices, planner.Delete, planner.Recreate, planner.Release, planner.HandOver)
 	}
 	next.action = rapid.SampledFrom(choices).Draw(w.T, "action")
-	next.end = w.view().Begin(next.key)
+	next.end = w.view().BeginWrite(next.key)
 	w.writes = append(w.writes, next)
 }
 
@@ -276,7 +276,7 @@ func (w *world) carryOut(write *write) {
 	}
 	now := w.objects[write.key]
 	switch {
-	case write.action == replication.Create && now == nil:
+	case write.action == planner.Create && now == nil:
 		write.answer = w.put(write.key, copyAt(write.key, w.newUID(), 0, ownedBy(write.replika)))
 	case !w.guarded(write, now):
 		write.answer = now
@@ -290,36 +290,36 @@ func (w *world) carryOut(write *write) {
 }
 
 // guarded tells whether the object is what the write assumes.
-func (w *world) guarded(write *write, now *replication.Observed) bool {
+func (w *world) guarded(write *write, now *planner.Observed) bool {
 	if now == nil || write.assumed == nil || now.UID != write.assumed.UID {
 		return false
 	}
-	if owner, marked := write.assumed.Owner(); marked && write.action != replication.Delete && write.action != replication.Recreate {
+	if owner, marked := write.assumed.Owner(); marked && write.action != planner.Delete && write.action != planner.Recreate {
 		return now.OwnedBy(owner)
 	}
 	return now.ResourceVersion == write.assumed.ResourceVersion
 }
 
 // change is what the write does to the object, and what is answered.
-func (w *world) change(write *write, now *replication.Observed) *replication.Observed {
+func (w *world) change(write *write, now *planner.Observed) *planner.Observed {
 	switch write.action {
-	case replication.Delete:
+	case planner.Delete:
 		return w.put(write.key, nil)
-	case replication.Recreate:
+	case planner.Recreate:
 		w.put(write.key, nil)
 		return w.put(write.key, copyAt(write.key, w.newUID(), 0, ownedBy(write.replika)))
-	case replication.Release:
+	case planner.Release:
 		w.put(write.key, foreignAt(write.key, now.UID, 0, digests(now.Digests)))
 		return nil // so does whoever lays the answer over the view
-	case replication.HandOver:
+	case planner.HandOver:
 		heir := ours
 		if write.replika == ours {
 			heir = theirs
 		}
 		return w.put(write.key, copyAt(write.key, now.UID, 0, ownedBy(heir), digests(now.Digests)))
 	default:
-		wanted := copyAt(write.key, now.UID, 0, ownedBy(write.replika), digests(replication.Digests("of "+write.replika.Namespace)))
-		if wanted.Digests == now.Digests && now.OwnedBy(write.replika) && labelled(now) {
+		wanted := copyAt(write.key, now.UID, 0, ownedBy(write.replika), digests(planner.Digests("of "+write.replika.Namespace)))
+		if wanted.Digests == now.Digests && now.OwnedBy(write.replika) && isManaged(now) {
 			return now // the API server writes nothing when nothing changes
 		}
 		return w.put(write.key, wanted)
@@ -352,20 +352,20 @@ func (w *world) checkNews() {
 // checkTruth compares the view with what is there.
 func (w *world) checkTruth() {
 	for _, key := range []types.NamespacedName{shop, web} {
-		seen, truth := w.view().at(key), w.objects[key]
-		if truth != nil && !labelled(truth) && seen == nil {
+		seen, truth := w.view().get(key), w.objects[key]
+		if truth != nil && !isManaged(truth) && seen == nil {
 			continue // a foreign object that nobody met
 		}
 		switch {
 		case truth == nil && seen != nil:
-			w.Fatalf("the view has what is gone: %s", describe([]*replication.Observed{seen}))
+			w.Fatalf("the view has what is gone: %s", describe([]*planner.Observed{seen}))
 		case truth != nil && seen == nil:
-			w.Fatalf("the view lacks %s", describe([]*replication.Observed{truth}))
+			w.Fatalf("the view lacks %s", describe([]*planner.Observed{truth}))
 		case truth != nil && *seen != *truth:
-			w.Fatalf("the view differs (want, got): %q", describe([]*replication.Observed{truth, seen}))
+			w.Fatalf("the view differs (want, got): %q", describe([]*planner.Observed{truth, seen}))
 		}
 	}
-	if len(w.view().writing) > 0 || len(w.view().gone) > 0 {
-		w.Fatalf("left behind: %v, %v", w.view().writing, w.view().gone)
+	if len(w.view().writing) > 0 || len(w.view().tombstones) > 0 {
+		w.Fatalf("left behind: %v, %v", w.view().writing, w.view().tombstones)
 	}
 }

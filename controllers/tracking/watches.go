@@ -10,7 +10,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 // Key names an object within its resource.
@@ -25,9 +25,9 @@ type User struct {
 
 // Change is news that a watch brought: about an object, or, with an empty Key, about the watch itself, which can be had
 // now, or no longer.
-type Change struct {
-	Interest Interest
-	Key      Key
+type Event struct {
+	Watch WatchKey
+	Key   Key
 	// Owners are the Replikas that the object's marks name, before or after.
 	Owners []types.NamespacedName
 }
@@ -36,24 +36,24 @@ type Change struct {
 type Watches struct {
 	objects  dynamic.Interface
 	metadata metadata.Interface
-	cleaner  *replication.Cleaner
-	notify   func(Change, []types.NamespacedName)
+	cleaner  *planner.Cleaner
+	notify   func(Event, []types.NamespacedName)
 
 	ctx  context.Context //nolint:containedctx // the watches' own life, which Start ends; they outlive whoever asks for them
 	stop context.CancelFunc
 	wait sync.WaitGroup
 
-	mu      sync.Mutex
-	ended   bool
-	users   map[User][]Interest
-	running map[Interest]*running
+	mu     sync.Mutex
+	ended  bool
+	users  map[User][]WatchKey
+	active map[WatchKey]*watch
 }
 
 // NewWatches returns an empty set. notify is called, from many goroutines and without a lock held, with every change and
 // the Replikas that have an interest in it.
 func NewWatches(
-	objects dynamic.Interface, metadata metadata.Interface, cleaner *replication.Cleaner,
-	notify func(Change, []types.NamespacedName),
+	objects dynamic.Interface, metadata metadata.Interface, cleaner *planner.Cleaner,
+	notify func(Event, []types.NamespacedName),
 ) *Watches {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Watches{
@@ -63,8 +63,8 @@ func NewWatches(
 		notify:   notify,
 		ctx:      ctx,
 		stop:     stop,
-		users:    map[User][]Interest{},
-		running:  map[Interest]*running{},
+		users:    map[User][]WatchKey{},
+		active:   map[WatchKey]*watch{},
 	}
 }
 
@@ -83,7 +83,7 @@ func (w *Watches) Start(ctx context.Context) error {
 func (*Watches) NeedLeaderElection() bool { return false }
 
 // Set replaces what the user is interested in. Watches that nobody is interested in any more end; it waits for none.
-func (w *Watches) Set(user User, interests ...Interest) {
+func (w *Watches) Set(user User, interests ...WatchKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended {
@@ -95,69 +95,69 @@ func (w *Watches) Set(user User, interests ...Interest) {
 		delete(w.users, user)
 	}
 	for _, interest := range interests {
-		if w.running[interest] == nil {
-			w.running[interest] = w.run(interest)
+		if w.active[interest] == nil {
+			w.active[interest] = w.start(interest)
 		}
-		w.running[interest].users[user] = struct{}{}
+		w.active[interest].users[user] = struct{}{}
 	}
 	for _, interest := range before {
 		if !slices.Contains(interests, interest) {
-			w.drop(interest, user)
+			w.release(interest, user)
 		}
 	}
 }
 
 // drop ends the user's interest and, if it was the last, the watch; the lock is held.
-func (w *Watches) drop(interest Interest, user User) {
-	watch := w.running[interest]
+func (w *Watches) release(interest WatchKey, user User) {
+	watch := w.active[interest]
 	delete(watch.users, user)
-	if watch.view != nil {
-		watch.view.forget(user.Replika)
+	if watch.store != nil {
+		watch.store.forget(user.Replika)
 	}
 	if len(watch.users) == 0 {
 		watch.stop()
-		delete(w.running, interest)
+		delete(w.active, interest)
 	}
 }
 
 // Copies returns the view of a kind's copies once its watch has delivered them. When it cannot be had, or takes until the
 // context ends, it returns false, and the copies must be read instead.
-func (w *Watches) Copies(ctx context.Context, resource schema.GroupVersionResource) (*View, bool) {
-	watch := w.await(ctx, CopiesOf(resource))
+func (w *Watches) Copies(ctx context.Context, resource schema.GroupVersionResource) (*CopyStore, bool) {
+	watch := w.waitForSync(ctx, CopiesOf(resource))
 	if watch == nil || !watch.synced() {
 		return nil, false
 	}
-	return watch.view, true
+	return watch.store, true
 }
 
 // Up waits until the watch for the interest has delivered or was refused, or the context ends, and tells whether it is up.
 // A watch that somebody waited for in vain is not waited for again.
-func (w *Watches) Up(ctx context.Context, interest Interest) bool {
-	watch := w.await(ctx, interest)
+func (w *Watches) WaitForSync(ctx context.Context, interest WatchKey) bool {
+	watch := w.waitForSync(ctx, interest)
 	return watch != nil && watch.synced()
 }
 
-func (w *Watches) await(ctx context.Context, interest Interest) *running {
+func (w *Watches) waitForSync(ctx context.Context, interest WatchKey) *watch {
 	w.mu.Lock()
-	watch := w.running[interest]
+	watch := w.active[interest]
 	w.mu.Unlock()
 	if watch == nil {
 		return nil
 	}
 	select {
-	case <-watch.settled:
+	case <-watch.firstSyncOrFailure:
 	case <-ctx.Done():
-		watch.late()
+		watch.waitTimedOut()
 	}
 	return watch
 }
 
 // Running counts the watches that are up, by resource.
-func (w *Watches) Running() map[schema.GroupResource]int {
+func (w *Watches) ActiveWatches() map[schema.GroupResource]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	counts := map[schema.GroupResource]int{}
-	for interest, watch := range w.running {
+	for interest, watch := range w.active {
 		if watch.synced() {
 			counts[interest.Resource.GroupResource()]++
 		}
@@ -167,11 +167,11 @@ func (w *Watches) Running() map[schema.GroupResource]int {
 
 // tell passes a change on, with the Replikas that have the interest. Of the many that share the watch of a kind's copies,
 // a change of one copy concerns but a few, which are found by its marks and name instead.
-func (w *Watches) tell(change Change) {
+func (w *Watches) sendEvent(change Event) {
 	var users []types.NamespacedName
-	if change.Interest.Subject != Copies || change.Key == (Key{}) {
+	if change.Watch.Type != Copies || change.Key == (Key{}) {
 		w.mu.Lock()
-		if watch := w.running[change.Interest]; watch != nil {
+		if watch := w.active[change.Watch]; watch != nil {
 			for user := range watch.users {
 				users = append(users, user.Replika)
 			}

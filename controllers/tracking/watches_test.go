@@ -20,7 +20,7 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 // patience is how long a test waits for what must come.
@@ -151,22 +151,22 @@ func eventually(t *testing.T, wrong func() string) {
 // told collects what watches tell.
 type told struct {
 	mu      sync.Mutex
-	changes []Change
+	changes []Event
 	users   [][]types.NamespacedName
 }
 
-func (c *told) notify(change Change, users []types.NamespacedName) {
+func (c *told) notify(change Event, users []types.NamespacedName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.changes, c.users = append(c.changes, change), append(c.users, users)
 }
 
-func (c *told) of(interest Interest) [][]types.NamespacedName {
+func (c *told) of(interest WatchKey) [][]types.NamespacedName {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var users [][]types.NamespacedName
 	for i, change := range c.changes {
-		if change.Interest == interest {
+		if change.Watch == interest {
 			users = append(users, c.users[i])
 		}
 	}
@@ -186,7 +186,7 @@ func newWatches(t *testing.T, server *apiServer) (*Watches, *told) {
 		t.Fatal(err)
 	}
 	told := &told{}
-	watches := NewWatches(objects, metadataClient, replication.NewCleaner(), told.notify)
+	watches := NewWatches(objects, metadataClient, planner.NewCleaner(), told.notify)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- watches.Start(ctx) }()
@@ -218,21 +218,21 @@ func TestTheSetOfAUserIsReplacedAsAWhole(t *testing.T) {
 
 	watches.Set(one, CopiesOf(configMaps), source)
 	server.wantsWatched(t, map[string]int{"configmaps ": 1, "namespaces/shop/configmaps metadata.name=settings": 1})
-	if !watches.Up(within(t, patience), source) {
+	if !watches.WaitForSync(within(t, patience), source) {
 		t.Error("the watch of the source is not up")
 	}
-	watches.Set(one, CopiesOf(configMaps), CopiesOf(secrets), ObstaclesNamed(secrets, "settings"))
+	watches.Set(one, CopiesOf(configMaps), CopiesOf(secrets), ConflictingObjectsNamed(secrets, "settings"))
 	server.wantsWatched(t, map[string]int{"configmaps ": 1, "secrets ": 1, "secrets metadata.name=settings": 1})
-	if watches.Up(within(t, patience), source) {
+	if watches.WaitForSync(within(t, patience), source) {
 		t.Error("a watch that nobody wants is up")
 	}
 	eventually(t, func() string {
-		return cmp.Diff(map[schema.GroupResource]int{{Resource: "configmaps"}: 1, {Resource: "secrets"}: 2}, watches.Running())
+		return cmp.Diff(map[schema.GroupResource]int{{Resource: "configmaps"}: 1, {Resource: "secrets"}: 2}, watches.ActiveWatches())
 	})
 	watches.Set(one)
 	server.wantsWatched(t, map[string]int{})
-	if len(watches.users) != 0 || len(watches.running) != 0 {
-		t.Errorf("left behind: %v, %v", watches.users, watches.running)
+	if len(watches.users) != 0 || len(watches.active) != 0 {
+		t.Errorf("left behind: %v, %v", watches.users, watches.active)
 	}
 }
 
@@ -280,11 +280,11 @@ func TestNothingWaitsForAnAPIServerThatHangs(t *testing.T) {
 	if _, up := watches.Copies(within(t, 50*time.Millisecond), secrets); up {
 		t.Error("a watch that hangs is up")
 	}
-	if watches.Up(within(t, 50*time.Millisecond), AllDefinitions()) {
+	if watches.WaitForSync(within(t, 50*time.Millisecond), AllCRDs()) {
 		t.Error("a watch that nobody asked for is up")
 	}
-	if len(watches.Running()) != 0 {
-		t.Errorf("running: %v", watches.Running())
+	if len(watches.ActiveWatches()) != 0 {
+		t.Errorf("running: %v", watches.ActiveWatches())
 	}
 	// That they end, too, is checked by the cleanup.
 }
@@ -293,7 +293,7 @@ func TestAWatchIsWaitedForInVainOnce(t *testing.T) {
 	server := newAPIServer(t, hanging)
 	watches, told := newWatches(t, server)
 	watches.Set(one, CopiesOf(configMaps))
-	if watches.Up(within(t, 50*time.Millisecond), CopiesOf(configMaps)) {
+	if watches.WaitForSync(within(t, 50*time.Millisecond), CopiesOf(configMaps)) {
 		t.Error("a watch that hangs is up")
 	}
 	began := time.Now()
@@ -303,7 +303,7 @@ func TestAWatchIsWaitedForInVainOnce(t *testing.T) {
 	server.become(willing)
 	server.CloseClientConnections()
 	eventually(t, func() string { return cmp.Diff([][]types.NamespacedName{{ours}}, told.of(CopiesOf(configMaps))) })
-	if !watches.Up(within(t, patience), CopiesOf(configMaps)) {
+	if !watches.WaitForSync(within(t, patience), CopiesOf(configMaps)) {
 		t.Error("the watch is not up")
 	}
 }
@@ -313,11 +313,11 @@ func TestARefusedWatchIsToldAtOnceAndHadWhenItIsAllowed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := newAPIServer(t, temper)
 			watches, told := newWatches(t, server)
-			interests := []Interest{CopiesOf(configMaps), SourceAt(configMaps, shop)}
+			interests := []WatchKey{CopiesOf(configMaps), SourceAt(configMaps, shop)}
 			watches.Set(one, interests...)
 			ctx := within(t, patience)
 			for _, interest := range interests {
-				if watches.Up(ctx, interest) {
+				if watches.WaitForSync(ctx, interest) {
 					t.Errorf("%s is up", interest)
 				}
 			}
@@ -333,7 +333,7 @@ func TestARefusedWatchIsToldAtOnceAndHadWhenItIsAllowed(t *testing.T) {
 				eventually(t, func() string {
 					return cmp.Diff([][]types.NamespacedName{{ours}}, told.of(interest))
 				})
-				if !watches.Up(within(t, patience), interest) {
+				if !watches.WaitForSync(within(t, patience), interest) {
 					t.Errorf("%s is not up", interest)
 				}
 			}
@@ -352,13 +352,13 @@ func TestAWatchIsHadFromAnOutdatedAPIServer(t *testing.T) {
 			server := newAPIServer(t, before)
 			watches, _ := newWatches(t, server)
 			watches.Set(one, CopiesOf(configMaps))
-			if up := watches.Up(within(t, patience), CopiesOf(configMaps)); up != (before == outdated) {
+			if up := watches.WaitForSync(within(t, patience), CopiesOf(configMaps)); up != (before == outdated) {
 				t.Errorf("up is %t", up)
 			}
 			server.become(outdated)
 			server.wantsWatched(t, map[string]int{"configmaps ": 1})
 			eventually(t, func() string {
-				return cmp.Diff(true, watches.Up(within(t, patience), CopiesOf(configMaps)))
+				return cmp.Diff(true, watches.WaitForSync(within(t, patience), CopiesOf(configMaps)))
 			})
 		})
 	}
@@ -371,7 +371,7 @@ func TestEndedWatchesStayEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	watches := NewWatches(objects, nil, replication.NewCleaner(), (&told{}).notify)
+	watches := NewWatches(objects, nil, planner.NewCleaner(), (&told{}).notify)
 	watches.Set(one, CopiesOf(configMaps))
 	server.wantsWatched(t, map[string]int{"configmaps ": 1})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -381,7 +381,7 @@ func TestEndedWatchesStayEnded(t *testing.T) {
 	}
 	watches.Set(two, CopiesOf(secrets))
 	server.wantsWatched(t, map[string]int{})
-	if watches.running[CopiesOf(secrets)] != nil {
+	if watches.active[CopiesOf(secrets)] != nil {
 		t.Error("a watch was begun after the end")
 	}
 }
@@ -395,7 +395,7 @@ func TestAWatchIsUpOnceItHasListedAndOpened(t *testing.T) {
 		}
 	}
 	forbidden := apierrors.NewForbidden(schema.GroupResource{}, "", nil)
-	s.copies.opened()
+	s.copies.streamOpened()
 	upAfter("opening", false)
 	list(s.copies, 5)
 	upAfter("the list", true)
@@ -406,26 +406,26 @@ func TestAWatchIsUpOnceItHasListedAndOpened(t *testing.T) {
 	list(s.copies, 6)
 	upAfter("a list without a watch", false)
 	s.copies.failed(forbidden)
-	s.copies.opened()
+	s.copies.streamOpened()
 	upAfter("opening, with what was listed long ago", false)
 	list(s.copies, 7)
 	upAfter("the new list", true)
 	list(s.copies, 8)
 	upAfter("another list", true)
-	wanted := []Change{{Interest: s.copies.interest}, {Interest: s.copies.interest}} // down, and up again
+	wanted := []Event{{Watch: s.copies.key}, {Watch: s.copies.key}} // down, and up again
 	if diff := cmp.Diff(wanted, s.news); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}
 }
 
 func TestNewsOfSourcesAndDefinitions(t *testing.T) {
-	for name, interest := range map[string]Interest{"source": SourceAt(configMaps, shop), "definitions": AllDefinitions()} {
+	for name, interest := range map[string]WatchKey{"source": SourceAt(configMaps, shop), "definitions": AllCRDs()} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t)
-			watch := newRunning(s.Watches, interest, s.stop)
-			s.running[interest] = watch
-			object := func(version int) *replication.Observed { return foreignAt(shop, "a", version) }
-			watch.opened()
+			watch := newWatch(s.Watches, interest, s.stop)
+			s.active[interest] = watch
+			object := func(version int) *planner.Observed { return foreignAt(shop, "a", version) }
+			watch.streamOpened()
 			list(watch, 10, object(9))
 			s.wantsNews(t)
 			tell(watch, object(9))
@@ -450,7 +450,7 @@ func TestNewsOfSourcesAndDefinitions(t *testing.T) {
 			s.wantsNews(t, shop)
 			watch.failed(apierrors.NewForbidden(schema.GroupResource{}, "", nil))
 			s.wantsNews(t)
-			watch.opened()
+			watch.streamOpened()
 			list(watch, 30, object(29))
 			s.wantsNews(t, shop)
 		})
@@ -462,24 +462,24 @@ func TestOwnersAreToldOfCopiesAndUsersOfAllElse(t *testing.T) {
 	watches, told := newWatches(t, server)
 	watches.Set(one, CopiesOf(configMaps), SourceAt(configMaps, shop))
 	watches.Set(two, CopiesOf(configMaps))
-	copies, source := watches.running[CopiesOf(configMaps)], watches.running[SourceAt(configMaps, shop)]
+	copies, source := watches.active[CopiesOf(configMaps)], watches.active[SourceAt(configMaps, shop)]
 
 	list(source, 5)
 	tell(source, foreignAt(shop, "a", 6))
-	if diff := cmp.Diff([][]types.NamespacedName{{ours}}, told.of(source.interest)); diff != "" {
+	if diff := cmp.Diff([][]types.NamespacedName{{ours}}, told.of(source.key)); diff != "" {
 		t.Errorf("told of the source (-want +got):\n%s", diff)
 	}
 	tell(copies, copyAt(web, "b", 7), copyAt(web, "b", 8, ownedBy(theirs)))
 	var owners [][]types.NamespacedName
 	for _, change := range told.changes {
-		if change.Interest == copies.interest {
+		if change.Watch == copies.key {
 			owners = append(owners, change.Owners)
 		}
 	}
 	if diff := cmp.Diff([][]types.NamespacedName{{ours}, {ours, theirs}}, owners); diff != "" {
 		t.Errorf("owners (-want +got):\n%s", diff)
 	}
-	if users := told.of(copies.interest); slices.ContainsFunc(users, func(users []types.NamespacedName) bool { return users != nil }) {
+	if users := told.of(copies.key); slices.ContainsFunc(users, func(users []types.NamespacedName) bool { return users != nil }) {
 		t.Errorf("of one copy, all users of its kind were told: %v", users)
 	}
 }

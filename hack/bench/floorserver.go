@@ -28,14 +28,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 // floorServer is the floor's own side.
 type floorServer struct {
 	task    floorTask
 	loop    *loop
-	cleaner *replication.Cleaner
+	cleaner *planner.Cleaner
 	// copies are the API server's last answers, by the order of the namespaces.
 	copies []*unstructured.Unstructured
 }
@@ -43,7 +43,7 @@ type floorServer struct {
 // serveFloor does what it is told until there is nothing more to read.
 func serveFloor(ctx context.Context, input io.Reader, output io.Writer) error {
 	lines := json.NewDecoder(input)
-	server := &floorServer{cleaner: replication.NewCleaner()}
+	server := &floorServer{cleaner: planner.NewCleaner()}
 	err := lines.Decode(&server.task)
 	if err != nil {
 		return err
@@ -83,16 +83,16 @@ func (f *floorServer) prepare(ctx context.Context, step floorStep) ([]rawRequest
 	if err != nil {
 		return nil, err
 	}
-	actions := make([]replication.Action, len(f.task.Namespaces))
+	actions := make([]planner.Action, len(f.task.Namespaces))
 	for i, namespace := range f.task.Namespaces {
-		action := replication.Action{Namespace: namespace, Name: template.Name, Template: template}
+		action := planner.Action{Namespace: namespace, Name: template.Name, Template: template}
 		switch step.Action {
 		case stepCreate:
-			action.Type = replication.Create
+			action.Type = planner.Create
 		case stepUpdate:
-			action.Type = replication.Update
+			action.Type = planner.Update
 		case stepDelete:
-			action.Type = replication.Delete
+			action.Type = planner.Delete
 		}
 		if step.Action != stepCreate {
 			if action.Observed, err = f.cleaner.Observe(f.copies[i]); err != nil {
@@ -104,7 +104,7 @@ func (f *floorServer) prepare(ctx context.Context, step floorStep) ([]rawRequest
 	return recordRequests(ctx, f.cleaner, actions)
 }
 
-func (f *floorServer) template(source *corev1.ConfigMap) (*replication.Template, error) {
+func (f *floorServer) template(source *corev1.ConfigMap) (*planner.Template, error) {
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(source)
 	if err != nil {
 		return nil, err

@@ -28,8 +28,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/prosimcorp/replika/controllers/replication"
-	"github.com/prosimcorp/replika/controllers/writing"
+	"github.com/prosimcorp/replika/controllers/executor"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 // rawRequest is what goes to the API server.
@@ -45,13 +45,13 @@ type recorder struct {
 }
 
 // recordRequests makes the requests that the operator sends for the actions, by asking the operator's own writer.
-func recordRequests(ctx context.Context, cleaner *replication.Cleaner, actions []replication.Action) ([]rawRequest, error) {
+func recordRequests(ctx context.Context, cleaner *planner.Cleaner, actions []planner.Action) ([]rawRequest, error) {
 	recorder := &recorder{}
-	client, err := writing.NewClient(&rest.Config{Host: "http://recorder"}, &http.Client{Transport: recorder})
+	client, err := executor.NewClient(&rest.Config{Host: "http://recorder"}, &http.Client{Transport: recorder})
 	if err != nil {
 		return nil, err
 	}
-	writer := writing.NewWriter(client, cleaner, writing.NewLimit(1))
+	writer := executor.NewWriter(client, cleaner, executor.NewLimit(1))
 	for i := range actions {
 		result := writer.Do(ctx, corev1.SchemeGroupVersion.WithResource("configmaps"), types.NamespacedName{}, &actions[i])
 		if result.Err != nil {

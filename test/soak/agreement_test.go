@@ -31,44 +31,44 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/controllers/replication"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 // snapshot is everything that is there, read at once without anything that the
 // operator keeps.
 type snapshot struct {
-	cleaner    *replication.Cleaner
-	namespaces []replication.Namespace
+	cleaner    *planner.Cleaner
+	namespaces []planner.Namespace
 	replikas   []v1alpha1.Replika
 	objects    map[schema.GroupKind][]unstructured.Unstructured
-	observed   map[schema.GroupKind][]*replication.Observed
-	rivals     replication.Claimants
+	observed   map[schema.GroupKind][]*planner.Observed
+	rivals     planner.Claimants
 }
 
 func (w *world) snapshot(ctx context.Context) *snapshot {
 	s := &snapshot{
-		cleaner:  replication.NewCleaner(),
+		cleaner:  planner.NewCleaner(),
 		objects:  map[schema.GroupKind][]unstructured.Unstructured{},
-		observed: map[schema.GroupKind][]*replication.Observed{},
+		observed: map[schema.GroupKind][]*planner.Observed{},
 	}
 	namespaces := &corev1.NamespaceList{}
 	w.must(w.api.List(ctx, namespaces))
 	for i := range namespaces.Items {
 		namespace := &namespaces.Items[i]
-		s.namespaces = append(s.namespaces, replication.Namespace{
+		s.namespaces = append(s.namespaces, planner.Namespace{
 			Name: namespace.Name, Labels: namespace.Labels, Terminating: namespace.DeletionTimestamp != nil,
 		})
 	}
 	list := &v1alpha1.ReplikaList{}
 	w.must(w.api.List(ctx, list))
 	s.replikas = list.Items
-	var claimants []replication.Claimant
+	var claimants []planner.Claimant
 	for i := range s.replikas {
-		if claimant, claims := replication.NewClaimant(&s.replikas[i]); claims {
+		if claimant, claims := planner.NewClaimant(&s.replikas[i]); claims {
 			claimants = append(claimants, claimant)
 		}
 	}
-	s.rivals = replication.SortClaimants(claimants)
+	s.rivals = planner.SortClaimants(claimants)
 	for _, kind := range []schema.GroupVersionKind{configMap, secret, widget, gadget} {
 		s.objects[kind.GroupKind()] = w.all(ctx, kind)
 		for i := range s.objects[kind.GroupKind()] {
@@ -124,17 +124,17 @@ func (s *snapshot) check(replika *v1alpha1.Replika) []string {
 	}
 	var wrong []string
 	wanted, failing := 0, 0
-	for _, action := range replication.Plan(input) {
+	for _, action := range planner.Plan(input) {
 		what := fmt.Sprintf("%s %s/%s: %s", input.Kind.Kind, action.Namespace, action.Name, action.Type)
 		switch action.Type {
-		case replication.Keep:
+		case planner.Keep:
 			wanted++
 			if found := s.at(input.Kind, action.Key()); action.Template != nil {
 				for _, difference := range differences(replika, source, found) {
 					wrong = append(wrong, what+", but "+difference)
 				}
 			}
-		case replication.Conflict:
+		case planner.Conflict:
 			failing++
 		default:
 			wrong = append(wrong, what+" "+action.Message)
@@ -143,19 +143,19 @@ func (s *snapshot) check(replika *v1alpha1.Replika) []string {
 	if len(wrong) > 0 {
 		return wrong
 	}
-	missing := input.Selection != nil && len(input.Selection.Missing(s.namespaces)) > 0
+	missing := input.Selection != nil && len(input.Selection.MissingNames(s.namespaces)) > 0
 	return s.checkStatus(replika, wanted, input.Template != nil && failing == 0 && !missing)
 }
 
 // input is what a plan for the Replika depends on, and its source; nil for
 // none.
-func (s *snapshot) input(replika *v1alpha1.Replika) (*replication.Input, *unstructured.Unstructured, error) {
-	selection, err := replication.NewSelection(replika)
+func (s *snapshot) input(replika *v1alpha1.Replika) (*planner.Input, *unstructured.Unstructured, error) {
+	selection, err := planner.NewSelection(replika)
 	if err != nil {
 		return nil, nil, err
 	}
 	kind := schema.GroupKind{Group: replika.Spec.Source.Group, Kind: replika.Spec.Source.Kind}
-	input := &replication.Input{
+	input := &planner.Input{
 		Replika:         types.NamespacedName{Namespace: replika.Namespace, Name: replika.Name},
 		Kind:            kind,
 		Name:            replika.TargetName(),
@@ -166,7 +166,7 @@ func (s *snapshot) input(replika *v1alpha1.Replika) (*replication.Input, *unstru
 		DeletionPolicy:  replika.Spec.DeletionPolicy,
 		Namespaces:      s.namespaces,
 		Observed:        s.observed[kind],
-		Rivals:          s.rivals,
+		Claimants:       s.rivals,
 		Now:             time.Now(),
 		Synchronization: replika.Spec.Synchronization.Time.Duration,
 	}
