@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers
 
 import (
@@ -16,15 +32,15 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// longestMessage is how many bytes a condition's message or an event's note may have; the API server refuses notes past
-// 1024.
-const longestMessage = 1000
+// maxMessageLength limits the message of a condition and the note of an event, in bytes. The API server rejects notes of more
+// than 1024.
+const maxMessageLength = 1000
 
-// tellChanges says in one event what a pass changed; a pass that changed nothing is not worth one.
-func (p *pass) tellChanges(ctx context.Context) {
+// recordChanges emits one event about all changes of a reconcile; none when it changed nothing.
+func (r *ReplikaReconciler) recordChanges(ctx context.Context, s *scope) {
 	var parts []string
-	for action, count := range p.report.changes {
-		parts = append(parts, fmt.Sprintf("%d %s", count, done[action]))
+	for action, count := range s.results.changes {
+		parts = append(parts, fmt.Sprintf("%d %s", count, pastTense[action]))
 	}
 	if len(parts) == 0 {
 		return
@@ -32,43 +48,43 @@ func (p *pass) tellChanges(ctx context.Context) {
 	slices.SortFunc(parts, func(a, b string) int {
 		return cmp.Compare(strings.TrimLeft(a, "0123456789"), strings.TrimLeft(b, "0123456789"))
 	})
-	summary := strings.Join(parts, ", ")
-	ctrl.LoggerFrom(ctx).Info("changed copies", "source", p.sourceTitle(), "changes", summary)
-	p.Recorder.Eventf(p.replika, nil, corev1.EventTypeNormal, "Replicated", "Synchronize",
-		"copies of %s: %s", p.sourceTitle(), summary)
+	changes := strings.Join(parts, ", ")
+	ctrl.LoggerFrom(ctx).Info("Synced copies", "source", s.sourceTitle(), "changes", changes)
+	r.Recorder.Eventf(s.replika, nil, corev1.EventTypeNormal, v1alpha1.EventReasonReplicated, v1alpha1.EventActionSynchronize,
+		"Synced copies of %s: %s", s.sourceTitle(), changes)
 }
 
-// done says of each action that it is over.
-var done = map[planner.ActionType]string{
+// pastTense names each action that changes an object.
+var pastTense = map[planner.ActionType]string{
 	planner.Create:   "created",
 	planner.Update:   "updated",
 	planner.Recreate: "recreated",
 	planner.Delete:   "deleted",
 	planner.Release:  "released",
-	planner.HandOver: "handed over",
+	planner.HandOver: "ownership transferred",
 }
 
-// tellReadiness says in an event that the Replika became ready, or is not ready for another reason than before.
-func (p *pass) tellReadiness(ctx context.Context) {
-	before := meta.FindStatusCondition(p.before.Status.Conditions, v1alpha1.ConditionReady)
-	now := meta.FindStatusCondition(p.replika.Status.Conditions, v1alpha1.ConditionReady)
-	if now == nil || (before != nil && before.Status == now.Status && before.Reason == now.Reason) {
+// recordReadyTransition emits an event when the Replika became ready, or is not ready for another reason than before.
+func (r *ReplikaReconciler) recordReadyTransition(ctx context.Context, s *scope) {
+	before := meta.FindStatusCondition(s.original.Status.Conditions, v1alpha1.ConditionReady)
+	now := meta.FindStatusCondition(s.replika.Status.Conditions, v1alpha1.ConditionReady)
+	if now == nil || before != nil && before.Status == now.Status && before.Reason == now.Reason {
 		return
 	}
 	eventType := corev1.EventTypeWarning
 	if now.Status == metav1.ConditionTrue || now.Reason == v1alpha1.ReasonSuspended {
 		eventType = corev1.EventTypeNormal
 	}
-	ctrl.LoggerFrom(ctx).Info("readiness changed", "ready", now.Status, "reason", now.Reason, "message", now.Message)
-	p.Recorder.Eventf(p.replika, nil, eventType, now.Reason, "Synchronize", "%s", now.Message)
+	ctrl.LoggerFrom(ctx).Info("Ready condition changed", "ready", now.Status, "reason", now.Reason, "message", now.Message)
+	r.Recorder.Eventf(s.replika, nil, eventType, now.Reason, v1alpha1.EventActionSynchronize, "%s", now.Message)
 }
 
-// shorten cuts a message that the API server would refuse.
-func shorten(message string) string {
-	if len(message) <= longestMessage {
+// truncate cuts a message that the API server would reject.
+func truncate(message string) string {
+	if len(message) <= maxMessageLength {
 		return message
 	}
-	return strings.ToValidUTF8(message[:longestMessage], "") + "…"
+	return strings.ToValidUTF8(message[:maxMessageLength], "") + "…"
 }
 
 // plural renders a count of things.

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers
 
 import (
@@ -6,208 +22,116 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
-// deletionPatience is how long a Replika in deletion waits for copies that cannot be dealt with before it lets them go,
-// so that neither it nor its namespace ever hangs.
-const deletionPatience = 20 * time.Second
-
-// deletionRetry is the longest delay between two attempts at it.
-const deletionRetry = 5 * time.Second
-
-// claimKind writes down, before the first copy of a kind is made, that there may be copies of it: the finalizer, and the
-// kind in an annotation, so that an operator which starts later finds them whatever the spec says by then.
-func (p *pass) claimKind(ctx context.Context, kind tracking.Mapping) error {
-	kinds := p.claimedKinds()
-	resource := kind.Resource.GroupResource()
-	if controllerutil.ContainsFinalizer(p.replika, v1alpha1.Finalizer) && slices.Contains(kinds, resource) {
-		return nil
-	}
-	if !slices.Contains(kinds, resource) {
-		kinds = append(kinds, resource)
-	}
-	return p.patchMetadata(ctx, func() {
-		controllerutil.AddFinalizer(p.replika, v1alpha1.Finalizer)
-		p.setClaimedKinds(kinds)
-	})
-}
-
-// giveUpFormerKinds gives up the copies of kinds that the spec no longer names. It tells whether none are left.
-func (p *pass) giveUpFormerKinds(ctx context.Context, current tracking.Mapping) bool {
-	gone := true
-	for _, resource := range p.claimedKinds() {
-		if resource == current.Resource.GroupResource() {
-			continue
-		}
-		kind, err := p.Kinds.ResolveResource(ctx, resource)
-		if errors.Is(err, tracking.ErrKindNotFound) {
-			continue
-		}
-		if err != nil {
-			gone = false
-			p.hinderCopies(kind, err)
-			continue
-		}
-		if kind.GroupKind() != p.sourceKind() {
-			gone = p.giveUp(ctx, kind) && gone
-		}
-	}
-	return gone
-}
-
-// giveUp gives up all copies of the kind. It tells whether none are left.
-func (p *pass) giveUp(ctx context.Context, kind tracking.Mapping) bool {
-	input, err := p.input(ctx, kind)
-	if err != nil {
-		p.hinderCopies(kind, err)
-		return false
-	}
-	failed := p.report.failed
-	p.carryOut(ctx, kind, input)
-	return p.report.failed == failed
-}
-
-// forgetFormerKinds takes off the Replika the kinds of which no copies are left.
-func (p *pass) forgetFormerKinds(ctx context.Context, current tracking.Mapping) error {
-	resource := current.Resource.GroupResource()
-	if len(p.claimedKinds()) == 1 || p.obstacle != nil {
-		return nil
-	}
-	return p.patchMetadata(ctx, func() { p.setClaimedKinds([]schema.GroupResource{resource}) })
-}
-
-// finalize gives up every copy of a Replika in deletion, then lets it go.
-func (p *pass) finalize(ctx context.Context) error {
-	if !controllerutil.ContainsFinalizer(p.replika, v1alpha1.Finalizer) {
-		return nil
-	}
-	p.giveUpUnclaimedKind(ctx)
-	for _, resource := range p.claimedKinds() {
-		kind, err := p.Kinds.ResolveResource(ctx, resource)
+// cleanUp prunes every copy of a Replika that is being deleted: those of the kinds in its inventory, and those of the kind
+// that its spec names.
+func (r *ReplikaReconciler) cleanUp(ctx context.Context, s *scope) error {
+	err := r.pruneUntrackedKind(ctx, s)
+	for _, resource := range inventory(s.replika) {
+		mapping, resolveErr := r.Mapper.ResolveResource(ctx, resource)
 		switch {
-		case errors.Is(err, tracking.ErrKindNotFound):
-			// The copies went with their kind.
-		case err != nil:
-			p.hinderCopies(kind, err)
+		case errors.Is(resolveErr, tracking.ErrKindNotFound):
+			// The copies were deleted with their kind.
+		case resolveErr != nil:
+			err = firstError(err, r.copiesNotReady(mapping, resolveErr))
 		default:
-			p.giveUpWithStripped(ctx, kind)
+			err = firstError(err, r.pruneKindByName(ctx, s, mapping))
 		}
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if p.obstacle != nil || p.report.failed > 0 {
-		waited := time.Since(p.replika.DeletionTimestamp.Time)
-		if waited < deletionPatience || p.report.transient || (p.obstacle != nil && p.obstacle.Transient) {
-			return p.finish(ctx)
-		}
-		p.tellWhatStays(ctx)
-	}
-	p.tellChanges(ctx)
-	err := p.patchMetadata(ctx, func() { controllerutil.RemoveFinalizer(p.replika, v1alpha1.Finalizer) })
-	return client.IgnoreNotFound(err)
+	return err
 }
 
-// giveUpUnclaimedKind gives up the copies of the spec's kind if the annotation does not name it. It may have inherited some
-// while it was suspended; or somebody took the annotation off, and then the spec's kind is all that is left to go by.
-func (p *pass) giveUpUnclaimedKind(ctx context.Context) {
-	claimed := p.claimedKinds()
-	if len(claimed) == 0 {
-		if kind, usable := p.resolveKind(ctx); usable {
-			p.giveUpWithStripped(ctx, kind)
+// pruneUntrackedKind prunes the copies of the spec's kind if the inventory does not have it: the Replika may have inherited
+// copies while it was suspended, or a user removed the annotation, and then the spec is all that is left.
+func (r *ReplikaReconciler) pruneUntrackedKind(ctx context.Context, s *scope) error {
+	resources := inventory(s.replika)
+	if len(resources) == 0 {
+		mapping, err := r.resolveKind(ctx, s)
+		if err != nil {
+			return err
 		}
-		return
+		return r.pruneKindByName(ctx, s, mapping)
 	}
-	kind, err := p.Kinds.Resolve(ctx, sourceKind(p.replika))
-	if err == nil && kind.Namespaced && !slices.Contains(claimed, kind.Resource.GroupResource()) {
-		p.giveUpWithStripped(ctx, kind)
+	mapping, err := r.Mapper.Resolve(ctx, sourceGVK(s.replika))
+	if err == nil && mapping.Namespaced && !slices.Contains(resources, mapping.Resource.GroupResource()) {
+		return r.pruneKindByName(ctx, s, mapping)
 	}
+	return nil
 }
 
-// giveUpWithStripped gives up all copies of the kind, those among them that lost our labels but kept our marks.
-func (p *pass) giveUpWithStripped(ctx context.Context, kind tracking.Mapping) {
-	input, err := p.input(ctx, kind)
+// pruneKindByName prunes all copies of the kind, including those that lost the operator's labels, but not its marks.
+func (r *ReplikaReconciler) pruneKindByName(ctx context.Context, s *scope, mapping tracking.Mapping) error {
+	in, _, err := r.planInput(ctx, s, mapping)
 	if err != nil {
-		p.hinderCopies(kind, err)
-		return
+		return r.copiesNotReady(mapping, err)
 	}
-	named, err := p.Reader.ListByName(ctx, kind.Resource, input.Name)
+	named, err := r.Lister.ListByName(ctx, mapping.Resource, in.Name)
 	if err != nil {
-		p.hinderCopies(kind, err) // those that are known are given up all the same
+		err = r.copiesNotReady(mapping, err) // those that are known are pruned all the same
 	}
-	known := make(map[tracking.Key]bool, len(input.Observed))
-	for _, object := range input.Observed {
+	known := make(map[tracking.Key]bool, len(in.Observed))
+	for _, object := range in.Observed {
 		known[object.Key()] = true
 	}
 	for _, object := range named {
 		if !known[object.Key()] {
-			input.Observed = append(input.Observed, object)
+			in.Observed = append(in.Observed, object)
 		}
 	}
-	p.carryOut(ctx, kind, input)
+	for _, result := range r.executePlan(ctx, s, mapping, in) {
+		r.recordResult(s, mapping, &result)
+	}
+	return err
 }
 
-// tellWhatStays says which copies a Replika leaves behind because they could not be dealt with. In a namespace that is being
-// deleted no event can be made; then it is about that namespace, and kept where those about the cluster are.
-func (p *pass) tellWhatStays(ctx context.Context) {
-	var left []string
-	for _, failure := range p.report.sorted() {
-		left = append(left, fmt.Sprintf("%s (%s)", failure.Namespace, failure.Reason))
-	}
-	if p.obstacle != nil {
-		left = append(left, p.obstacle.Message)
-	}
-	var about client.Object = p.replika
-	if home := namespaceMetadata(); p.Get(ctx, client.ObjectKey{Name: p.name.Namespace}, home) == nil && home.DeletionTimestamp != nil {
-		about = home
-	}
-	p.Recorder.Eventf(about, p.replika, corev1.EventTypeWarning, "CopiesLeftBehind", "Finalize",
-		"%s", shorten(fmt.Sprintf("Replika %s is deleted, but copies stay: %s", p.name, strings.Join(left, "; "))))
+// cleanupTimedOut reports whether the finalizer is removed although copies are left, so that neither the Replika nor its
+// namespace hangs forever. While a retry may succeed it is not.
+func (r *ReplikaReconciler) cleanupTimedOut(s *scope, err error) bool {
+	waited := r.Clock.Since(s.replika.DeletionTimestamp.Time)
+	return waited >= r.Timeouts.CleanupTimeout && !s.results.transient && !isTransient(err)
 }
 
-// claimedKinds are the kinds of which the Replika may have copies.
-func (p *pass) claimedKinds() []schema.GroupResource {
-	var kinds []schema.GroupResource
-	for name := range strings.SplitSeq(p.replika.Annotations[v1alpha1.AnnotationKinds], ",") {
-		if name != "" {
-			kinds = append(kinds, schema.ParseGroupResource(name))
-		}
+// recordOrphanedCopies emits an event that lists the copies that could not be cleaned up. In a namespace that is being deleted
+// no event can be created; then the event is about that namespace, and created where those of the cluster are.
+func (r *ReplikaReconciler) recordOrphanedCopies(ctx context.Context, s *scope, err error) {
+	var orphaned []string
+	for _, failure := range s.results.sortedFailures() {
+		orphaned = append(orphaned, fmt.Sprintf("%s (%s)", failure.Namespace, failure.Reason))
 	}
-	return kinds
+	var notReady *notReadyError
+	if errors.As(err, &notReady) {
+		orphaned = append(orphaned, notReady.Message)
+	}
+	var regarding client.Object = s.replika
+	if namespace := r.terminatingNamespace(ctx, s); namespace != nil {
+		regarding = namespace
+	}
+	r.Recorder.Eventf(regarding, s.replika, corev1.EventTypeWarning, v1alpha1.EventReasonCopiesLeftBehind, v1alpha1.EventActionFinalize,
+		"%s", truncate(fmt.Sprintf("Replika %s was deleted, but these copies could not be cleaned up: %s", s.name, strings.Join(orphaned, "; "))))
 }
 
-func (p *pass) setClaimedKinds(kinds []schema.GroupResource) {
-	names := make([]string, len(kinds))
-	for i, kind := range kinds {
-		names[i] = kind.String()
+// patchMetadata changes the Replika's metadata, provided that no other client changed the Replika meanwhile. Of
+// the response only the metadata is read back: the status is written at the end.
+func (r *ReplikaReconciler) patchMetadata(ctx context.Context, s *scope, change func(*v1alpha1.Replika)) error {
+	current := s.state.latest(s.replika).DeepCopy()
+	base := current.DeepCopy()
+	change(current)
+	if err := r.Patch(ctx, current, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("updating metadata: %w", err)
 	}
-	if p.replika.Annotations == nil {
-		p.replika.Annotations = map[string]string{}
-	}
-	p.replika.Annotations[v1alpha1.AnnotationKinds] = strings.Join(names, ",")
-}
-
-// patchMetadata changes the Replika's metadata, provided nobody else did meanwhile. The status that the pass has gathered
-// so far is kept: it is written at the end.
-func (p *pass) patchMetadata(ctx context.Context, change func()) error {
-	status := p.replika.Status.DeepCopy()
-	base := p.replika.DeepCopy()
-	change()
-	if err := p.Patch(ctx, p.replika, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
-		return fmt.Errorf("update the metadata of Replika %s: %w", p.name, err)
-	}
-	log.FromContext(ctx).V(1).Info("updated the Replika's metadata")
-	p.memory.written = p.replika.DeepCopy()
-	p.replika.Status = *status
+	ctrl.LoggerFrom(ctx).V(1).Info("Updated metadata",
+		"finalizers", current.Finalizers, "inventory", current.Annotations[v1alpha1.AnnotationKinds])
+	s.state.recordWrite(current)
+	generation := s.replika.Generation // the response may have a newer spec, which this reconcile did not see
+	s.replika.ObjectMeta = current.ObjectMeta
+	s.replika.Generation = generation
 	return nil
 }

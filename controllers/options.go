@@ -1,60 +1,102 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers
 
 import (
+	"cmp"
 	"flag"
 	"strings"
+	"time"
 )
 
-// Options are what an administrator may set.
+// Options are set by the administrator.
 type Options struct {
 	MaxConcurrentReconciles int
 	MaxConcurrentWrites     int
-	// DropKeys are labels and annotations that copies never carry, beyond the built-in ones.
+	// DropKeys are labels and annotations to strip from copies, in addition to the built-in ones.
 	DropKeys []string
 	Policy   Policy
+	// Timeouts have no flags; tests shorten them.
+	Timeouts Timeouts
 }
 
-// Rules are the administrator's own, for every Replika.
+// Policy applies to every Replika.
 type Policy struct {
-	// DefaultServiceAccount is the account, in its own namespace, of a Replika that names none; empty for the operator.
+	// DefaultServiceAccount is the ServiceAccount, in the namespace of the Replika, of a Replika that names none; empty for the operator.
 	DefaultServiceAccount string
-	// RequireServiceAccount refuses a Replika that has no account.
+	// RequireServiceAccount rejects Replikas without a ServiceAccount.
 	RequireServiceAccount bool
-	// RequireSourceConsent refuses a source that does not list the namespaces that may have a copy of it.
+	// RequireSourceConsent rejects sources without the annotation that lists the namespaces that may receive a copy.
 	RequireSourceConsent bool
-	// ExcludedNamespaces are names and globs of namespaces that never get a copy.
+	// ExcludedNamespaces are names and globs of namespaces that never receive a copy.
 	ExcludedNamespaces []string
 }
 
-// BindFlags makes flags of the options.
+// Timeouts of a reconcile; zero for the default.
+type Timeouts struct {
+	// CleanupTimeout is how long a Replika that is being deleted waits for copies that cannot be cleaned up; 20 s by default.
+	CleanupTimeout time.Duration
+	// CleanupRetryInterval is the maximum delay between two attempts to clean up; 5 s by default.
+	CleanupRetryInterval time.Duration
+	// WatchSyncTimeout is how long a reconcile waits for a new watch before it continues without; 10 s by default.
+	WatchSyncTimeout time.Duration
+	// ProgressDelay is how long a reconcile may take before the status reports progress; 2 s by default.
+	ProgressDelay time.Duration
+}
+
+func (t Timeouts) withDefaults() Timeouts {
+	return Timeouts{
+		CleanupTimeout:       cmp.Or(t.CleanupTimeout, 20*time.Second),
+		CleanupRetryInterval: cmp.Or(t.CleanupRetryInterval, 5*time.Second),
+		WatchSyncTimeout:     cmp.Or(t.WatchSyncTimeout, 10*time.Second),
+		ProgressDelay:        cmp.Or(t.ProgressDelay, 2*time.Second),
+	}
+}
+
+// BindFlags binds the options to flags.
 func (o *Options) BindFlags(flags *flag.FlagSet) {
 	flags.IntVar(&o.MaxConcurrentReconciles, "max-concurrent-reconciles", 16,
-		"How many Replikas are worked on at once.")
+		"Maximum number of Replikas reconciled concurrently.")
 	flags.IntVar(&o.MaxConcurrentWrites, "max-concurrent-writes", 16,
-		"How many copies are written at once, over all Replikas, which share them fairly.")
-	flags.Func("drop-key", "A label or annotation key that copies never carry, beyond the built-in ones; a trailing * makes it "+
-		"a prefix. May be given several times.", func(key string) error {
-		o.DropKeys = append(o.DropKeys, key)
-		return nil
-	})
+		"Maximum number of concurrent writes across all Replikas, scheduled fairly between them.")
+	flags.Func("drop-key", "Additional label or annotation key to strip from copies. A trailing * matches a prefix. Repeatable.",
+		func(key string) error {
+			o.DropKeys = append(o.DropKeys, key)
+			return nil
+		})
 	o.Policy.bindFlags(flags)
 }
 
-func (r *Policy) bindFlags(flags *flag.FlagSet) {
-	flags.StringVar(&r.DefaultServiceAccount, "default-service-account", "",
-		"The ServiceAccount, in its own namespace, that a Replika without spec.serviceAccountName is served as; the operator "+
-			"itself by default.")
-	flags.BoolVar(&r.RequireServiceAccount, "require-service-account", false,
-		"Refuse Replikas without a ServiceAccount.")
-	flags.BoolVar(&r.RequireSourceConsent, "require-source-consent", false,
-		"Copy only sources whose annotation replika.prosimcorp.com/allowed-namespaces lists where to.")
-	flags.Func("excluded-namespaces", "Namespaces that never get a copy, whatever a Replika selects: names, or globs such as "+
-		"kube-*, separated by commas. May be given several times.", func(list string) error {
-		for pattern := range strings.SplitSeq(list, ",") {
-			if pattern = strings.TrimSpace(pattern); pattern != "" {
-				r.ExcludedNamespaces = append(r.ExcludedNamespaces, pattern)
+func (p *Policy) bindFlags(flags *flag.FlagSet) {
+	flags.StringVar(&p.DefaultServiceAccount, "default-service-account", "",
+		"ServiceAccount (in the Replika's namespace) to impersonate for Replikas without spec.serviceAccountName. "+
+			"If empty, the operator's own identity is used.")
+	flags.BoolVar(&p.RequireServiceAccount, "require-service-account", false,
+		"Reject Replikas that do not set a ServiceAccount.")
+	flags.BoolVar(&p.RequireSourceConsent, "require-source-consent", false,
+		"Replicate only sources that have the annotation replika.prosimcorp.com/allowed-namespaces.")
+	flags.Func("excluded-namespaces",
+		"Comma-separated names or globs (such as kube-*) of namespaces that never receive a copy. Repeatable.",
+		func(list string) error {
+			for pattern := range strings.SplitSeq(list, ",") {
+				if pattern = strings.TrimSpace(pattern); pattern != "" {
+					p.ExcludedNamespaces = append(p.ExcludedNamespaces, pattern)
+				}
 			}
-		}
-		return nil
-	})
+			return nil
+		})
 }

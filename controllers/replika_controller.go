@@ -1,47 +1,96 @@
-// Package controllers holds the one controller of the operator: it makes the cluster what each Replika says.
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package controllers implements the Replika controller: it keeps the copies of every Replika in sync with their source.
 package controllers
 
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/controllers/identity"
 	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
-// ReplikaReconciler keeps the copies of every Replika equal to its source.
+// ReplikaReconciler keeps the copies of every Replika in sync with their source.
 type ReplikaReconciler struct {
 	// Client reads Replikas and the metadata of Namespaces from the manager's cache, and writes Replikas.
 	client.Client
-	// Clients read sources, live, and write copies, as the account of a Replika.
-	Clients *identity.Clients[*Client]
-	Kinds   *tracking.Mapper
-	// Watches tell what changed; Reader reads what they cannot tell.
+	// Clients read sources, live, and write copies, impersonating the ServiceAccount of a Replika.
+	Clients *Clients
+	// Mapper maps the kind of a source to its resource.
+	Mapper *tracking.Mapper
+	// Watches send events about sources and copies. Lister lists what no watch delivers.
 	Watches  *tracking.Watches
-	Reader   *tracking.Lister
+	Lister   *tracking.Lister
 	Cleaner  *planner.Cleaner
 	Recorder events.EventRecorder
-	// Rules are the administrator's.
+	Clock    clock.Clock
+	// Policy is set by the administrator and applies to every Replika.
 	Policy Policy
-	// MaxConcurrentReconciles is how many Replikas are worked on at once; 1 by default.
+	// Timeouts must be complete, see [Timeouts.withDefaults].
+	Timeouts Timeouts
+	// MaxConcurrentReconciles is the maximum number of Replikas reconciled concurrently; 1 by default.
 	MaxConcurrentReconciles int
-	// MaxConcurrentWrites is how many copies of one Replika are written at once; 1 by default. All of them together are
-	// bounded by the limit that the Clients share.
+	// MaxConcurrentWrites is the maximum number of concurrent writes of one Replika; 1 by default. The limit across all
+	// Replikas is shared by the Clients.
 	MaxConcurrentWrites int
 
-	memories memories
-	// wakeUp puts Replikas into the queue of the controller, wakeUpFollower into that of the follower.
-	wakeUp, wakeUpFollower wakeUp
+	metrics *metricSet
+	states  stateStore
+	// enqueuer adds Replikas to the queue of this controller, standbyEnqueuer to that of the standby controller.
+	enqueuer, standbyEnqueuer enqueuer
+	discovery                 *discoveryRefresher
 }
 
-// Reconcile brings the copies of one Replika in line with its source, and says in its status what came of it.
+// SetupWithManager registers the controller. A Replika is reconciled when its spec changes, when a namespace that it may
+// select changes, when a Replika with the same targets changes or is deleted, and when a watch reports a change of its
+// source or copies.
+func (r *ReplikaReconciler) SetupWithManager(manager ctrl.Manager) error {
+	// The standby warms up the caches, too, so that a takeover needs no list.
+	warmup := true
+	return ctrl.NewControllerManagedBy(manager).
+		Named("replika").
+		For(&v1alpha1.Replika{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.Replika{}, handler.EnqueueRequestsFromMapFunc(r.replikaToCompetingReplikas),
+			builder.WithPredicates(predicate.GenerationChangedPredicate{}, predicate.Funcs{CreateFunc: ignoreInitialList})).
+		WatchesMetadata(namespaceMetadata(), handler.EnqueueRequestsFromMapFunc(r.namespaceToReplikas),
+			builder.WithPredicates(namespaceSelectionChanged())).
+		WatchesRawSource(&r.enqueuer).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: max(r.MaxConcurrentReconciles, 1),
+			EnableWarmup:            &warmup,
+		}).
+		Complete(r)
+}
+
+// Reconcile brings the copies of one Replika in sync with its source and reports the result in the status.
 func (r *ReplikaReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	replika := &v1alpha1.Replika{}
 	if err := r.Get(ctx, request.NamespacedName, replika); err != nil {
@@ -50,52 +99,91 @@ func (r *ReplikaReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	pass, err := r.newPass(replika)
+	s, err := r.newScope(replika)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	switch {
-	case replika.DeletionTimestamp != nil:
-		err = pass.finalize(ctx)
-	case replika.Spec.Suspend:
-		err = pass.finish(ctx)
+	case s.replika.DeletionTimestamp != nil:
+		err = r.reconcileDelete(ctx, s)
+	case s.replika.Spec.Suspend:
+		err = r.finish(ctx, s, nil)
 	default:
-		if err = pass.synchronize(ctx); err == nil {
-			err = pass.finish(ctx)
-		}
+		err = r.finish(ctx, s, r.reconcileNormal(ctx, s))
 	}
-	next, err := pass.nextLook(ctx, err)
-	measureNextLook(request.NamespacedName, next)
-	return next, err
+	return r.requeue(ctx, s, err)
 }
 
-// synchronize is one pass: kind, source, plan, requests. What stands in the way and what came of the requests is kept in
-// the pass; it returns an error only when the Replika itself could not be written, or the pass was called off.
-func (p *pass) synchronize(ctx context.Context) error {
-	if p.refuseWithoutAccount() {
-		p.unfollow(p.name)
+// reconcileNormal brings the copies in sync: kind, watches, inventory, source, copies. It returns a *notReadyError for what
+// the status reports; any other error means that the reconcile was aborted.
+func (r *ReplikaReconciler) reconcileNormal(ctx context.Context, s *scope) error {
+	if err := r.requireServiceAccount(s); err != nil {
+		r.releaseWatches(s.name)
+		return err
+	}
+	mapping, err := r.resolveKind(ctx, s)
+	if err != nil {
+		if !isTransient(err) {
+			r.releaseWatches(s.name)
+		}
+		_, pruneErr := r.pruneFormerKinds(ctx, s, mapping)
+		return firstError(ctx.Err(), err, pruneErr)
+	}
+	r.ensureWatches(s.replika, mapping)
+	s.state.useResource(mapping.Resource.GroupResource())
+	if err := r.addToInventory(ctx, s, mapping); err != nil {
+		return err
+	}
+	pruned, pruneErr := r.pruneFormerKinds(ctx, s, mapping)
+	s.polling = !r.waitForWatchSync(ctx, s, mapping)
+	observedAt := s.state.popSourceChangedAt()
+	src, sourceErr := r.reconcileSource(ctx, s, mapping)
+	copiesErr := r.reconcileCopies(ctx, s, mapping, src)
+
+	err = firstError(ctx.Err(), pruneErr, sourceErr, copiesErr)
+	r.recordPropagation(s, observedAt, src, err)
+	if err != nil || !pruned {
+		return err
+	}
+	return r.trimInventory(ctx, s, mapping)
+}
+
+// reconcileDelete cleans up the copies of a Replika that is being deleted, then removes the finalizer.
+func (r *ReplikaReconciler) reconcileDelete(ctx context.Context, s *scope) error {
+	if !controllerutil.ContainsFinalizer(s.replika, v1alpha1.Finalizer) {
 		return nil
 	}
-	kind, usable := p.resolveKind(ctx)
-	if !usable && !p.obstacle.Transient {
-		p.unfollow(p.name)
+	err := r.cleanUp(ctx, s)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	if usable {
-		p.follow(p.replika, kind)
-		if err := p.claimKind(ctx, kind); err != nil {
-			return err
+	if err != nil || s.results.failed > 0 {
+		if !r.cleanupTimedOut(s, err) {
+			return r.finish(ctx, s, err)
 		}
+		r.recordOrphanedCopies(ctx, s, err)
 	}
-	formerGone := p.giveUpFormerKinds(ctx, kind)
-	if usable {
-		p.awaitWatches(ctx, kind)
-		noticed := p.memories.takeSourceChanged(p.name)
-		template := p.readSource(ctx, kind)
-		p.replicate(ctx, kind, template)
-		p.measurePropagation(noticed)
-		if formerGone {
-			return errors.Join(p.forgetFormerKinds(ctx, kind), ctx.Err())
-		}
+	r.recordChanges(ctx, s)
+	return client.IgnoreNotFound(r.patchMetadata(ctx, s, func(replika *v1alpha1.Replika) {
+		controllerutil.RemoveFinalizer(replika, v1alpha1.Finalizer)
+	}))
+}
+
+// finish ends a reconcile: it computes the status from the results, and records metrics and events. An err that is not a
+// *notReadyError aborted the reconcile: the results are incomplete, and nothing is reported.
+func (r *ReplikaReconciler) finish(ctx context.Context, s *scope, err error) error {
+	var notReady *notReadyError
+	if err != nil && !errors.As(err, &notReady) {
+		return err
 	}
-	return ctx.Err()
+	s.notReady = notReady
+	s.state.setBackoff(s.results.backoffUntil)
+	r.setStatus(s)
+	r.metrics.record(s)
+	r.recordChanges(ctx, s)
+	r.recordReadyTransition(ctx, s)
+	if err := r.patchStatus(ctx, s); err != nil {
+		return fmt.Errorf("updating status: %w", err)
+	}
+	return nil
 }

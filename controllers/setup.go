@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers
 
 import (
@@ -8,58 +24,76 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/prosimcorp/replika/controllers/executor"
 	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
-// Fence keeps a leader from writing when it stood still for longer than patience, so that another one may lead by now. What it
-// returns is to be run by the manager, which ends then; until it runs, the fence is open.
-func Fence(config *rest.Config, patience time.Duration) *executor.Fence {
-	fence := executor.NewFence(patience)
+// Fence returns a fence that keeps a leader from writing when it was paused for longer than maxPause, so that another
+// instance may lead by now. It wraps the transport of config, so it must be called before the manager is built with config.
+// The manager runs the fence, and stops when it closes; until it runs, the fence is open.
+func Fence(config *rest.Config, maxPause time.Duration) manager.Runnable {
+	fence := executor.NewFence(maxPause)
 	config.Wrap(fence.Wrap)
 	return fence
 }
 
-// Setup builds the controller and registers it with the manager.
-func Setup(manager ctrl.Manager, options Options) error {
-	config, httpClient := rest.CopyConfig(manager.GetConfig()), manager.GetHTTPClient()
-	config.QPS = -1
+// Setup builds the controllers and registers them with the manager.
+func Setup(mgr ctrl.Manager, options Options) error {
+	config, httpClient := rest.CopyConfig(mgr.GetConfig()), mgr.GetHTTPClient()
+	config.QPS = -1 // throttling is left to API Priority and Fairness
 	objects, err := dynamic.NewForConfigAndClient(config, httpClient)
 	if err != nil {
-		return fmt.Errorf("make the client that watches copies: %w", err)
+		return fmt.Errorf("creating the client that watches copies: %w", err)
 	}
 	metadataClient, err := metadata.NewForConfigAndClient(config, httpClient)
 	if err != nil {
-		return fmt.Errorf("make the client that reads metadata: %w", err)
+		return fmt.Errorf("creating the client that reads metadata: %w", err)
 	}
 	discoveryClient, err := discovery.NewDiscoveryClientForConfigAndClient(config, httpClient)
 	if err != nil {
-		return fmt.Errorf("make the client that discovers kinds: %w", err)
+		return fmt.Errorf("creating the discovery client: %w", err)
 	}
 	cleaner := planner.NewCleaner(options.DropKeys...)
 	reconciler := &ReplikaReconciler{
-		Client:                  manager.GetClient(),
+		Client:                  mgr.GetClient(),
 		Clients:                 newClients(config, cleaner, executor.NewFairSemaphore(options.MaxConcurrentWrites)),
-		Kinds:                   tracking.NewMapper(discoveryClient),
-		Reader:                  tracking.NewLister(objects, metadataClient, cleaner),
+		Mapper:                  tracking.NewMapper(discoveryClient),
+		Lister:                  tracking.NewLister(objects, metadataClient, cleaner),
 		Cleaner:                 cleaner,
-		Recorder:                manager.GetEventRecorder("replika"),
+		Recorder:                mgr.GetEventRecorder("replika"),
+		Clock:                   clock.RealClock{},
 		Policy:                  options.Policy,
+		Timeouts:                options.Timeouts.withDefaults(),
 		MaxConcurrentReconciles: options.MaxConcurrentReconciles,
 		MaxConcurrentWrites:     options.MaxConcurrentWrites,
 	}
-	reconciler.Watches = tracking.NewWatches(objects, metadataClient, cleaner, reconciler.changed)
-	if err := (watchesCollector{reconciler.Watches}).register(); err != nil {
-		return err
+	reconciler.Watches = tracking.NewWatches(objects, metadataClient, cleaner, reconciler.handleWatchEvent)
+	reconciler.discovery = newDiscoveryRefresher(reconciler.refreshGroup)
+	if reconciler.metrics, err = newMetricSet(ctrlmetrics.Registry, reconciler.Watches); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
 	}
-	if err := manager.Add(reconciler.Watches); err != nil {
-		return fmt.Errorf("add the watches: %w", err)
+	return register(mgr, reconciler)
+}
+
+// register adds everything that runs to the manager.
+func register(mgr ctrl.Manager, reconciler *ReplikaReconciler) error {
+	reconciler.Watches.Set(tracking.User{Purpose: watchPurposeKinds}, tracking.AllCRDs())
+	for _, runnable := range []manager.Runnable{reconciler.Watches, reconciler.discovery} {
+		if err := mgr.Add(runnable); err != nil {
+			return fmt.Errorf("adding %T to the manager: %w", runnable, err)
+		}
 	}
-	if err := reconciler.SetupWithManager(manager); err != nil {
-		return fmt.Errorf("set up the controller: %w", err)
+	if err := reconciler.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("setting up the controller: %w", err)
+	}
+	if err := (standbyReconciler{reconciler}).SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("setting up the standby controller: %w", err)
 	}
 	return nil
 }

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers
 
 import (
@@ -9,141 +25,149 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/executor"
 	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
-// neededVerbs are the requests without which a kind cannot be replicated.
-var neededVerbs = []string{"get", "list", "create", "patch", "delete"}
+// source is what a reconcile read of the source.
+type source struct {
+	// Template is what every copy must look like; nil when there is no source to copy.
+	Template *planner.Template
+	// Unchanged reports whether the previous reconcile had the same template.
+	Unchanged bool
+	// NoneDesired reports whether no copies are desired: a live read confirmed that the source does not exist and its copies
+	// are deleted with it, or that its owner allows none.
+	NoneDesired bool
+}
 
-// resolveKind finds how the API server serves the source's kind, and whether objects of it can be copied.
-func (p *pass) resolveKind(ctx context.Context) (tracking.Mapping, bool) {
-	wanted := sourceKind(p.replika)
-	title := fmt.Sprintf("kind %s in %s", wanted.Kind, wanted.GroupVersion())
+// sourceGVK returns the kind that the spec names.
+func sourceGVK(replika *v1alpha1.Replika) schema.GroupVersionKind {
+	source := replika.Spec.Source
+	return schema.GroupVersionKind{Group: source.Group, Version: source.Version, Kind: source.Kind}
+}
 
-	kind, err := p.Kinds.Resolve(ctx, wanted)
+// sourceKey returns the namespace and name of the source.
+func sourceKey(replika *v1alpha1.Replika) tracking.Key {
+	return tracking.Key{Namespace: replika.SourceNamespace(), Name: replika.Spec.Source.Name}
+}
+
+// resolveKind maps the source's kind to its resource, and checks that its objects can be copied.
+func (r *ReplikaReconciler) resolveKind(ctx context.Context, s *scope) (tracking.Mapping, error) {
+	gvk := sourceGVK(s.replika)
+	title := fmt.Sprintf("kind %s in %s", gvk.Kind, gvk.GroupVersion())
+
+	mapping, err := r.Mapper.Resolve(ctx, gvk)
 	switch {
 	case errors.Is(err, tracking.ErrKindNotFound):
-		p.hinder(obstacle{
+		return mapping, &notReadyError{
 			Reason:  v1alpha1.ReasonKindNotFound,
-			Message: fmt.Sprintf("the API server does not serve %s: install its CustomResourceDefinition, or correct spec.source; waiting for it", title),
-		})
-		return kind, false
+			Message: title + " is not served by the API server: install its CustomResourceDefinition or fix spec.source",
+		}
 	case err != nil:
-		p.hinder(obstacle{
+		return mapping, &notReadyError{
 			Reason:    v1alpha1.ReasonProgressing,
-			Message:   fmt.Sprintf("the API server does not tell whether it serves %s; trying again", title),
+			Message:   fmt.Sprintf("discovery of %s failed; retrying", title),
 			Transient: true,
-		})
-		return kind, false
-	case !kind.Namespaced:
-		p.Kinds.Invalidate(kind.GroupVersionKind) // it may be replaced by a namespaced one
-		p.hinder(obstacle{
-			Reason:  v1alpha1.ReasonKindNotAllowed,
-			Message: fmt.Sprintf("%s is cluster-scoped; only objects that live in a namespace can be copied", title),
-			Stalled: true,
-		})
-		return kind, false
+		}
 	}
-	if missing := kind.MissingVerbs(append([]string(nil), neededVerbs...)...); len(missing) > 0 {
-		// What is being removed offers less and less, and may be installed again: the next pass asks anew.
-		p.Kinds.Invalidate(kind.GroupVersionKind)
-		p.hinder(obstacle{
-			Reason:  v1alpha1.ReasonKindNotAllowed,
-			Message: fmt.Sprintf("%s does not offer %s, without which its objects cannot be copied", title, strings.Join(missing, ", ")),
-			Stalled: true,
-		})
-		return kind, false
+	if problem := kindProblem(mapping); problem != "" {
+		// A CustomResourceDefinition that is being removed offers less and less, and may be installed again with another
+		// scope: the next reconcile calls discovery again.
+		r.Mapper.Invalidate(mapping.GroupVersionKind)
+		return mapping, &notReadyError{Reason: v1alpha1.ReasonKindNotAllowed, Message: title + " " + problem, Stalled: true}
 	}
-	return kind, true
+	return mapping, nil
 }
 
-// readSource reads the source, live, and makes the template of it; nil while there is none.
-func (p *pass) readSource(ctx context.Context, kind tracking.Mapping) *planner.Template {
-	namespace, name := p.replika.SourceNamespace(), p.replika.Spec.Source.Name
-	title := fmt.Sprintf("source %s %s/%s", kind.Kind, namespace, name)
-
-	source, err := p.as.objects.Resource(kind.Resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		p.sourceNotFound(kind, title, err)
-		return nil
-	case apierrors.IsForbidden(err):
-		p.hinder(obstacle{Reason: v1alpha1.ReasonForbidden, Message: p.explainForbidden(kind, title, err)})
-		return nil
-	case err != nil:
-		p.hinder(obstacle{
-			Reason:    v1alpha1.ReasonProgressing,
-			Message:   fmt.Sprintf("the API server does not answer about the %s; trying again", title),
-			Transient: true,
-		})
-		return nil
+// kindProblem returns why objects of a kind cannot be copied; empty when they can.
+func kindProblem(mapping tracking.Mapping) string {
+	if !mapping.Namespaced {
+		return "is cluster-scoped; only namespaced objects can be copied"
 	}
-	template, err := p.Cleaner.NewTemplate(p.replika, source)
+	if missing := mapping.MissingVerbs(); len(missing) > 0 {
+		return fmt.Sprintf("does not support the verbs %s, which are required for replication", strings.Join(missing, ", "))
+	}
+	return ""
+}
+
+// reconcileSource reads the source, live, and renders the template.
+func (r *ReplikaReconciler) reconcileSource(ctx context.Context, s *scope, mapping tracking.Mapping) (source, error) {
+	key := sourceKey(s.replika)
+	object, err := s.client.objects.Resource(mapping.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
 	if err != nil {
-		p.hinder(obstacle{Reason: v1alpha1.ReasonSourceNotAllowed, Message: err.Error(), Stalled: true})
-		return nil
+		return r.handleSourceError(s, mapping, err)
 	}
-	p.see(template, source.GetResourceVersion())
-	if !p.hasConsent(source, title) {
-		return nil
+	template, err := r.Cleaner.NewTemplate(s.replika, object)
+	if err != nil {
+		return source{}, &notReadyError{Reason: v1alpha1.ReasonSourceNotAllowed, Message: err.Error(), Stalled: true}
 	}
-	return template
+	unchanged, version := s.state.recordTemplate(template.Digests, object.GetResourceVersion())
+	allowed := planner.AllowedNamespaces(object)
+	recordSource(&s.replika.Status, version, allowed)
+	if problem := r.consentProblem(allowed); problem != "" {
+		return source{Unchanged: unchanged, NoneDesired: true}, &notReadyError{
+			Reason: v1alpha1.ReasonSourceNotAllowed,
+			Message: fmt.Sprintf("%s %s %s: ask its owner to list the namespaces that may receive a copy",
+				sourceTitle(object), problem, v1alpha1.AnnotationAllowedNamespaces),
+			Stalled: true,
+		}
+	}
+	return source{Template: template, Unchanged: unchanged}, nil
 }
 
-// hasConsent tells whether the source allows copies at all. One that allows none wants those gone that there are.
-func (p *pass) hasConsent(source *unstructured.Unstructured, title string) bool {
-	allowed := planner.AllowedNamespaces(source)
-	// From here the selection has it, also that of the Replika as its rivals see it: two whose sources both deny a
-	// namespace must not hand the copy there back and forth.
-	p.replika.Status.Source.AllowedNamespaces = allowed
-	var lacks string
+// recordSource shows the source in the status. The list of allowed namespaces is part of the selection, also of the Replika as others with
+// the same targets see it: two Replikas whose sources both deny a namespace must not hand over a copy to each other forever.
+func recordSource(status *v1alpha1.ReplikaStatus, version string, allowed []string) {
+	if status.Source == nil {
+		status.Source = &v1alpha1.SourceStatus{}
+	}
+	// Not only when it changed: the last reconcile may have failed to write its status.
+	status.Source.ResourceVersion = version
+	status.Source.AllowedNamespaces = allowed
+}
+
+// consentProblem returns why the source allows no copies at all; empty when it allows some. allowed is nil for a source
+// without the annotation, and empty for one that allows no namespace.
+func (r *ReplikaReconciler) consentProblem(allowed []string) string {
 	switch {
-	case allowed == nil && p.Policy.RequireSourceConsent:
-		lacks = "does not carry the annotation"
+	case allowed == nil && r.Policy.RequireSourceConsent:
+		return "does not have the annotation"
 	case allowed != nil && len(allowed) == 0:
-		lacks = "allows no namespace in the annotation"
+		return "allows no namespaces in the annotation"
 	default:
-		return true
+		return ""
 	}
-	p.unwanted = true
-	p.hinder(obstacle{
-		Reason: v1alpha1.ReasonSourceNotAllowed,
-		Message: fmt.Sprintf("the %s %s %s: have its owner list there the namespaces that may have a copy",
-			title, lacks, v1alpha1.AnnotationAllowedNamespaces),
-		Stalled: true,
-	})
-	return false
 }
 
-// sourceNotFound tells a source that does not exist from a kind that is no longer served.
-func (p *pass) sourceNotFound(kind tracking.Mapping, title string, err error) {
-	var status apierrors.APIStatus
-	if errors.As(err, &status) && (status.Status().Details == nil || status.Status().Details.Name == "") {
-		p.Kinds.Invalidate(kind.GroupVersionKind)
-		p.hinder(obstacle{
+// handleSourceError distinguishes a source that does not exist from one that cannot be read now.
+func (r *ReplikaReconciler) handleSourceError(s *scope, mapping tracking.Mapping, err error) (source, error) {
+	title := s.sourceTitle()
+	switch {
+	case executor.Classify(err) == planner.KindGone:
+		r.Mapper.Invalidate(mapping.GroupVersionKind)
+		return source{}, &notReadyError{
 			Reason:    v1alpha1.ReasonKindNotFound,
-			Message:   fmt.Sprintf("the API server no longer serves %s; waiting for it", kind.Kind),
+			Message:   mapping.Kind + " is no longer served by the API server",
 			Transient: true,
-		})
-		return
+		}
+	case apierrors.IsNotFound(err):
+		return source{NoneDesired: s.replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete},
+			&notReadyError{Reason: v1alpha1.ReasonSourceNotFound, Message: title + " not found"}
+	case apierrors.IsForbidden(err):
+		return source{}, &notReadyError{Reason: v1alpha1.ReasonForbidden, Message: s.forbiddenMessage(mapping, err)}
+	default:
+		return source{}, &notReadyError{
+			Reason:    v1alpha1.ReasonProgressing,
+			Message:   fmt.Sprintf("reading %s failed; retrying", title),
+			Transient: true,
+		}
 	}
-	p.unwanted = p.replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete
-	p.hinder(obstacle{Reason: v1alpha1.ReasonSourceNotFound, Message: fmt.Sprintf("the %s does not exist; waiting for it", title)})
 }
 
-// see remembers the template, and shows in the status the source's resourceVersion at the last change of what is copied.
-func (p *pass) see(template *planner.Template, resourceVersion string) {
-	p.templateKnown = p.memory.template == template.Digests
-	// What was copied of the source before this operator started is not known, so any change may be one.
-	if !p.templateKnown {
-		p.memory.template, p.memory.templateVersion = template.Digests, resourceVersion
-	}
-	// Not only when it is news: the last pass may not have been able to write its status.
-	if p.replika.Status.Source == nil {
-		p.replika.Status.Source = &v1alpha1.SourceStatus{}
-	}
-	p.replika.Status.Source.ResourceVersion = p.memory.templateVersion
+func sourceTitle(object *unstructured.Unstructured) string {
+	return fmt.Sprintf("%s %s/%s", object.GetKind(), object.GetNamespace(), object.GetName())
 }

@@ -1,114 +1,71 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers
 
 import (
 	"context"
-	"maps"
 
 	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
-// SetupWithManager registers the controller: a Replika is looked at when its spec changes, when a namespace that it may
-// select changes, and when a rival changes or goes.
-func (r *ReplikaReconciler) SetupWithManager(manager ctrl.Manager) error {
-	r.Watches.Set(tracking.User{Purpose: purposeKinds}, tracking.AllCRDs())
-	onStandby := true // it watches too, namespaces above all, so that a takeover needs no list
-	err := ctrl.NewControllerManagedBy(manager).
-		Named("replika").
-		For(&v1alpha1.Replika{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.Replika{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf),
-			builder.WithPredicates(predicate.GenerationChangedPredicate{}, predicate.Funcs{CreateFunc: appeared})).
-		WatchesMetadata(namespaceMetadata(), handler.EnqueueRequestsFromMapFunc(r.selecting),
-			builder.WithPredicates(namespaceChanged())).
-		WatchesRawSource(&r.wakeUp).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: max(r.MaxConcurrentReconciles, 1),
-			EnableWarmup:            &onStandby,
-		}).
-		Complete(r)
-	if err != nil {
-		return err
-	}
-	standby := false
-	return ctrl.NewControllerManagedBy(manager).
-		Named("replika-watches").
-		For(&v1alpha1.Replika{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WatchesRawSource(&r.wakeUpFollower).
-		WithOptions(controller.Options{NeedLeaderElection: &standby}).
-		Complete(follower{r})
+// The purposes for which watches are used.
+const (
+	watchPurposeCopies    = "copies"    // the source and the copies of a Replika
+	watchPurposeConflicts = "conflicts" // foreign objects with the name of copies
+	watchPurposeKinds     = "kinds"     // CustomResourceDefinitions, for no Replika in particular
+)
+
+// ensureWatches watches the source and the copies of its kind. It does not wait for the watches.
+func (r *ReplikaReconciler) ensureWatches(replika *v1alpha1.Replika, mapping tracking.Mapping) {
+	r.Watches.Set(tracking.User{Replika: client.ObjectKeyFromObject(replika), Purpose: watchPurposeCopies},
+		tracking.CopiesOf(mapping.Resource), tracking.SourceAt(mapping.Resource, sourceKey(replika)))
 }
 
-// appeared lets through what is created, and not what was there when the operator started: each Replika is looked at then
-// anyway.
-func appeared(create event.CreateEvent) bool { return !create.IsInInitialList }
-
-// namespaceChanged lets through what selection depends on.
-func namespaceChanged() predicate.Predicate {
-	return predicate.Funcs{
-		CreateFunc: appeared,
-		UpdateFunc: func(update event.UpdateEvent) bool {
-			return !maps.Equal(update.ObjectOld.GetLabels(), update.ObjectNew.GetLabels()) ||
-				(update.ObjectOld.GetDeletionTimestamp() == nil) != (update.ObjectNew.GetDeletionTimestamp() == nil)
-		},
-	}
+// releaseWatches ends the watches of a Replika, unless another one needs them.
+func (r *ReplikaReconciler) releaseWatches(replika types.NamespacedName) {
+	r.Watches.Set(tracking.User{Replika: replika, Purpose: watchPurposeCopies})
+	r.Watches.Set(tracking.User{Replika: replika, Purpose: watchPurposeConflicts})
 }
 
-// selecting lists the Replikas that may care about a namespace: those that select it, and those that select by label, as
-// the labels that they matched may just have been taken off.
-func (r *ReplikaReconciler) selecting(ctx context.Context, object client.Object) []reconcile.Request {
-	namespace := r.asNamespace(object)
-	return r.requests(ctx, func(replika *v1alpha1.Replika) bool {
-		selection, err := planner.NewSelection(replika)
-		return err == nil && (selection.CouldSelect(namespace) || replika.Spec.Target.Namespaces.Selector != nil)
-	})
+// forget drops everything about a Replika that no longer exists.
+func (r *ReplikaReconciler) forget(replika types.NamespacedName) {
+	r.states.delete(replika)
+	r.metrics.delete(replika)
+	r.releaseWatches(replika)
 }
 
-// rivalsOf lists the other Replikas that make copies of the same kind and name.
-func (r *ReplikaReconciler) rivalsOf(ctx context.Context, object client.Object) []reconcile.Request {
-	changed, ok := object.(*v1alpha1.Replika)
-	if !ok {
-		return nil
+// watchConflictingObjects watches the objects with the name of the copies while some of them are foreign.
+func (r *ReplikaReconciler) watchConflictingObjects(ctx context.Context, s *scope, mapping tracking.Mapping) {
+	var keys []tracking.WatchKey
+	if store := r.copyStore(ctx, mapping); store != nil && store.HasForeign(s.replika.TargetName()) {
+		keys = append(keys, tracking.ConflictingObjectsNamed(mapping.Resource, s.replika.TargetName()))
 	}
-	return r.requests(ctx, func(replika *v1alpha1.Replika) bool {
-		return replika.UID != changed.UID &&
-			replika.Spec.Source.Group == changed.Spec.Source.Group &&
-			replika.Spec.Source.Kind == changed.Spec.Source.Kind &&
-			replika.TargetName() == changed.TargetName()
-	})
+	r.Watches.Set(tracking.User{Replika: s.name, Purpose: watchPurposeConflicts}, keys...)
 }
 
-// requests asks for a look at each Replika that matches.
-func (r *ReplikaReconciler) requests(ctx context.Context, matches func(*v1alpha1.Replika) bool) []reconcile.Request {
-	var requests []reconcile.Request
-	for _, name := range r.named(ctx, matches) {
-		requests = append(requests, reconcile.Request{NamespacedName: name})
-	}
-	return requests
-}
-
-// named lists the Replikas that match, from the cache.
-func (r *ReplikaReconciler) named(ctx context.Context, matches func(*v1alpha1.Replika) bool) []types.NamespacedName {
-	list := &v1alpha1.ReplikaList{}
-	if err := r.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "could not list the Replikas from the cache")
-		return nil
-	}
-	var names []types.NamespacedName
-	for i := range list.Items {
-		if replika := &list.Items[i]; matches(replika) {
-			names = append(names, client.ObjectKeyFromObject(replika))
-		}
-	}
-	return names
+// waitForWatchSync waits until the watches of source and copies have synced: what is read later is not missed. It reports
+// whether both are available.
+func (r *ReplikaReconciler) waitForWatchSync(ctx context.Context, s *scope, mapping tracking.Mapping) bool {
+	ctx, cancel := context.WithTimeout(ctx, r.Timeouts.WatchSyncTimeout)
+	defer cancel()
+	return r.Watches.WaitForSync(ctx, tracking.SourceAt(mapping.Resource, sourceKey(s.replika))) &&
+		r.Watches.WaitForSync(ctx, tracking.CopiesOf(mapping.Resource))
 }

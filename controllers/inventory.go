@@ -1,0 +1,113 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/tracking"
+)
+
+// inventory returns the resources in which the Replika may have copies, as its annotation lists them.
+func inventory(replika *v1alpha1.Replika) []schema.GroupResource {
+	var resources []schema.GroupResource
+	for name := range strings.SplitSeq(replika.Annotations[v1alpha1.AnnotationKinds], ",") {
+		if name != "" {
+			resources = append(resources, schema.ParseGroupResource(name))
+		}
+	}
+	return resources
+}
+
+func setInventory(replika *v1alpha1.Replika, resources []schema.GroupResource) {
+	names := make([]string, len(resources))
+	for i, resource := range resources {
+		names[i] = resource.String()
+	}
+	if replika.Annotations == nil {
+		replika.Annotations = map[string]string{}
+	}
+	replika.Annotations[v1alpha1.AnnotationKinds] = strings.Join(names, ",")
+}
+
+// addToInventory adds the finalizer, and the resource to the inventory, before the first copy is created. So an operator that
+// starts later finds the copies, whatever the spec is by then.
+func (r *ReplikaReconciler) addToInventory(ctx context.Context, s *scope, mapping tracking.Mapping) error {
+	resources, resource := inventory(s.replika), mapping.Resource.GroupResource()
+	recorded := slices.Contains(resources, resource)
+	if recorded && controllerutil.ContainsFinalizer(s.replika, v1alpha1.Finalizer) {
+		return nil
+	}
+	if !recorded {
+		resources = append(resources, resource)
+	}
+	return r.patchMetadata(ctx, s, func(replika *v1alpha1.Replika) {
+		controllerutil.AddFinalizer(replika, v1alpha1.Finalizer)
+		setInventory(replika, resources)
+	})
+}
+
+// trimInventory removes former resources, of which no copies are left, from the inventory.
+func (r *ReplikaReconciler) trimInventory(ctx context.Context, s *scope, current tracking.Mapping) error {
+	if len(inventory(s.replika)) == 1 {
+		return nil
+	}
+	return r.patchMetadata(ctx, s, func(replika *v1alpha1.Replika) {
+		setInventory(replika, []schema.GroupResource{current.Resource.GroupResource()})
+	})
+}
+
+// pruneFormerKinds prunes the copies of kinds that the spec no longer names. It reports whether none are left.
+func (r *ReplikaReconciler) pruneFormerKinds(ctx context.Context, s *scope, current tracking.Mapping) (pruned bool, err error) {
+	pruned = true
+	for _, resource := range inventory(s.replika) {
+		if resource == current.Resource.GroupResource() {
+			continue
+		}
+		mapping, resolveErr := r.Mapper.ResolveResource(ctx, resource)
+		switch {
+		case errors.Is(resolveErr, tracking.ErrKindNotFound):
+			// The copies were deleted with their kind.
+		case resolveErr != nil:
+			pruned, err = false, firstError(err, r.copiesNotReady(mapping, resolveErr))
+		case mapping.GroupKind() != sourceGVK(s.replika).GroupKind():
+			kindPruned, pruneErr := r.pruneKind(ctx, s, mapping)
+			pruned, err = pruned && kindPruned, firstError(err, pruneErr)
+		}
+	}
+	return pruned, err
+}
+
+// pruneKind prunes all copies of the kind that are known by their labels. It reports whether none are left.
+func (r *ReplikaReconciler) pruneKind(ctx context.Context, s *scope, mapping tracking.Mapping) (pruned bool, err error) {
+	in, _, err := r.planInput(ctx, s, mapping)
+	if err != nil {
+		return false, r.copiesNotReady(mapping, err)
+	}
+	failed := s.results.failed
+	for _, result := range r.executePlan(ctx, s, mapping, in) {
+		r.recordResult(s, mapping, &result)
+	}
+	return s.results.failed == failed, nil
+}

@@ -1,0 +1,38 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"maps"
+
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+)
+
+// ignoreInitialList drops the objects that existed when the operator started: every Replika is reconciled then anyway.
+func ignoreInitialList(create event.CreateEvent) bool { return !create.IsInInitialList }
+
+// namespaceSelectionChanged drops updates of a namespace on which no selection depends.
+func namespaceSelectionChanged() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: ignoreInitialList,
+		UpdateFunc: func(update event.UpdateEvent) bool {
+			return !maps.Equal(update.ObjectOld.GetLabels(), update.ObjectNew.GetLabels()) ||
+				(update.ObjectOld.GetDeletionTimestamp() == nil) != (update.ObjectNew.GetDeletionTimestamp() == nil)
+		},
+	}
+}

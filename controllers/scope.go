@@ -1,0 +1,69 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+)
+
+// scope holds what one reconcile reads, and what its status is computed from.
+type scope struct {
+	name types.NamespacedName
+	// replika may be modified. original is the Replika as the reconcile began, the base of the status patch.
+	replika, original *v1alpha1.Replika
+	// state outlives the reconcile.
+	state *replikaState
+	// client impersonates identity.
+	identity identity
+	client   *Client
+
+	// polling is true when a watch is not available, so that changes are detected only by polling.
+	polling bool
+	// notReady is why the Replika as a whole is not ready; nil when only single copies can have failed.
+	notReady *notReadyError
+	// results of the actions on copies.
+	results results
+}
+
+func (r *ReplikaReconciler) newScope(cached *v1alpha1.Replika) (*scope, error) {
+	name := client.ObjectKeyFromObject(cached)
+	state := r.states.get(name)
+	replika := state.latest(cached)
+	identity := identityOf(replika, r.Policy.DefaultServiceAccount)
+	client, err := r.Clients.clientFor(identity)
+	if err != nil {
+		return nil, err
+	}
+	return &scope{
+		name:     name,
+		replika:  replika,
+		original: replika.DeepCopy(),
+		state:    state,
+		identity: identity,
+		client:   client,
+	}, nil
+}
+
+// sourceTitle names the source in messages.
+func (s *scope) sourceTitle() string {
+	return fmt.Sprintf("%s %s/%s", s.replika.Spec.Source.Kind, s.replika.SourceNamespace(), s.replika.Spec.Source.Name)
+}

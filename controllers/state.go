@@ -1,0 +1,241 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/planner"
+)
+
+// replikaState is what the operator keeps in memory about one Replika from reconcile to reconcile. Losing it costs no
+// correctness: it decides only how soon something is retried, and which resourceVersion of the source the status shows.
+type replikaState struct {
+	mu sync.Mutex
+
+	// failures is the number of consecutive reconciles with a transient failure.
+	failures int
+	// lastWritten is the Replika as the API server returned it for our last write, until the cache has caught up.
+	lastWritten *v1alpha1.Replika
+
+	// resource is the one that all fields below are about.
+	resource schema.GroupResource
+	// digests of the last template; empty before the first.
+	digests planner.Digests
+	// sourceVersion is the resourceVersion of the source when its content last changed.
+	sourceVersion string
+	// outOfSync holds the copies that the last reconcile failed to bring in sync: to succeed later corrects no drift.
+	outOfSync map[types.NamespacedName]bool
+	// contests holds the histories of copies that were repaired recently.
+	contests map[types.NamespacedName]planner.Contest
+	// backoffUntil holds the times until which contested copies are not repaired.
+	backoffUntil map[types.NamespacedName]time.Time
+	// sourceChangedAt is when a watch first reported a change of the source that no reconcile has read yet.
+	sourceChangedAt time.Time
+	// propagationStart is when the change was observed that is not yet in every copy.
+	propagationStart time.Time
+}
+
+// latest returns the cached Replika or, if the cache is older, the Replika as our last write returned it. Otherwise a
+// reconcile right after a write would write the same status again.
+func (s *replikaState) latest(cached *v1alpha1.Replika) *v1alpha1.Replika {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lastWritten != nil && s.lastWritten.UID == cached.UID {
+		order, err := resourceversion.CompareResourceVersion(cached.ResourceVersion, s.lastWritten.ResourceVersion)
+		// The response to the patch that removes the last finalizer has the version that the cache has too.
+		if err == nil && order <= 0 {
+			return s.lastWritten.DeepCopy()
+		}
+	}
+	s.lastWritten = nil
+	return cached
+}
+
+// recordWrite keeps the response to a write of the Replika.
+func (s *replikaState) recordWrite(replika *v1alpha1.Replika) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastWritten = replika.DeepCopy()
+}
+
+// useResource drops what is known of the copies of another resource: an object of one kind has nothing to do with the
+// object of the same name of another kind.
+func (s *replikaState) useResource(resource schema.GroupResource) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.resource == resource {
+		return
+	}
+	s.resource = resource
+	s.digests, s.sourceVersion = "", ""
+	s.outOfSync, s.contests, s.backoffUntil = nil, nil, nil
+	s.propagationStart = time.Time{}
+}
+
+// recordTemplate keeps the digests of the template. It reports whether they are those of the last template, and returns
+// the resourceVersion of the source when they last changed. What was copied before this operator started is not known, so
+// the first template counts as a change.
+func (s *replikaState) recordTemplate(digests planner.Digests, resourceVersion string) (unchanged bool, sourceVersion string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	unchanged = s.digests == digests
+	if !unchanged {
+		s.digests, s.sourceVersion = digests, resourceVersion
+	}
+	return unchanged, s.sourceVersion
+}
+
+// setOutOfSync replaces the copies that could not be brought in sync.
+func (s *replikaState) setOutOfSync(copies map[types.NamespacedName]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outOfSync = copies
+}
+
+// isOutOfSync reports whether the last reconcile failed to bring the copy in sync.
+func (s *replikaState) isOutOfSync(copied types.NamespacedName) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.outOfSync[copied]
+}
+
+// currentContests returns the histories of the copies that were repaired recently, without those that are over.
+func (s *replikaState) currentContests(now time.Time, synchronization time.Duration) map[types.NamespacedName]planner.Contest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.contests, func(_ types.NamespacedName, contest planner.Contest) bool {
+		return contest.Expired(now, synchronization)
+	})
+	return maps.Clone(s.contests)
+}
+
+// recordRepair adds a repair to the history of the copy.
+func (s *replikaState) recordRepair(copied types.NamespacedName, now time.Time) planner.Contest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.contests == nil {
+		s.contests = map[types.NamespacedName]planner.Contest{}
+	}
+	s.contests[copied] = s.contests[copied].Repaired(now)
+	return s.contests[copied]
+}
+
+// setBackoff replaces the times until which contested copies are not repaired.
+func (s *replikaState) setBackoff(until map[types.NamespacedName]time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.backoffUntil = until
+}
+
+// inBackoff reports whether the copy is not repaired for now, so that an event about it is not worth a reconcile.
+func (s *replikaState) inBackoff(resource schema.GroupResource, copied types.NamespacedName, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.resource == resource && now.Before(s.backoffUntil[copied])
+}
+
+// markSourceChanged records when the source changed. Of several changes the first counts.
+func (s *replikaState) markSourceChanged(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sourceChangedAt.IsZero() {
+		s.sourceChangedAt = now
+	}
+}
+
+// popSourceChangedAt returns when the source changed, and resets it.
+func (s *replikaState) popSourceChangedAt() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changedAt := s.sourceChangedAt
+	s.sourceChangedAt = time.Time{}
+	return changedAt
+}
+
+// startPropagation records when the change was observed that is now copied, unless an earlier one is not yet in every copy.
+// It returns the earliest such time; zero for none.
+func (s *replikaState) startPropagation(observed time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.propagationStart.IsZero() {
+		s.propagationStart = observed
+	}
+	return s.propagationStart
+}
+
+// endPropagation records that no change is waiting to be copied.
+func (s *replikaState) endPropagation() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.propagationStart = time.Time{}
+}
+
+// recordFailure counts a reconcile with a transient failure, and returns the number of consecutive ones.
+func (s *replikaState) recordFailure() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures++
+	return s.failures
+}
+
+// resetFailures records a reconcile without a transient failure.
+func (s *replikaState) resetFailures() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures = 0
+}
+
+// stateStore holds the state of every Replika.
+type stateStore struct {
+	mu        sync.Mutex
+	byReplika map[types.NamespacedName]*replikaState
+}
+
+// get returns the state of the Replika, a new one for a Replika that was not reconciled before.
+func (s *stateStore) get(replika types.NamespacedName) *replikaState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byReplika == nil {
+		s.byReplika = map[types.NamespacedName]*replikaState{}
+	}
+	if s.byReplika[replika] == nil {
+		s.byReplika[replika] = &replikaState{}
+	}
+	return s.byReplika[replika]
+}
+
+// find returns the state of a Replika that was reconciled before; nil for none.
+func (s *stateStore) find(replika types.NamespacedName) *replikaState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byReplika[replika]
+}
+
+// delete drops the state of a Replika that no longer exists.
+func (s *stateStore) delete(replika types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byReplika, replika)
+}
