@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package tracking
 
 import (
@@ -13,101 +29,108 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// View is what is known of the copies of one kind, and of foreign objects met in their way: what the watch told, overlaid
-// by the answers to our own newer writes, so that the next pass sees them and their echo causes none.
+// CopyStore holds the copies of one kind, and the foreign objects that conflict with copies. It holds what the watches
+// reported, overlaid with the responses to our own newer writes: the next reconcile sees these at once, and the watch
+// events that they cause trigger no reconcile.
 type CopyStore struct {
+	// onChange is called, without a lock held, for every change that is not our own.
+	onChange func(storeEvent)
+
 	mu sync.Mutex
-	// objects by name, then namespace: copies of one source mostly share their name.
+	// objects are indexed by name, then by namespace, because the copies of one source usually share their name.
 	objects map[string]map[string]*planner.Observed
-	// names counts, by Replika, the copies that it owns under each name.
+	// names counts, for each Replika, the copies that it owns under each name.
 	names map[types.NamespacedName]map[string]int
-	// writing holds the objects that a request of ours is about, with what the watch said of them meanwhile.
-	writing map[types.NamespacedName]*pendingWrite
-	// gone holds the last resourceVersions of copies that we deleted or released, until the watch has caught up: what is
-	// no newer is over.
-	tombstones map[types.NamespacedName]string
-	// lost holds, by Replika, the copies that somebody else took away and that no pass has looked at yet. Of Replikas that
-	// nobody has asked for nothing is noted: on a standby, it would only grow.
-	removed map[types.NamespacedName]map[types.NamespacedName]bool
-
-	// changed is called, without a lock held, for every change that was not our own.
-	changed func(key types.NamespacedName, before, after *planner.Observed)
+	// writing holds the keys for which one of our writes is in flight.
+	writing map[Key]*pendingWrite
+	// tombstones hold the last resourceVersions of the copies that we deleted or released. What a watch reports up to that
+	// version is stale. A tombstone is pruned when the watch has reported a newer version.
+	tombstones map[Key]string
+	// removed holds, for each Replika, the copies that others removed and that no reconcile has processed yet. It has no
+	// entry for a Replika that never called PopRemovedByOthers: on a standby, it would only grow.
+	removed map[types.NamespacedName]map[Key]bool
 }
 
-// news is what the watches said about an object while we were writing it.
+// storeEvent is a change of one object. before and after are nil where the object did not exist.
+type storeEvent struct {
+	key           Key
+	before, after *planner.Observed
+}
+
+// pendingWrite is about one key for which at least one of our writes is in flight.
 type pendingWrite struct {
-	// writers are the requests of ours under way; two rivals may write to one place at once.
+	// writers counts the writes in flight. Two Replikas can write the same object at the same time.
 	writers int
-	// heard is to be listened to when the last of them is answered, oldest first.
-	deferred []func()
+	// deferred are the updates from the watches, oldest first. They are applied when the last write has ended.
+	deferred []func() *storeEvent
 }
 
-func newCopyStore(changed func(key types.NamespacedName, before, after *planner.Observed)) *CopyStore {
+func newCopyStore(onChange func(storeEvent)) *CopyStore {
 	return &CopyStore{
+		onChange:   onChange,
 		objects:    map[string]map[string]*planner.Observed{},
 		names:      map[types.NamespacedName]map[string]int{},
-		writing:    map[types.NamespacedName]*pendingWrite{},
-		tombstones: map[types.NamespacedName]string{},
-		removed:    map[types.NamespacedName]map[types.NamespacedName]bool{},
-		changed:    changed,
+		writing:    map[Key]*pendingWrite{},
+		tombstones: map[Key]string{},
+		removed:    map[types.NamespacedName]map[Key]bool{},
 	}
 }
 
-// Known lists the objects that a plan for the Replika must know: all of the name that its copies bear, whosoever they
-// are, and the copies that it owns under other names.
-func (v *CopyStore) ListFor(replika types.NamespacedName, name string) []*planner.Observed {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	known := make([]*planner.Observed, 0, len(v.objects[name]))
-	for _, object := range v.objects[name] {
-		known = append(known, object)
+// ListFor lists the objects that a plan for the Replika needs: all that have the name of its copies, whoever owns them, and
+// the copies that it owns under other names.
+func (s *CopyStore) ListFor(replika types.NamespacedName, name string) []*planner.Observed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	objects := make([]*planner.Observed, 0, len(s.objects[name]))
+	for _, object := range s.objects[name] {
+		objects = append(objects, object)
 	}
-	for other := range v.names[replika] {
+	for other := range s.names[replika] {
 		if other == name {
 			continue
 		}
-		for _, object := range v.objects[other] {
+		for _, object := range s.objects[other] {
 			if object.OwnedBy(replika) {
-				known = append(known, object)
+				objects = append(objects, object)
 			}
 		}
 	}
-	return known
+	return objects
 }
 
-// TakeLost tells which copies of the Replika somebody else took away since it was last asked: deleted, or stripped of the
-// label or of the marks that make them its copies.
-func (v *CopyStore) PopRemovedByOthers(replika types.NamespacedName) map[types.NamespacedName]bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	lost := v.removed[replika]
-	v.removed[replika] = map[types.NamespacedName]bool{}
-	return lost
+// PopRemovedByOthers returns the copies of the Replika that others removed since the last call: they deleted the object, or
+// removed its label or the marks that make it a copy of this Replika.
+func (s *CopyStore) PopRemovedByOthers(replika types.NamespacedName) map[Key]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	removed := s.removed[replika]
+	s.removed[replika] = map[Key]bool{}
+	return removed
 }
 
-// forget drops what was noted for a Replika that has no more interest in the copies.
-func (v *CopyStore) forget(replika types.NamespacedName) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	delete(v.removed, replika)
+// forget deletes what is recorded for a Replika that no longer uses the store.
+func (s *CopyStore) forget(replika types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.removed, replika)
 }
 
-// exactly returns what is known of the object in just this state; nil if it is known in another, or not at all.
-func (v *CopyStore) getExact(object *unstructured.Unstructured) *planner.Observed {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	known := v.get(types.NamespacedName{Namespace: object.GetNamespace(), Name: object.GetName()})
-	if known == nil || known.MetadataOnly || known.UID != object.GetUID() || known.ResourceVersion != object.GetResourceVersion() {
+// getExact returns the stored object if it has the UID and the resourceVersion of the given one, else nil.
+func (s *CopyStore) getExact(object *unstructured.Unstructured) *planner.Observed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stored := s.get(Key{Namespace: object.GetNamespace(), Name: object.GetName()})
+	if stored == nil || stored.MetadataOnly || stored.UID != object.GetUID() || stored.ResourceVersion != object.GetResourceVersion() {
 		return nil
 	}
-	return known
+	return stored
 }
 
-// Foreign tells whether objects of the name that are not ours are known to be in the way.
-func (v *CopyStore) HasForeign(name string) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, object := range v.objects[name] {
+// HasForeign reports whether a foreign object of the name is known to conflict with copies.
+func (s *CopyStore) HasForeign(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, object := range s.objects[name] {
 		if !isManaged(object) {
 			return true
 		}
@@ -115,266 +138,274 @@ func (v *CopyStore) HasForeign(name string) bool {
 	return false
 }
 
-// Begin announces a write about the object: what the watch says of it from now on may be its echo, and is held back until
-// the function that it returns is told what became of the write: the copy, or whatever else is there, as the API server
-// answered last; nil, with known true, when there is none any more. With known false nothing is known, and only the watch
-// will tell.
-func (v *CopyStore) BeginWrite(key types.NamespacedName) (end func(answer *planner.Observed, known bool)) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.writing[key] == nil {
-		v.writing[key] = &pendingWrite{}
+// BeginWrite announces a write of the object. From now on, what the watches report about it may be caused by this write, so
+// it is deferred until the caller calls end with the result:
+//   - an object: the copy, or any other object that exists there, as the API server returned it last;
+//   - nil, known: no object exists there, or no longer one of ours;
+//   - nil, not known: the request failed, and only the watch will report its effect.
+func (s *CopyStore) BeginWrite(key Key) (end func(result *planner.Observed, known bool)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writing[key] == nil {
+		s.writing[key] = &pendingWrite{}
 	}
-	v.writing[key].writers++
-	before := v.get(key)
-	return func(answer *planner.Observed, known bool) { v.endWrite(key, before, answer, known) }
+	s.writing[key].writers++
+	before := s.get(key)
+	return func(result *planner.Observed, known bool) {
+		for _, event := range s.endWrite(key, before, result, known) {
+			s.onChange(event)
+		}
+	}
 }
 
-// end takes the answer to a write that began when before was there.
-func (v *CopyStore) endWrite(key types.NamespacedName, before, answer *planner.Observed, known bool) {
-	v.mu.Lock()
-	heard := v.writing[key]
-	if heard.writers--; heard.writers > 0 {
-		heard = nil
+// endWrite stores the result of a write, then applies what was deferred if no other write of the key is in flight. It
+// returns the changes that others made.
+func (s *CopyStore) endWrite(key Key, before, result *planner.Observed, known bool) []storeEvent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known {
+		s.storeResult(key, before, result)
+	}
+	pending := s.writing[key]
+	if pending.writers--; pending.writers > 0 {
+		return nil
+	}
+	delete(s.writing, key)
+	var events []storeEvent
+	for _, update := range pending.deferred {
+		if event := update(); event != nil {
+			events = append(events, *event)
+		}
+	}
+	return events
+}
+
+// apply makes the update that a watch reported for the key, and calls onChange with the event that it returns. While one of
+// our writes of the key is in flight, the update is deferred. It runs with the lock held, so it must not call out.
+func (s *CopyStore) apply(key Key, update func() *storeEvent) {
+	var event *storeEvent
+	s.mu.Lock()
+	if pending := s.writing[key]; pending != nil {
+		pending.deferred = append(pending.deferred, update)
 	} else {
-		delete(v.writing, key)
+		event = update()
 	}
-	switch {
-	case known && answer != nil:
-		if newer(answer, v.get(key)) && !v.isStale(key, answer.ResourceVersion) {
-			v.put(key, answer)
-		}
-	case known && before != nil:
-		// What another writer has put here meanwhile may be newer than what is gone.
-		if now := v.get(key); now != nil && !newer(now, before) {
-			v.put(key, nil)
-			v.tombstones[key] = before.ResourceVersion
-		}
-	}
-	v.mu.Unlock()
-	if heard != nil {
-		for _, listen := range heard.deferred {
-			listen()
-		}
+	s.mu.Unlock()
+	if event != nil {
+		s.onChange(*event)
 	}
 }
 
-// held keeps what a watch says until we know what our own write did; the lock is held. It returns false when nothing is
-// being written there.
-func (v *CopyStore) deferIfWriting(key types.NamespacedName, listen func()) bool {
-	pending, writing := v.writing[key]
-	if writing {
-		pending.deferred = append(pending.deferred, listen)
-	}
-	return writing
-}
-
-// set takes what the watch says of a copy that exists.
-func (v *CopyStore) set(object *planner.Observed) {
-	v.mu.Lock()
-	if v.deferIfWriting(object.Key(), func() { v.set(object) }) {
-		v.mu.Unlock()
-		return
-	}
-	over := v.isStale(object.Key(), object.ResourceVersion)
-	v.pruneTombstone(object.Key(), object.ResourceVersion)
-	if over {
-		v.mu.Unlock()
-		return
-	}
-	v.upsert(object)
-}
-
-// remove takes it from the watch that no copy stands there any more since the resourceVersion: it is gone, or lost our label.
-func (v *CopyStore) remove(key types.NamespacedName, resourceVersion string) {
-	v.mu.Lock()
-	if v.deferIfWriting(key, func() { v.remove(key, resourceVersion) }) {
-		v.mu.Unlock()
-		return
-	}
-	v.pruneTombstone(key, resourceVersion)
-	v.drop(key, resourceVersion, isManaged)
-}
-
-// replace takes a list of all copies, made at the resourceVersion.
-func (v *CopyStore) replace(list []*planner.Observed, resourceVersion string) {
-	listed := make(map[types.NamespacedName]bool, len(list))
-	for _, object := range list {
-		listed[object.Key()] = true
-		v.set(object)
-	}
-	for _, key := range v.keys() {
-		if !listed[key] {
-			v.remove(key, resourceVersion)
-		}
-	}
-}
-
-// setForeign takes what the other watch says of an object that exists, if it is a foreign one that was met in the way.
-func (v *CopyStore) setForeign(object *planner.Observed) {
-	v.mu.Lock()
-	if v.deferIfWriting(object.Key(), func() { v.setForeign(object) }) {
-		v.mu.Unlock()
-		return
-	}
-	if met := v.get(object.Key()); met == nil || isManaged(met) || isManaged(object) {
-		v.mu.Unlock()
-		return
-	}
-	v.upsert(object)
-}
-
-// removeForeign takes it from the other watch that no foreign object stands there any more since the resourceVersion.
-func (v *CopyStore) removeForeign(key types.NamespacedName, resourceVersion string) {
-	v.mu.Lock()
-	if v.deferIfWriting(key, func() { v.removeForeign(key, resourceVersion) }) {
-		v.mu.Unlock()
-		return
-	}
-	v.drop(key, resourceVersion, isUnmanaged)
-}
-
-// replaceForeign takes a list of all objects of the name, made at the resourceVersion.
-func (v *CopyStore) replaceForeign(name string, list []*planner.Observed, resourceVersion string) {
-	listed := make(map[types.NamespacedName]bool, len(list))
-	for _, object := range list {
-		listed[object.Key()] = true
-		v.setForeign(object)
-	}
-	for _, key := range v.keys() {
-		if key.Name == name && !listed[key] {
-			v.removeForeign(key, resourceVersion)
-		}
-	}
-}
-
-// reached notes that the watch of the copies has told everything up to the resourceVersion.
-func (v *CopyStore) pruneTombstones(resourceVersion string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for key := range v.tombstones {
-		if v.writing[key] == nil {
-			v.pruneTombstone(key, resourceVersion)
-		}
-	}
-}
-
-// reach notes the same for one place; the lock is held. The very resourceVersion of what is gone may be told of again, by
-// a list.
-func (v *CopyStore) pruneTombstone(key types.NamespacedName, resourceVersion string) {
-	if version, gone := v.tombstones[key]; gone && compare(resourceVersion, version) > 0 {
-		delete(v.tombstones, key)
-	}
-}
-
-// take stores what a watch says of an object, if it is newer than what is known, and unlocks.
-func (v *CopyStore) upsert(object *planner.Observed) {
+// set stores a copy that the watch of the copies reported.
+func (s *CopyStore) set(object *planner.Observed) {
 	key := object.Key()
-	before := v.get(key)
+	s.apply(key, func() *storeEvent {
+		stale := s.isStale(key, object.ResourceVersion)
+		s.pruneTombstone(key, object.ResourceVersion)
+		if stale {
+			return nil
+		}
+		return s.upsert(object)
+	})
+}
+
+// remove removes a copy: the watch of the copies reported that it was deleted, or lost our label, at the resourceVersion.
+func (s *CopyStore) remove(key Key, resourceVersion string) {
+	s.apply(key, func() *storeEvent {
+		s.pruneTombstone(key, resourceVersion)
+		return s.removeIf(isManaged, key, resourceVersion)
+	})
+}
+
+// replace stores a list of all copies, read at the resourceVersion.
+func (s *CopyStore) replace(list []*planner.Observed, resourceVersion string) {
+	for _, object := range list {
+		s.set(object)
+	}
+	for _, key := range s.keysNotIn(list) {
+		s.remove(key, resourceVersion)
+	}
+}
+
+// setForeign stores an object that the watch of conflicting objects reported, if it is a known foreign one. Objects with our
+// label are left to the watch of the copies.
+func (s *CopyStore) setForeign(object *planner.Observed) {
+	key := object.Key()
+	s.apply(key, func() *storeEvent {
+		if stored := s.get(key); stored == nil || isManaged(stored) || isManaged(object) {
+			return nil
+		}
+		return s.upsert(object)
+	})
+}
+
+// removeForeign removes a foreign object: the watch of conflicting objects reported its deletion at the resourceVersion.
+func (s *CopyStore) removeForeign(key Key, resourceVersion string) {
+	s.apply(key, func() *storeEvent {
+		return s.removeIf(isUnmanaged, key, resourceVersion)
+	})
+}
+
+// replaceForeign stores a list of all objects of the name, read at the resourceVersion.
+func (s *CopyStore) replaceForeign(name string, list []*planner.Observed, resourceVersion string) {
+	for _, object := range list {
+		s.setForeign(object)
+	}
+	for _, key := range s.keysNotIn(list) {
+		if key.Name == name {
+			s.removeForeign(key, resourceVersion)
+		}
+	}
+}
+
+// keysNotIn lists the keys of all stored objects, tombstones and writes in flight that the list does not have.
+func (s *CopyStore) keysNotIn(list []*planner.Observed) []Key {
+	listed := make(map[Key]bool, len(list))
+	for _, object := range list {
+		listed[object.Key()] = true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := slices.AppendSeq(slices.Collect(maps.Keys(s.writing)), maps.Keys(s.tombstones))
+	for name, byNamespace := range s.objects {
+		for namespace := range byNamespace {
+			keys = append(keys, Key{Namespace: namespace, Name: name})
+		}
+	}
+	return slices.DeleteFunc(keys, func(key Key) bool { return listed[key] })
+}
+
+// pruneTombstones records that the watch of the copies has reported everything up to the resourceVersion.
+func (s *CopyStore) pruneTombstones(resourceVersion string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range s.tombstones {
+		if s.writing[key] == nil {
+			s.pruneTombstone(key, resourceVersion)
+		}
+	}
+}
+
+// The methods below are called with the lock held.
+
+// storeResult stores the result of a write that began when before was stored.
+func (s *CopyStore) storeResult(key Key, before, result *planner.Observed) {
+	stored := s.get(key)
+	switch {
+	case result != nil:
+		if newer(result, stored) && !s.isStale(key, result.ResourceVersion) {
+			s.put(key, result)
+		}
+	case before != nil && stored != nil:
+		// An object that another write has created meanwhile is newer than the one that was deleted.
+		if !newer(stored, before) {
+			s.put(key, nil)
+			s.tombstones[key] = before.ResourceVersion
+		}
+	}
+}
+
+// upsert stores an object that a watch reported, if it is newer than the stored one.
+func (s *CopyStore) upsert(object *planner.Observed) *storeEvent {
+	key := object.Key()
+	before := s.get(key)
 	if !newer(object, before) {
-		v.mu.Unlock()
-		return
+		return nil
 	}
 	if before != nil && before.UID == object.UID && before.Digests == object.Digests {
 		object.AcceptedDigests = before.AcceptedDigests
 	}
-	v.put(key, object)
+	s.put(key, object)
 	if before != nil && before.Origin.Value().Owner != object.Origin.Value().Owner {
-		v.recordRemoval(before)
+		s.recordRemoval(before)
 	}
-	v.mu.Unlock()
-	if !equivalent(before, object) {
-		v.changed(key, before, object)
+	if equivalent(before, object) {
+		return nil
+	}
+	return &storeEvent{key: key, before: before, after: object}
+}
+
+// removeIf removes the object if it matches and is not newer than the resourceVersion. Only the watch that selects an object
+// can report its removal, hence the match.
+func (s *CopyStore) removeIf(matches func(*planner.Observed) bool, key Key, resourceVersion string) *storeEvent {
+	before := s.get(key)
+	if before == nil || !matches(before) || compare(resourceVersion, before.ResourceVersion) < 0 {
+		return nil
+	}
+	s.put(key, nil)
+	s.recordRemoval(before)
+	return &storeEvent{key: key, before: before}
+}
+
+// recordRemoval records that others removed a copy of its Replika.
+func (s *CopyStore) recordRemoval(object *planner.Observed) {
+	owner, _ := object.Owner()
+	if removed := s.removed[owner]; removed != nil {
+		removed[object.Key()] = true
 	}
 }
 
-// drop drops what is there, if it is of those that a watch says to be gone and not newer than that, and unlocks.
-func (v *CopyStore) drop(key types.NamespacedName, resourceVersion string, watched func(*planner.Observed) bool) {
-	before := v.get(key)
-	if before == nil || !watched(before) || compare(resourceVersion, before.ResourceVersion) < 0 {
-		v.mu.Unlock()
-		return
+// isStale reports whether the resourceVersion is from before we deleted or released the object.
+func (s *CopyStore) isStale(key Key, resourceVersion string) bool {
+	version, found := s.tombstones[key]
+	return found && compare(resourceVersion, version) <= 0
+}
+
+// pruneTombstone prunes the tombstone of the key if the resourceVersion is newer. An equal one is not enough: a list can
+// still report the deleted object at exactly that version.
+func (s *CopyStore) pruneTombstone(key Key, resourceVersion string) {
+	if version, found := s.tombstones[key]; found && compare(resourceVersion, version) > 0 {
+		delete(s.tombstones, key)
 	}
-	v.put(key, nil)
-	v.recordRemoval(before)
-	v.mu.Unlock()
-	v.changed(key, before, nil)
 }
 
-// keys are all places of which something is known, or about to be.
-func (v *CopyStore) keys() []types.NamespacedName {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	keys := slices.AppendSeq(slices.Collect(maps.Keys(v.writing)), maps.Keys(v.tombstones))
-	for name, byNamespace := range v.objects {
-		for namespace := range byNamespace {
-			keys = append(keys, types.NamespacedName{Namespace: namespace, Name: name})
-		}
-	}
-	return keys
+func (s *CopyStore) get(key Key) *planner.Observed {
+	return s.objects[key.Name][key.Namespace]
 }
 
-// isOver tells whether the resourceVersion is of before we deleted or released what stood there.
-func (v *CopyStore) isStale(key types.NamespacedName, resourceVersion string) bool {
-	version, gone := v.tombstones[key]
-	return gone && compare(resourceVersion, version) <= 0
-}
-
-func (v *CopyStore) get(key types.NamespacedName) *planner.Observed {
-	return v.objects[key.Name][key.Namespace]
-}
-
-// put stores the object at the key, or nothing.
-func (v *CopyStore) put(key types.NamespacedName, object *planner.Observed) {
-	if before := v.get(key); before != nil {
-		v.count(before, -1)
-		delete(v.objects[key.Name], key.Namespace)
-		if len(v.objects[key.Name]) == 0 {
-			delete(v.objects, key.Name)
+// put replaces the object at the key. A nil object deletes it.
+func (s *CopyStore) put(key Key, object *planner.Observed) {
+	if before := s.get(key); before != nil {
+		s.count(before, -1)
+		delete(s.objects[key.Name], key.Namespace)
+		if len(s.objects[key.Name]) == 0 {
+			delete(s.objects, key.Name)
 		}
 	}
 	if object == nil {
 		return
 	}
-	if v.objects[key.Name] == nil {
-		v.objects[key.Name] = map[string]*planner.Observed{}
+	if s.objects[key.Name] == nil {
+		s.objects[key.Name] = map[string]*planner.Observed{}
 	}
-	v.objects[key.Name][key.Namespace] = object
-	v.count(object, 1)
+	s.objects[key.Name][key.Namespace] = object
+	s.count(object, 1)
 }
 
-// lose notes that somebody else took a copy away from its Replika.
-func (v *CopyStore) recordRemoval(object *planner.Observed) {
-	owner, _ := object.Owner()
-	if lost := v.removed[owner]; lost != nil {
-		lost[object.Key()] = true
-	}
-}
-
-// count keeps track of the names under which Replikas own copies.
-func (v *CopyStore) count(object *planner.Observed, change int) {
+// count adds delta to the number of copies that the owner of the object has under the object's name.
+func (s *CopyStore) count(object *planner.Observed, delta int) {
 	owner, marked := object.Owner()
 	if !marked {
 		return
 	}
-	if v.names[owner] == nil {
-		v.names[owner] = map[string]int{}
+	if s.names[owner] == nil {
+		s.names[owner] = map[string]int{}
 	}
-	v.names[owner][object.Name] += change
-	maps.DeleteFunc(v.names[owner], func(_ string, copies int) bool { return copies == 0 })
-	if len(v.names[owner]) == 0 {
-		delete(v.names, owner)
+	s.names[owner][object.Name] += delta
+	maps.DeleteFunc(s.names[owner], func(_ string, copies int) bool { return copies == 0 })
+	if len(s.names[owner]) == 0 {
+		delete(s.names, owner)
 	}
 }
 
-// labelled tells whether the object bears the label by which copies are watched.
+// isManaged reports whether the object has the label by which copies are watched.
 func isManaged(object *planner.Observed) bool {
 	return object.Origin.Value().CreatedBy == v1alpha1.CreatedByValue
 }
 
 func isUnmanaged(object *planner.Observed) bool { return !isManaged(object) }
 
-// alike tells whether a plan would take both for the same. What others change on a copy, and our own echo, is no news.
+// equivalent reports whether a plan would treat both objects alike. Changes of other fields trigger no reconcile.
 func equivalent(before, after *planner.Observed) bool {
 	if before == nil || after == nil {
 		return before == after
@@ -388,8 +419,8 @@ func newer(a, b *planner.Observed) bool {
 	return b == nil || compare(a.ResourceVersion, b.ResourceVersion) > 0
 }
 
-// compare orders two resourceVersions of the same resource. An API server whose versions do not compare is taken at its
-// word: what comes later is newer.
+// compare orders two resourceVersions of one resource. Where an API server's versions cannot be compared, what is received
+// later counts as newer.
 func compare(a, b string) int {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	if err != nil {

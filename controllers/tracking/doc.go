@@ -1,7 +1,23 @@
-// Package tracking knows WHAT IS: which kinds the API server serves, and which copies stand where.
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package tracking observes the cluster: which kinds the API server serves, and which copies exist.
 //
-// It keeps run-time watches for whatever the Replikas that exist need: the copies of a kind, selected by our label and
-// reduced to digests; one source each, by its metadata; and the objects of one name while foreign ones are in the way.
-// The watched set follows the Replikas on every instance of the operator, the standby too. A watch that cannot be had
-// blocks nothing: its state says so, and what it would have told is read instead.
+// It watches what the Replikas need: the copies of a kind, selected by label and reduced to digests; each source, by its
+// metadata; and, while foreign objects conflict with copies, all objects of the copies' name. Every instance of the
+// operator runs these watches, the standby too, so that a takeover needs no list. A watch that fails because it is forbidden,
+// or because the kind is not served, blocks nothing: it reports that it is not synced, and the copies are listed instead.
 package tracking

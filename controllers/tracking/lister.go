@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package tracking
 
 import (
@@ -15,24 +31,24 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// pageSize bounds how many objects, content and all, are in memory at once while copies are listed.
+// pageSize limits how many objects with their content are in memory at a time while copies are listed.
 const pageSize = 500
 
-// Reader reads, by requests, which copies stand where, when no watch tells. What it returns holds digests, no content.
+// Lister lists copies by requests, for callers without a synced watch. It returns digests instead of content.
 type Lister struct {
 	objects  dynamic.Interface
 	metadata metadata.Interface
 	cleaner  *planner.Cleaner
 }
 
-// NewReader returns a reader of copies.
+// NewLister returns a lister that uses the clients.
 func NewLister(objects dynamic.Interface, metadata metadata.Interface, cleaner *planner.Cleaner) *Lister {
 	return &Lister{objects: objects, metadata: metadata, cleaner: cleaner}
 }
 
-// List reads the objects that bear the labels of the Replika's copies, in every namespace. Replikas of the same name in
-// other namespaces share these labels; the marks tell whose each object is.
-func (c *Lister) List(ctx context.Context, resource schema.GroupVersionResource, replika string) ([]*planner.Observed, error) {
+// List lists the objects with the labels of the Replika's copies, in all namespaces. Replikas of the same name in other
+// namespaces have the same labels; the marks of each object identify its owner.
+func (l *Lister) List(ctx context.Context, resource schema.GroupVersionResource, replika string) ([]*planner.Observed, error) {
 	options := metav1.ListOptions{
 		Limit: pageSize,
 		LabelSelector: labels.Set{
@@ -42,12 +58,12 @@ func (c *Lister) List(ctx context.Context, resource schema.GroupVersionResource,
 	}
 	var copies []*planner.Observed
 	for {
-		page, err := c.objects.Resource(resource).List(ctx, options)
+		page, err := l.objects.Resource(resource).List(ctx, options)
 		if err != nil {
-			return nil, fmt.Errorf("list the copies among %s: %w", resource.GroupResource(), err)
+			return nil, fmt.Errorf("listing copies of resource %s: %w", resource.GroupResource(), err)
 		}
 		for i := range page.Items {
-			observed, err := c.cleaner.Observe(&page.Items[i])
+			observed, err := l.cleaner.Observe(&page.Items[i])
 			if err != nil {
 				return nil, err
 			}
@@ -59,22 +75,22 @@ func (c *Lister) List(ctx context.Context, resource schema.GroupVersionResource,
 	}
 }
 
-// ListNamed reads the metadata of every object of that name, so that copies which lost their labels, but not their marks,
-// are found too. Their digests say nothing.
-func (c *Lister) ListByName(ctx context.Context, resource schema.GroupVersionResource, name string) ([]*planner.Observed, error) {
-	list, err := c.metadata.Resource(resource).List(ctx, metav1.ListOptions{
+// ListByName lists all objects of the name by their metadata, and so finds copies that lost their labels but not their marks.
+// The digests of the result do not cover the content.
+func (l *Lister) ListByName(ctx context.Context, resource schema.GroupVersionResource, name string) ([]*planner.Observed, error) {
+	list, err := l.metadata.Resource(resource).List(ctx, metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list the %s named %s: %w", resource.GroupResource(), name, err)
+		return nil, fmt.Errorf("listing resource %s by name %s: %w", resource.GroupResource(), name, err)
 	}
-	named := make([]*planner.Observed, 0, len(list.Items))
+	objects := make([]*planner.Observed, 0, len(list.Items))
 	for i := range list.Items {
-		observed, err := observeMetadata(c.cleaner, &list.Items[i])
+		observed, err := observeMetadata(l.cleaner, &list.Items[i])
 		if err != nil {
 			return nil, err
 		}
-		named = append(named, observed)
+		objects = append(objects, observed)
 	}
-	return named, nil
+	return objects, nil
 }

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package tracking
 
 import (
@@ -8,6 +24,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/singleflight"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,27 +33,45 @@ import (
 	"k8s.io/client-go/discovery"
 )
 
-// ErrKindNotFound says that the API server does not serve the kind, or not yet.
+// ErrKindNotFound means that the API server does not serve the kind (yet).
 var ErrKindNotFound = errors.New("kind not found")
 
-// Kind is a kind as the API server serves it.
+// requiredVerbs are the verbs without which objects of a resource cannot be copied.
+var requiredVerbs = []string{"get", "list", "create", "patch", "delete"}
+
+// Mapping is how the API server serves a kind.
 type Mapping struct {
 	schema.GroupVersionKind
 	Resource   schema.GroupVersionResource
 	Namespaced bool
-	// Verbs are the requests that the API server offers for the resource.
+	// Verbs are those that the API server offers for the resource.
 	Verbs []string
 }
 
-// Missing lists the wanted verbs that the API server does not offer.
-func (k Mapping) MissingVerbs(wanted ...string) []string {
-	return slices.DeleteFunc(wanted, func(verb string) bool { return slices.Contains(k.Verbs, verb) })
+// MissingVerbs lists the verbs without which objects of the kind cannot be copied, and which the API server does not offer.
+func (m Mapping) MissingVerbs() []string {
+	var missing []string
+	for _, verb := range requiredVerbs {
+		if !slices.Contains(m.Verbs, verb) {
+			missing = append(missing, verb)
+		}
+	}
+	return missing
 }
 
-// Kinds resolves kinds by discovery and remembers those it found, so that a kind costs one request. One that is not
-// found is asked for again each time: it may be installed at any moment.
+// Mapper resolves kinds by discovery. It caches what it finds, so a kind costs one request. A kind that is not found is not
+// cached, because it can be installed at any time.
+//
+// When a CustomResourceDefinition is installed, changed or removed, the watch of [AllCRDs] sends an event. The controller
+// then calls [Mapper.InvalidateGroup] for its [Event.CRDGroup], and reconciles the Replikas whose source is of that group. It
+// does so after each of the [Mapper.InvalidationDelays], because discovery can still return the old state for some seconds.
+// A kind of an aggregated API server sends no such event: the next resync of a Replika finds it.
 type Mapper struct {
 	discovery discovery.DiscoveryInterfaceWithContext
+	// timeout limits a discovery request that several callers share.
+	timeout time.Duration
+	// invalidationDelays are returned by InvalidationDelays.
+	invalidationDelays []time.Duration
 
 	inFlight singleflight.Group
 
@@ -44,87 +79,119 @@ type Mapper struct {
 	cached map[schema.GroupVersionKind]Mapping
 }
 
-// NewKinds returns a resolver that asks the given client.
+// NewMapper returns a mapper that discovers kinds with the client.
 func NewMapper(client discovery.DiscoveryInterfaceWithContext) *Mapper {
-	return &Mapper{discovery: client, cached: map[schema.GroupVersionKind]Mapping{}}
+	return &Mapper{
+		discovery:          client,
+		timeout:            30 * time.Second,
+		invalidationDelays: []time.Duration{0, time.Second, 3 * time.Second, 10 * time.Second},
+		cached:             map[schema.GroupVersionKind]Mapping{},
+	}
 }
 
-// Resolve tells how the API server serves the kind. It fails with [ErrKindNotFound] when it does not.
-func (k *Mapper) Resolve(ctx context.Context, wanted schema.GroupVersionKind) (Mapping, error) {
-	if kind, found := k.Cached(wanted); found {
-		return kind, nil
+// Resolve returns how the API server serves the kind. It fails with [ErrKindNotFound] if the API server does not serve it.
+func (m *Mapper) Resolve(ctx context.Context, kind schema.GroupVersionKind) (Mapping, error) {
+	if mapping, found := m.Cached(kind); found {
+		return mapping, nil
 	}
-	// Whoever asks for the same kind at the same time shares one request.
-	shared, err, _ := k.inFlight.Do(wanted.String(), func() (any, error) {
-		kind, err := k.find(ctx, wanted.GroupVersion(), func(resource *metav1.APIResource) bool { return resource.Kind == wanted.Kind })
-		if err != nil {
-			return Mapping{}, err
-		}
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.cached[wanted] = kind
-		return kind, nil
+	// Concurrent callers share one request, so it must not end with the context of the first caller.
+	shared := m.inFlight.DoChan(kind.String(), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.timeout)
+		defer cancel()
+		return m.discover(ctx, kind)
 	})
-	if err != nil {
-		return Mapping{}, fmt.Errorf("%s %s: %w", wanted.GroupVersion(), wanted.Kind, err)
+	var err error
+	select {
+	case result := <-shared:
+		if result.Err == nil {
+			return result.Val.(Mapping), nil
+		}
+		err = result.Err
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
-	return shared.(Mapping), nil
+	return Mapping{}, fmt.Errorf("%s %s: %w", kind.GroupVersion(), kind.Kind, err)
 }
 
-// Known tells how the API server serves the kind if that has been asked for before.
-func (k *Mapper) Cached(wanted schema.GroupVersionKind) (Mapping, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	kind, found := k.cached[wanted]
-	return kind, found
+// discover requests how the kind is served, and caches it.
+func (m *Mapper) discover(ctx context.Context, kind schema.GroupVersionKind) (Mapping, error) {
+	mapping, err := m.find(ctx, kind.GroupVersion(), func(resource *metav1.APIResource) bool { return resource.Kind == kind.Kind })
+	if err != nil {
+		return Mapping{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cached[kind] = mapping
+	return mapping, nil
 }
 
-// ResolveResource finds the kind that a resource holds: in the version that the API server prefers for its group or, since
-// not every resource of a group is in that one, in the first that has it.
-func (k *Mapper) ResolveResource(ctx context.Context, resource schema.GroupResource) (Mapping, error) {
-	versions, err := k.versions(ctx, resource.Group)
+// Cached returns how the API server serves the kind if that is cached. It makes no request.
+func (m *Mapper) Cached(kind schema.GroupVersionKind) (Mapping, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	mapping, found := m.cached[kind]
+	return mapping, found
+}
+
+// ResolveResource returns how the API server serves the resource: in the preferred version of its group if that has the
+// resource, else in the first version that has it.
+func (m *Mapper) ResolveResource(ctx context.Context, resource schema.GroupResource) (Mapping, error) {
+	versions, err := m.versions(ctx, resource.Group)
 	if err != nil {
 		return Mapping{}, fmt.Errorf("%s: %w", resource, err)
 	}
 	for _, version := range versions {
 		groupVersion := schema.GroupVersion{Group: resource.Group, Version: version}
-		kind, err := k.find(ctx, groupVersion, func(served *metav1.APIResource) bool { return served.Name == resource.Resource })
+		mapping, err := m.find(ctx, groupVersion, func(served *metav1.APIResource) bool { return served.Name == resource.Resource })
 		if errors.Is(err, ErrKindNotFound) {
 			continue
 		}
 		if err != nil {
 			return Mapping{}, fmt.Errorf("%s: %w", resource, err)
 		}
-		return kind, nil
+		return mapping, nil
 	}
 	return Mapping{}, fmt.Errorf("%s: %w", resource, ErrKindNotFound)
 }
 
-// Forget drops what is known of the kind: a request about it was answered as if it did not exist.
-func (k *Mapper) Invalidate(kind schema.GroupVersionKind) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.cached, kind)
+// Invalidate removes the kind from the cache.
+func (m *Mapper) Invalidate(kind schema.GroupVersionKind) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.cached, kind)
 }
 
-// ForgetGroup drops what is known of the group's kinds: one of them was installed, changed or removed.
-func (k *Mapper) InvalidateGroup(group string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	maps.DeleteFunc(k.cached, func(kind schema.GroupVersionKind, _ Mapping) bool { return kind.Group == group })
+// InvalidateGroup removes all kinds of the group from the cache: one of them was installed, changed or removed.
+func (m *Mapper) InvalidateGroup(group string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.cached, func(kind schema.GroupVersionKind, _ Mapping) bool { return kind.Group == group })
 }
 
-func (k *Mapper) find(ctx context.Context, version schema.GroupVersion, matches func(*metav1.APIResource) bool) (Mapping, error) {
-	list, err := k.discovery.ServerResourcesForGroupVersionWithContext(ctx, version.String())
+// InvalidationDelays are the delays after the event of a CustomResourceDefinition at which its group must be invalidated.
+func (m *Mapper) InvalidationDelays() []time.Duration { return m.invalidationDelays }
+
+// CRDGroup returns the API group that the CustomResourceDefinition of the event defines a kind of. It returns false for an
+// event of another watch, or of the watch itself.
+func (e Event) CRDGroup() (group string, found bool) {
+	if e.Watch.Type != CRDs {
+		return "", false
+	}
+	_, group, found = strings.Cut(e.Key.Name, ".") // The name of a CRD is <resource>.<group>.
+	return group, found
+}
+
+func (m *Mapper) find(ctx context.Context, version schema.GroupVersion, matches func(*metav1.APIResource) bool) (Mapping, error) {
+	list, err := m.discovery.ServerResourcesForGroupVersionWithContext(ctx, version.String())
 	if apierrors.IsNotFound(err) {
 		return Mapping{}, ErrKindNotFound
 	}
 	if err != nil {
-		return Mapping{}, fmt.Errorf("discover: %w", err)
+		return Mapping{}, fmt.Errorf("discovering resources: %w", err)
 	}
 	for i := range list.APIResources {
 		resource := &list.APIResources[i]
-		// A slash makes a subresource; these have kinds of their own.
+		// Subresources, which have a slash in their name, can share the kind of their resource.
 		if strings.Contains(resource.Name, "/") || !matches(resource) {
 			continue
 		}
@@ -138,11 +205,11 @@ func (k *Mapper) find(ctx context.Context, version schema.GroupVersion, matches 
 	return Mapping{}, ErrKindNotFound
 }
 
-// versions lists the versions in which the API server serves the group, the one that it prefers in front.
-func (k *Mapper) versions(ctx context.Context, group string) ([]string, error) {
-	groups, err := k.discovery.ServerGroupsWithContext(ctx)
+// versions lists the served versions of the group, the preferred one first.
+func (m *Mapper) versions(ctx context.Context, group string) ([]string, error) {
+	groups, err := m.discovery.ServerGroupsWithContext(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("discover: %w", err)
+		return nil, fmt.Errorf("discovering groups: %w", err)
 	}
 	var versions []string
 	for i := range groups.Groups {

@@ -1,330 +1,381 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package tracking
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"sync"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// running is one watch. It is the store that client-go's Reflector fills.
+// watch is one watch: a client-go Reflector, and the store that the Reflector fills.
 type watch struct {
 	watches *Watches
 	key     WatchKey
-	stop    context.CancelFunc
-	// settled is closed when the watch first delivered, was first refused, or somebody gave up waiting for it.
+	// firstSyncOrFailure is closed when the watch has synced or was refused for the first time, or a caller's wait timed out.
 	firstSyncOrFailure chan struct{}
-	// view holds copies; known holds the resourceVersions of what any other watch is about.
+	// store holds the copies. It is nil for every other type of watch, which keeps only resourceVersions.
 	store *CopyStore
 
-	// users are guarded by the lock of the set.
+	// notify sends an event under the context of the Reflector, and stop ends that context. start sets both.
+	notify func(Event)
+	stop   context.CancelFunc
+
+	// users are guarded by the lock of watches.
 	users map[User]struct{}
 
 	mu sync.Mutex
-	up bool
-	// open is true while the stream of events is there, listed once a list was read.
-	open, listed bool
-	// missed is true from a refusal, or from when somebody gave up waiting, until the watch delivers, which is news then; that
-	// a new watch delivers is none.
+	// synced is true while the stream is open and a list was stored.
+	synced, streamOpen, listed bool
+	// wasDown is true after a refusal, or after a caller's wait timed out, until the watch syncs. That sync sends an event,
+	// unlike the first sync of a new watch.
 	wasDown bool
-	// known is nil until the first list.
-	known map[types.NamespacedName]string
+	// versions holds the resourceVersions of all watched objects. It is nil until the first list.
+	versions map[Key]string
 }
 
-// retry is how long a watch that cannot be had waits before it is tried again.
-var watchBackoff = wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: 30 * time.Second}
-
-// run starts a watch; the lock of the set is held.
-func (w *Watches) start(interest WatchKey) *watch {
-	ctx, stop := context.WithCancel(w.ctx)
-	watch := newWatch(w, interest, stop)
-	backoff := watchBackoff
-	reflector := cache.NewReflectorWithOptions(w.listWatch(interest, watch.streamOpened, watch.failed), nil, watch, cache.ReflectorOptions{
-		Name:            interest.String(),
-		TypeDescription: interest.Resource.String(),
-		Backoff:         &backoff,
-	})
-	w.wait.Go(func() { reflector.RunWithContext(ctx) })
-	return watch
-}
-
-func newWatch(w *Watches, interest WatchKey, stop context.CancelFunc) *watch {
-	watch := &watch{
-		watches: w, key: interest, stop: stop,
+func newWatch(watches *Watches, key WatchKey) *watch {
+	w := &watch{
+		watches:            watches,
+		key:                key,
 		firstSyncOrFailure: make(chan struct{}),
+		notify:             func(Event) {},
+		stop:               func() {},
 		users:              map[User]struct{}{},
 	}
-	if interest.Type == Copies {
-		watch.store = newCopyStore(watch.copyChanged)
+	if key.Type == Copies {
+		w.store = newCopyStore(w.copyChanged)
 	}
-	return watch
+	return w
 }
 
-func (r *watch) synced() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.up
+// start starts the Reflector, which ends with the context, or when stop is called. The lock of watches is held.
+func (w *watch) start(ctx context.Context, reflectors *sync.WaitGroup) {
+	ctx, w.stop = context.WithCancel(ctx)
+	w.notify = func(event Event) { w.watches.sendEvent(ctx, event) }
+	backoff := w.watches.backoff
+	reflector := cache.NewReflectorWithOptions(w.listWatch(), nil, w, cache.ReflectorOptions{
+		Name:            w.key.String(),
+		TypeDescription: w.key.Resource.String(),
+		Backoff:         &backoff,
+	})
+	reflectors.Go(func() { reflector.RunWithContext(ctx) })
 }
 
-// failed notes that the watch cannot be had. A connection that broke is taken up again without anything being missed, so
-// only a refusal counts.
-func (r *watch) failed(err error) {
+// listWatch makes the requests of the Reflector, and records whether they succeed.
+func (w *watch) listWatch() cache.ListerWatcher {
+	list, open := w.watches.requests(w.key)
+	// The Reflector first opens a watch that also lists, and falls back to a list. Where the watch was refused, that list would
+	// be of no use, so it fails with the same error and without a request.
+	var refusedErr error
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			if err := refusedErr; err != nil {
+				refusedErr = nil
+				return nil, err
+			}
+			w.key.applySelectors(&options)
+			objects, err := list(ctx, options)
+			if err != nil {
+				w.failed(err)
+			}
+			return objects, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (apiwatch.Interface, error) {
+			w.key.applySelectors(&options)
+			stream, err := open(ctx, options)
+			if err != nil {
+				w.failed(err)
+				if isRefusal(err) && options.SendInitialEvents != nil {
+					refusedErr = err
+				}
+				return nil, err
+			}
+			w.streamOpened()
+			return stream, nil
+		},
+	}, w.watches.objects)
+}
+
+// requests returns the requests that list and watch the objects of the key: whole objects for copies, else their metadata.
+func (w *Watches) requests(key WatchKey) (cache.ListWithContextFunc, cache.WatchFuncWithContext) {
+	if key.Type == Copies {
+		copies := w.objects.Resource(key.Resource)
+		list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return copies.List(ctx, options)
+		}
+		return list, copies.Watch
+	}
+	metadata := w.metadata.Resource(key.Resource).Namespace(key.Namespace)
+	list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return metadata.List(ctx, options)
+	}
+	return list, metadata.Watch
+}
+
+func (w *watch) isSynced() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.synced
+}
+
+// apply updates the state of the watch, and sends the events that the update returns. The update runs with the lock held, so
+// it must not call out.
+func (w *watch) apply(update func() []Event) {
+	w.mu.Lock()
+	events := update()
+	w.mu.Unlock()
+	for _, event := range events {
+		w.notify(event)
+	}
+}
+
+// failed records that a request of the watch failed. Only a refusal matters: the Reflector resumes after a broken connection
+// without missing an event.
+func (w *watch) failed(err error) {
 	if !isRefusal(err) {
 		return
 	}
-	r.mu.Lock()
-	lost := r.up
-	r.up, r.open, r.listed, r.wasDown = false, false, false, true
-	r.unblockWaiters()
-	r.mu.Unlock()
-	if lost {
-		r.watches.sendEvent(Event{Watch: r.key})
+	w.apply(func() []Event {
+		wasSynced := w.synced
+		w.synced, w.streamOpen, w.listed, w.wasDown = false, false, false, true
+		w.unblockWaiters()
+		if wasSynced {
+			return []Event{{Watch: w.key}}
+		}
+		return nil
+	})
+}
+
+// streamOpened records that the stream of events is open. A successful list alone does not make the watch synced.
+func (w *watch) streamOpened() {
+	w.apply(func() []Event {
+		w.streamOpen = true
+		return w.maybeSynced()
+	})
+}
+
+// listStored records that a list was stored.
+func (w *watch) listStored() {
+	w.apply(func() []Event {
+		w.listed = true
+		return w.maybeSynced()
+	})
+}
+
+// maybeSynced marks the watch as synced once the stream is open and a list was stored. The lock is held.
+func (w *watch) maybeSynced() []Event {
+	if !w.streamOpen || !w.listed || w.synced {
+		return nil
+	}
+	wasDown := w.wasDown
+	w.synced, w.wasDown = true, false
+	w.unblockWaiters()
+	if wasDown {
+		return []Event{{Watch: w.key}}
+	}
+	return nil
+}
+
+// waitTimedOut records that a caller's wait for the watch timed out. Later callers do not wait.
+func (w *watch) waitTimedOut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.synced {
+		w.wasDown = true
+		w.unblockWaiters()
 	}
 }
 
-// late notes that somebody waited for the watch in vain. Nobody else waits until it delivers.
-func (r *watch) waitTimedOut() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.up {
-		r.wasDown = true
-		r.unblockWaiters()
+// unblockWaiters ends all waits for the watch. The lock is held.
+func (w *watch) unblockWaiters() {
+	select {
+	case <-w.firstSyncOrFailure:
+	default:
+		close(w.firstSyncOrFailure)
 	}
 }
 
-// opened notes that the stream of events is there. That a list could be had is not enough.
-func (r *watch) streamOpened() {
-	r.mu.Lock()
-	r.open = true
-	r.mu.Unlock()
-	r.maybeSynced()
-}
-
-// delivers notes that the watch is up, once it has both listed and opened.
-func (r *watch) maybeSynced() {
-	r.mu.Lock()
-	if !r.open || !r.listed || r.up {
-		r.mu.Unlock()
-		return
-	}
-	back := r.wasDown
-	r.up, r.wasDown = true, false
-	r.unblockWaiters()
-	r.mu.Unlock()
-	if back {
-		r.watches.sendEvent(Event{Watch: r.key})
-	}
-}
-
-// refused tells whether the API server says that this watch is not to be had: no right, or no such kind.
+// isRefusal reports whether the API server refuses the watch: it is not permitted, or the kind is not served.
 func isRefusal(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) ||
 		apierrors.IsMethodNotSupported(err)
 }
 
-// settle lets those go on who wait for the watch; the lock is held.
-func (r *watch) unblockWaiters() {
-	select {
-	case <-r.firstSyncOrFailure:
-	default:
-		close(r.firstSyncOrFailure)
+// Transformer implements cache.TransformingStore: the Reflector reduces what it receives before it stores it.
+func (w *watch) Transformer() cache.TransformFunc { return w.transform }
+
+// Add implements cache.ReflectorStore.
+func (w *watch) Add(object any) error { return w.Update(object) }
+
+// Update implements cache.ReflectorStore.
+func (w *watch) Update(object any) error {
+	observed, err := w.toObserved(object)
+	if err != nil {
+		return err
 	}
-}
-
-// Transformer makes the Reflector reduce what it receives before it keeps any of it.
-func (r *watch) Transformer() cache.TransformFunc { return r.transform }
-
-// reduce reduces an object, unless it is the echo of our own write, whose answer is known already.
-func (r *watch) transform(object any) (any, error) {
-	if whole, ok := object.(*unstructured.Unstructured); ok && r.store != nil {
-		if known := r.store.getExact(whole); known != nil {
-			return newReducedObject(known), nil
+	switch w.key.Type {
+	case Copies:
+		w.store.set(observed)
+	case ConflictingObjects:
+		if store := w.storeOfCopies(); store != nil {
+			store.setForeign(observed)
 		}
+	default:
+		w.onObject(observed)
 	}
-	return r.watches.transform(object)
-}
-
-// Add implements the store of a Reflector.
-func (r *watch) Add(object any) error { return r.Update(object) }
-
-// Update implements the store of a Reflector.
-func (r *watch) Update(object any) error {
-	observed, err := r.toObserved(object)
-	if err != nil {
-		return err
-	}
-	if r.store != nil {
-		r.store.set(observed)
-		return nil
-	}
-	r.onObject(observed)
 	return nil
 }
 
-// Delete implements the store of a Reflector.
-func (r *watch) Delete(object any) error {
-	observed, err := r.toObserved(object)
+// Delete implements cache.ReflectorStore.
+func (w *watch) Delete(object any) error {
+	observed, err := w.toObserved(object)
 	if err != nil {
 		return err
 	}
-	if r.store != nil {
-		r.store.remove(observed.Key(), observed.ResourceVersion)
-		return nil
+	switch w.key.Type {
+	case Copies:
+		w.store.remove(observed.Key(), observed.ResourceVersion)
+	case ConflictingObjects:
+		if store := w.storeOfCopies(); store != nil {
+			store.removeForeign(observed.Key(), observed.ResourceVersion)
+		}
+	default:
+		w.onDelete(observed.Key())
 	}
-	r.onDelete(observed)
 	return nil
 }
 
-// Replace implements the store of a Reflector: a whole list was read.
-func (r *watch) Replace(objects []any, resourceVersion string) error {
+// Replace implements cache.ReflectorStore: it stores a list.
+func (w *watch) Replace(objects []any, resourceVersion string) error {
 	list := make([]*planner.Observed, 0, len(objects))
 	for _, object := range objects {
-		observed, err := r.toObserved(object)
+		observed, err := w.toObserved(object)
 		if err != nil {
 			return err
 		}
 		list = append(list, observed)
 	}
-	if r.store != nil {
-		r.store.replace(list, resourceVersion)
-	} else {
-		r.replaceKnown(list, resourceVersion)
+	switch w.key.Type {
+	case Copies:
+		w.store.replace(list, resourceVersion)
+	case ConflictingObjects:
+		if store := w.storeOfCopies(); store != nil {
+			store.replaceForeign(w.key.Name, list, resourceVersion)
+		}
+	default:
+		w.onList(list)
 	}
-	r.mu.Lock()
-	r.listed = true
-	r.mu.Unlock()
-	r.maybeSynced()
+	w.listStored()
 	return nil
 }
 
-// Bookmark implements the store of a Reflector: everything up to the resourceVersion was told.
-func (r *watch) Bookmark(resourceVersion string) error {
-	if r.store != nil {
-		r.store.pruneTombstones(resourceVersion)
+// Bookmark implements cache.ReflectorBookmarkStore: the watch has reported everything up to the resourceVersion.
+func (w *watch) Bookmark(resourceVersion string) error {
+	if w.store != nil {
+		w.store.pruneTombstones(resourceVersion)
 	}
 	return nil
 }
 
-// Resync implements the store of a Reflector; nothing is to be done again.
-func (r *watch) Resync() error { return nil }
+// Resync implements cache.ReflectorStore. Nothing is resynced.
+func (*watch) Resync() error { return nil }
 
-// observe reduces what the Reflector hands over.
-func (r *watch) toObserved(object any) (*planner.Observed, error) {
-	if tombstone, missed := object.(cache.DeletedFinalStateUnknown); missed {
+// toObserved reduces an object that the Reflector stores.
+func (w *watch) toObserved(object any) (*planner.Observed, error) {
+	if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = tombstone.Obj
 	}
-	reduced, err := r.transform(object)
+	reduced, err := w.transform(object)
 	if err != nil {
 		return nil, err
 	}
 	typed, ok := reduced.(*reducedObject)
 	if !ok {
-		return nil, errors.New("reduced to something else than an arrival")
+		return nil, fmt.Errorf("unexpected object of type %T after the transform", reduced)
 	}
 	return typed.observed, nil
 }
 
-// copyChanged passes on that a copy is not as we left it.
-func (r *watch) copyChanged(key types.NamespacedName, before, after *planner.Observed) {
-	change := Event{Watch: r.key, Key: key}
-	for _, object := range []*planner.Observed{before, after} {
+// storeOfCopies returns the store that foreign objects of the same kind are stored in.
+func (w *watch) storeOfCopies() *CopyStore { return w.watches.storeOf(w.key.Resource) }
+
+// copyChanged sends an event for a change of a copy.
+func (w *watch) copyChanged(change storeEvent) {
+	event := Event{Watch: w.key, Key: change.key}
+	for _, object := range []*planner.Observed{change.before, change.after} {
 		if object == nil {
 			continue
 		}
 		if owner, marked := object.Owner(); marked {
-			change.Owners = append(change.Owners, owner)
+			event.Owners = append(event.Owners, owner)
 		}
 	}
-	r.watches.sendEvent(change)
+	w.notify(event)
 }
 
-// seen takes an object of a watch that keeps only resourceVersions.
-func (r *watch) onObject(object *planner.Observed) {
-	if r.key.Type == ConflictingObjects {
-		r.onConflictingObject(object)
-		return
-	}
+// onObject stores the resourceVersion of an object, and sends an event if it changed.
+func (w *watch) onObject(object *planner.Observed) {
 	key := object.Key()
-	r.mu.Lock()
-	same := r.known[key] == object.ResourceVersion
-	r.known[key] = object.ResourceVersion
-	r.mu.Unlock()
-	if !same {
-		r.watches.sendEvent(Event{Watch: r.key, Key: key})
-	}
-}
-
-func (r *watch) onDelete(object *planner.Observed) {
-	if r.key.Type == ConflictingObjects {
-		r.onConflictingObjectDeleted(object)
-		return
-	}
-	r.mu.Lock()
-	delete(r.known, object.Key())
-	r.mu.Unlock()
-	r.watches.sendEvent(Event{Watch: r.key, Key: object.Key()})
-}
-
-func (r *watch) replaceKnown(list []*planner.Observed, resourceVersion string) {
-	if r.key.Type == ConflictingObjects {
-		r.onConflictingObjectsListed(list, resourceVersion)
-		return
-	}
-	r.mu.Lock()
-	before, first := r.known, r.known == nil
-	r.known = make(map[types.NamespacedName]string, len(list))
-	var changed []types.NamespacedName
-	for _, object := range list {
-		r.known[object.Key()] = object.ResourceVersion
-		if !first && before[object.Key()] != object.ResourceVersion {
-			changed = append(changed, object.Key())
+	w.apply(func() []Event {
+		if w.versions[key] == object.ResourceVersion {
+			return nil
 		}
-		delete(before, object.Key())
-	}
-	for key := range before {
-		changed = append(changed, key)
-	}
-	r.mu.Unlock()
-	for _, key := range changed {
-		r.watches.sendEvent(Event{Watch: r.key, Key: key})
-	}
+		w.versions[key] = object.ResourceVersion
+		return []Event{{Watch: w.key, Key: key}}
+	})
 }
 
-// obstacleSeen tells the view of the copies that an object is not as it was met.
-func (r *watch) onConflictingObject(object *planner.Observed) {
-	if view := r.copyStore(); view != nil {
-		view.setForeign(object)
-	}
+// onDelete removes the resourceVersion of an object that was deleted, and sends an event.
+func (w *watch) onDelete(key Key) {
+	w.apply(func() []Event {
+		delete(w.versions, key)
+		return []Event{{Watch: w.key, Key: key}}
+	})
 }
 
-func (r *watch) onConflictingObjectDeleted(object *planner.Observed) {
-	if view := r.copyStore(); view != nil {
-		view.removeForeign(object.Key(), object.ResourceVersion)
-	}
-}
-
-func (r *watch) onConflictingObjectsListed(list []*planner.Observed, resourceVersion string) {
-	if view := r.copyStore(); view != nil {
-		view.replaceForeign(r.key.Name, list, resourceVersion)
-	}
-}
-
-// copies is the view into which foreign objects of the same kind are entered.
-func (r *watch) copyStore() *CopyStore {
-	r.watches.mu.Lock()
-	defer r.watches.mu.Unlock()
-	if watch := r.watches.active[CopiesOf(r.key.Resource)]; watch != nil {
-		return watch.store
-	}
-	return nil
+// onList stores the resourceVersions of all objects, and sends an event for each that differs from the list before. The first
+// list has none before it and sends no event.
+func (w *watch) onList(list []*planner.Observed) {
+	w.apply(func() []Event {
+		before := w.versions
+		w.versions = make(map[Key]string, len(list))
+		var events []Event
+		for _, object := range list {
+			key := object.Key()
+			w.versions[key] = object.ResourceVersion
+			if before != nil && before[key] != object.ResourceVersion {
+				events = append(events, Event{Watch: w.key, Key: key})
+			}
+			delete(before, key)
+		}
+		for key := range before {
+			events = append(events, Event{Watch: w.key, Key: key})
+		}
+		return events
+	})
 }
 
 var (

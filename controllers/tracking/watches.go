@@ -1,145 +1,179 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package tracking
 
 import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// Key names an object within its resource.
+// Key identifies an object within its resource.
 type Key = types.NamespacedName
 
-// User is on whose behalf something is watched: a Replika, for one purpose. Each purpose has a set of interests that is
-// replaced as a whole.
+// User is a Replika that needs watches for one purpose. The watches of each user are replaced as a whole.
 type User struct {
 	Replika types.NamespacedName
 	Purpose string
 }
 
-// Change is news that a watch brought: about an object, or, with an empty Key, about the watch itself, which can be had
-// now, or no longer.
+// Event is a change that a watch reports: of an object or, with an empty Key, of the watch itself, which has synced, or has
+// failed after it was synced.
 type Event struct {
 	Watch WatchKey
 	Key   Key
-	// Owners are the Replikas that the object's marks name, before or after.
+	// Owners are the Replikas that the object's marks name, before and after the change.
 	Owners []types.NamespacedName
 }
 
-// Watches is the watched set: one watch for each interest that somebody has, none for any other.
+// Watches runs one watch for each key that at least one user needs.
 type Watches struct {
 	objects  dynamic.Interface
 	metadata metadata.Interface
 	cleaner  *planner.Cleaner
-	notify   func(Event, []types.NamespacedName)
+	notify   func(ctx context.Context, event Event, users []types.NamespacedName)
+	// backoff is the delay before a failed watch is retried.
+	backoff wait.Backoff
 
-	ctx  context.Context //nolint:containedctx // the watches' own life, which Start ends; they outlive whoever asks for them
-	stop context.CancelFunc
-	wait sync.WaitGroup
+	reflectors sync.WaitGroup
 
 	mu     sync.Mutex
-	ended  bool
 	users  map[User][]WatchKey
 	active map[WatchKey]*watch
+	// startWatch starts a watch under the context of Start. Before Start, it does nothing.
+	startWatch func(*watch)
+	stopped    bool
 }
 
-// NewWatches returns an empty set. notify is called, from many goroutines and without a lock held, with every change and
-// the Replikas that have an interest in it.
+// NewWatches returns an empty set. notify is called, from many goroutines and without a lock held, with every event and the
+// Replikas that use the watch. Its context ends when the watch stops. The users of a copy's event are not listed: a few of
+// the many that share the watch of a kind's copies are concerned, and the event's key and owners identify them.
 func NewWatches(
 	objects dynamic.Interface, metadata metadata.Interface, cleaner *planner.Cleaner,
-	notify func(Event, []types.NamespacedName),
+	notify func(ctx context.Context, event Event, users []types.NamespacedName),
 ) *Watches {
-	ctx, stop := context.WithCancel(context.Background())
 	return &Watches{
-		objects:  objects,
-		metadata: metadata,
-		cleaner:  cleaner,
-		notify:   notify,
-		ctx:      ctx,
-		stop:     stop,
-		users:    map[User][]WatchKey{},
-		active:   map[WatchKey]*watch{},
+		objects:    objects,
+		metadata:   metadata,
+		cleaner:    cleaner,
+		notify:     notify,
+		backoff:    wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: 30 * time.Second},
+		users:      map[User][]WatchKey{},
+		active:     map[WatchKey]*watch{},
+		startWatch: func(*watch) {},
 	}
 }
 
-// Start owns the watches: it returns when the context has ended and the last of them has stopped.
+// Start starts the watches that were set, and all that are set from now on. It returns when the context has ended and every
+// watch has stopped.
 func (w *Watches) Start(ctx context.Context) error {
-	<-ctx.Done()
 	w.mu.Lock()
-	w.ended = true
+	w.startWatch = func(watch *watch) { watch.start(ctx, &w.reflectors) }
+	for _, watch := range w.active {
+		w.startWatch(watch)
+	}
 	w.mu.Unlock()
-	w.stop()
-	w.wait.Wait()
+
+	<-ctx.Done()
+
+	w.mu.Lock()
+	w.stopped = true
+	w.mu.Unlock()
+	w.reflectors.Wait()
 	return nil
 }
 
-// NeedLeaderElection tells the manager to run the watches on the standby too, so that a takeover needs no list.
+// NeedLeaderElection makes the manager start the watches on the standby too, so that a takeover needs no list.
 func (*Watches) NeedLeaderElection() bool { return false }
 
-// Set replaces what the user is interested in. Watches that nobody is interested in any more end; it waits for none.
-func (w *Watches) Set(user User, interests ...WatchKey) {
+// Set replaces the watches that the user needs. New ones start at once, or with Start; those without a user stop. Set does
+// not wait for either, and does nothing after the context of Start has ended.
+func (w *Watches) Set(user User, keys ...WatchKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ended {
+	if w.stopped {
 		return
 	}
 	before := w.users[user]
-	w.users[user] = interests
-	if len(interests) == 0 {
+	w.users[user] = keys
+	if len(keys) == 0 {
 		delete(w.users, user)
 	}
-	for _, interest := range interests {
-		if w.active[interest] == nil {
-			w.active[interest] = w.start(interest)
-		}
-		w.active[interest].users[user] = struct{}{}
+	for _, key := range keys {
+		w.acquire(key, user)
 	}
-	for _, interest := range before {
-		if !slices.Contains(interests, interest) {
-			w.release(interest, user)
+	for _, key := range before {
+		if !slices.Contains(keys, key) {
+			w.release(key, user)
 		}
 	}
 }
 
-// drop ends the user's interest and, if it was the last, the watch; the lock is held.
-func (w *Watches) release(interest WatchKey, user User) {
-	watch := w.active[interest]
+// acquire adds the user to the watch, and starts the watch for its first user. The lock is held.
+func (w *Watches) acquire(key WatchKey, user User) {
+	if w.active[key] == nil {
+		w.active[key] = newWatch(w, key)
+		w.startWatch(w.active[key])
+	}
+	w.active[key].users[user] = struct{}{}
+}
+
+// release removes the user from the watch, and stops the watch after its last user. The lock is held.
+func (w *Watches) release(key WatchKey, user User) {
+	watch := w.active[key]
 	delete(watch.users, user)
 	if watch.store != nil {
 		watch.store.forget(user.Replika)
 	}
 	if len(watch.users) == 0 {
 		watch.stop()
-		delete(w.active, interest)
+		delete(w.active, key)
 	}
 }
 
-// Copies returns the view of a kind's copies once its watch has delivered them. When it cannot be had, or takes until the
-// context ends, it returns false, and the copies must be read instead.
+// Copies waits like WaitForSync, and returns the store of a kind's copies if their watch has synced. Otherwise it returns
+// false, and the copies must be listed instead.
 func (w *Watches) Copies(ctx context.Context, resource schema.GroupVersionResource) (*CopyStore, bool) {
 	watch := w.waitForSync(ctx, CopiesOf(resource))
-	if watch == nil || !watch.synced() {
+	if watch == nil || !watch.isSynced() {
 		return nil, false
 	}
 	return watch.store, true
 }
 
-// Up waits until the watch for the interest has delivered or was refused, or the context ends, and tells whether it is up.
-// A watch that somebody waited for in vain is not waited for again.
-func (w *Watches) WaitForSync(ctx context.Context, interest WatchKey) bool {
-	watch := w.waitForSync(ctx, interest)
-	return watch != nil && watch.synced()
+// WaitForSync waits until the watch has synced or was refused, or the context ends, and reports whether the watch has synced.
+// It returns at once if the watch has no user. After a wait that timed out, later callers do not wait for that watch.
+func (w *Watches) WaitForSync(ctx context.Context, key WatchKey) bool {
+	watch := w.waitForSync(ctx, key)
+	return watch != nil && watch.isSynced()
 }
 
-func (w *Watches) waitForSync(ctx context.Context, interest WatchKey) *watch {
+func (w *Watches) waitForSync(ctx context.Context, key WatchKey) *watch {
 	w.mu.Lock()
-	watch := w.active[interest]
+	watch := w.active[key]
 	w.mu.Unlock()
 	if watch == nil {
 		return nil
@@ -152,31 +186,46 @@ func (w *Watches) waitForSync(ctx context.Context, interest WatchKey) *watch {
 	return watch
 }
 
-// Running counts the watches that are up, by resource.
+// ActiveWatches counts the watches that are synced, by resource.
 func (w *Watches) ActiveWatches() map[schema.GroupResource]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	counts := map[schema.GroupResource]int{}
-	for interest, watch := range w.active {
-		if watch.synced() {
-			counts[interest.Resource.GroupResource()]++
+	for key, watch := range w.active {
+		if watch.isSynced() {
+			counts[key.Resource.GroupResource()]++
 		}
 	}
 	return counts
 }
 
-// tell passes a change on, with the Replikas that have the interest. Of the many that share the watch of a kind's copies,
-// a change of one copy concerns but a few, which are found by its marks and name instead.
-func (w *Watches) sendEvent(change Event) {
+// sendEvent calls notify with the event and the Replikas that use the watch, see NewWatches.
+func (w *Watches) sendEvent(ctx context.Context, event Event) {
 	var users []types.NamespacedName
-	if change.Watch.Type != Copies || change.Key == (Key{}) {
-		w.mu.Lock()
-		if watch := w.active[change.Watch]; watch != nil {
-			for user := range watch.users {
-				users = append(users, user.Replika)
-			}
-		}
-		w.mu.Unlock()
+	if event.Watch.Type != Copies || event.Key == (Key{}) {
+		users = w.usersOf(event.Watch)
 	}
-	w.notify(change, users)
+	w.notify(ctx, event, users)
+}
+
+func (w *Watches) usersOf(key WatchKey) []types.NamespacedName {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var users []types.NamespacedName
+	if watch := w.active[key]; watch != nil {
+		for user := range watch.users {
+			users = append(users, user.Replika)
+		}
+	}
+	return users
+}
+
+// storeOf returns the store of a resource's copies, nil if they are not watched.
+func (w *Watches) storeOf(resource schema.GroupVersionResource) *CopyStore {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if watch := w.active[CopiesOf(resource)]; watch != nil {
+		return watch.store
+	}
+	return nil
 }
