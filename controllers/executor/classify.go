@@ -1,9 +1,22 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package executor
 
 import (
-	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"regexp"
@@ -13,29 +26,29 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// Classify names what an error answer of the API server means. It is the one place where answers are read.
+// Classify returns the outcome that an error of a request means. This file is the only place where the code, reason, causes
+// or message of an error response to a write are interpreted: all other code uses the outcome or the functions below.
 func Classify(err error) planner.Outcome {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		// No answer: the connection broke, or time ran out.
+	var apiStatus apierrors.APIStatus
+	if !errors.As(err, &apiStatus) {
+		// No response: the connection broke, or the request timed out.
 		return planner.Unavailable
 	}
-	answer := status.Status()
-	switch answer.Code {
+	status := apiStatus.Status()
+	switch status.Code {
 	case http.StatusNotFound:
-		return classifyNotFound(answer)
+		return classifyNotFound(status)
 	case http.StatusConflict:
 		return planner.Stale
 	case http.StatusForbidden:
-		return classifyForbidden(err, answer)
+		return classifyForbidden(err, status)
 	case http.StatusUnprocessableEntity:
 		// A failed test of a JSON Patch has no causes, a failed validation has one for each field.
-		if answer.Details == nil || len(answer.Details.Causes) == 0 {
+		if status.Details == nil || len(status.Details.Causes) == 0 {
 			return planner.Stale
 		}
 		return planner.Rejected
@@ -48,36 +61,37 @@ func Classify(err error) planner.Outcome {
 	}
 }
 
-// classifyNotFound tells a missing namespace from a missing kind and a missing object. The API server names the resource
-// of what is missing, and nothing at all when it does not know the path.
-func classifyNotFound(answer metav1.Status) planner.Outcome {
+// classifyNotFound distinguishes a missing namespace, a missing kind and a missing object. The details name the missing
+// object and its resource, or nothing when the API server does not know the path.
+func classifyNotFound(status metav1.Status) planner.Outcome {
 	switch {
-	case answer.Details != nil && answer.Details.Kind == "namespaces":
+	case status.Details != nil && status.Details.Kind == "namespaces":
 		return planner.NamespaceGone
-	case answer.Details == nil || answer.Details.Name == "":
+	case status.Details == nil || status.Details.Name == "":
 		return planner.KindGone
 	default:
 		return planner.Stale
 	}
 }
 
-// quotaRefusals are what the quota plugin's sentences begin with; see k8s.io/apiserver/pkg/admission/plugin/resourcequota.
+// quotaErrorPrefixes are the beginnings of the quota plugin's messages; see
+// k8s.io/apiserver/pkg/admission/plugin/resourcequota.
 var quotaErrorPrefixes = []string{
 	"exceeded quota: ", "failed quota: ", "status unknown for quota: ", "insufficient quota to ", "quota usage is negative ",
 }
 
-// classifyForbidden tells apart who says no: a namespace or a kind on its way out, a quota, missing rights, or admission.
-// It looks at how a sentence begins, because a policy's own words, further on, may be any.
-func classifyForbidden(err error, answer metav1.Status) planner.Outcome {
-	_, sentence, _ := strings.Cut(answer.Message, " is forbidden: ")
+// classifyForbidden distinguishes what rejects a request: a terminating namespace or kind, a quota, missing permissions, or
+// admission. It matches only the beginning of a message, because the rest may be the free text of a policy.
+func classifyForbidden(err error, status metav1.Status) planner.Outcome {
+	_, message, _ := strings.Cut(status.Message, " is forbidden: ")
 	switch {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return planner.NamespaceGone
-	case strings.HasSuffix(sentence, " not allowed while custom resource definition is terminating"):
+	case strings.HasSuffix(message, " not allowed while custom resource definition is terminating"):
 		return planner.KindGone
-	case slices.ContainsFunc(quotaErrorPrefixes, func(begin string) bool { return strings.HasPrefix(sentence, begin) }):
+	case slices.ContainsFunc(quotaErrorPrefixes, func(prefix string) bool { return strings.HasPrefix(message, prefix) }):
 		return planner.QuotaExceeded
-	case strings.HasPrefix(sentence, `User "`), strings.HasPrefix(sentence, `user "`):
+	case strings.HasPrefix(message, `User "`), strings.HasPrefix(message, `user "`):
 		// The authorizer: User "…" cannot create resource "…" in API group "…". And RBAC itself: user "…" (groups=…) is
 		// attempting to grant RBAC permissions not currently held.
 		return planner.Forbidden
@@ -86,15 +100,25 @@ func classifyForbidden(err error, answer metav1.Status) planner.Outcome {
 	}
 }
 
-// isGone tells whether the answer says that the very object asked for does not exist.
+// IsImpersonationForbidden reports whether a request failed because the operator is not allowed to impersonate the
+// ServiceAccount, whatever the permissions of the ServiceAccount itself.
+func IsImpersonationForbidden(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot impersonate")
+}
+
+// isGone reports whether an object is missing, and not its namespace or its kind. In the response to a read or a delete that
+// is the object of the request. In the response to another write it may also be an object that the copy refers to.
 func isGone(err error) bool {
 	return err != nil && apierrors.IsNotFound(err) && Classify(err) == planner.Stale
 }
 
-// refusesField tells whether the API server finds the value of a field of the content invalid. Of the metadata we change
-// none that is immutable: they are refused because of what others put there besides. Policies and webhooks may answer in
-// the same way, but that is their own will, and no property of the field.
-func refusesField(err error) bool {
+// isNameTaken reports whether a create failed because an object of this name exists.
+func isNameTaken(err error) bool { return apierrors.IsAlreadyExists(err) }
+
+// isFieldInvalid reports whether the API server considers a field of the content invalid. Metadata does not count: none of
+// the metadata that we change is immutable, so it is invalid because of what other clients added to it. Policies and
+// webhooks do not count either: they can return the same error, but it says nothing about the field.
+func isFieldInvalid(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || !apierrors.IsInvalid(err) || denialPattern.MatchString(err.Error()) {
 		return false
@@ -105,42 +129,5 @@ func refusesField(err error) bool {
 	})
 }
 
-// denial is how the API server begins to quote a policy or a webhook: what follows are their words.
+// denialPattern matches what the API server puts in front of the message of a policy or a webhook.
 var denialPattern = regexp.MustCompile(`denied (the )?request: |failed calling webhook "[^"]*": `)
-
-// withhold keeps a Secret's content from being passed on. Policies and webhooks may quote anything, of the old object too
-// and in any disguise, so of these it only passes on who they are.
-func redact(resource schema.GroupResource, template *planner.Template, err error) error {
-	if resource != (schema.GroupResource{Resource: "secrets"}) {
-		return err
-	}
-	message := err.Error()
-	if begin := denialPattern.FindStringIndex(message); begin != nil {
-		return errors.New(message[:begin[1]] + "(withheld, because it may quote the Secret)")
-	}
-	if template == nil || !containsSecretValue(message, template.Content["data"]) ||
-		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return errors.New("the API server refuses the copy; its message is withheld because it quotes the Secret")
-}
-
-// shortestQuote is the length under which a value is too common to be recognised as a quotation.
-const minRedactLength = 4
-
-func containsSecretValue(message string, data json.RawMessage) bool {
-	var values map[string]string
-	if len(data) == 0 || json.Unmarshal(data, &values) != nil {
-		return false
-	}
-	for _, encoded := range values {
-		decoded, err := base64.StdEncoding.DecodeString(encoded)
-		if err == nil && len(decoded) >= minRedactLength && strings.Contains(message, string(decoded)) {
-			return true
-		}
-		if len(encoded) >= minRedactLength && strings.Contains(message, encoded) {
-			return true
-		}
-	}
-	return false
-}

@@ -1,13 +1,29 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package executor
 
 import "time"
 
-// NewFenceWithClock is NewFence with another clock.
-func NewFenceWithClock(patience time.Duration, now func() time.Time) *Fence {
-	fence := NewFence(patience)
+// NewFenceWithClock returns a fence like NewFence, with the given clock.
+func NewFenceWithClock(maxPause time.Duration, now func() time.Time) *Fence {
+	fence := NewFence(maxPause)
 	fence.now = now
 	return fence
 }
 
-// Pulse is what Start does again and again.
-func (f *Fence) Pulse() error { return f.heartbeat() }
+// Heartbeat records one heartbeat, as Start does at each tick.
+func (f *Fence) Heartbeat() error { return f.heartbeat() }

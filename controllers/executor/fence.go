@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package executor
 
 import (
@@ -8,9 +24,9 @@ import (
 	"time"
 )
 
-// Fence keeps an operator from writing that stood still (paused, starved, on a machine that slept) for so long that another
-// may lead by now: what it was about to write is out of date, and it does not know. A fence that has come down stays down;
-// the process has to end.
+// Fence stops a leader from writing after its process was paused (by SIGSTOP, CPU starvation or a suspended machine) for so
+// long that another instance may have become the leader: what it is about to write may be outdated. A closed fence stays
+// closed, and the process must exit.
 type Fence struct {
 	maxPause time.Duration
 	now      func() time.Time
@@ -20,13 +36,13 @@ type Fence struct {
 	err           error
 }
 
-// NewFence returns a fence that comes down when the process stood still for longer than patience.
-func NewFence(patience time.Duration) *Fence {
-	return &Fence{maxPause: patience, now: time.Now}
+// NewFence returns a fence that closes when the process was paused for longer than maxPause.
+func NewFence(maxPause time.Duration) *Fence {
+	return &Fence{maxPause: maxPause, now: time.Now}
 }
 
-// Start feels the process's pulse for as long as it leads. It returns an error, which ends the manager, when the fence has
-// come down.
+// Start records heartbeats while the process is the leader. When the fence is closed it returns an error, which stops the
+// manager.
 func (f *Fence) Start(ctx context.Context) error {
 	ticker := time.NewTicker(f.maxPause / 10)
 	defer ticker.Stop()
@@ -42,7 +58,7 @@ func (f *Fence) Start(ctx context.Context) error {
 	}
 }
 
-// pulse says that the process goes on.
+// heartbeat records that the process is not paused.
 func (f *Fence) heartbeat() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -51,20 +67,20 @@ func (f *Fence) heartbeat() error {
 	return err
 }
 
-// check brings the fence down if the last pulse was too long ago; the lock is held. Whoever is the first to run after a
-// standstill finds that out, be it the pulse or a request.
+// check closes the fence if the last heartbeat is too old. The caller holds the lock. After a pause, the next heartbeat or the
+// next request detects it, whichever is first.
 func (f *Fence) check() error {
 	now := f.now()
-	// The monotonic clock stops while the machine sleeps, and the other one may be set back.
-	still := max(now.Sub(f.lastHeartbeat), now.Round(0).Sub(f.lastHeartbeat.Round(0)))
-	if f.err == nil && !f.lastHeartbeat.IsZero() && still > f.maxPause {
-		f.err = fmt.Errorf("the operator stood still for %s: another one may lead by now", still.Round(time.Millisecond))
+	// The monotonic clock stops while the machine is suspended, and the wall clock may be set back.
+	pause := max(now.Sub(f.lastHeartbeat), now.Round(0).Sub(f.lastHeartbeat.Round(0)))
+	if f.err == nil && !f.lastHeartbeat.IsZero() && pause > f.maxPause {
+		f.err = fmt.Errorf("the process was paused for %s and may have lost leadership", pause.Round(time.Millisecond))
 	}
 	return f.err
 }
 
-// Wrap refuses writes while the fence is down. Reads do no harm, and neither does a PUT, which is how leases are written: it
-// names the resourceVersion that it replaces.
+// Wrap returns a transport that rejects POST, PATCH and DELETE requests once the fence is closed. Reads change nothing. A PUT,
+// which updates the Lease, contains the resourceVersion that it replaces, so an outdated one fails with a conflict.
 func (f *Fence) Wrap(next http.RoundTripper) http.RoundTripper {
 	return fenced{fence: f, next: next}
 }
@@ -83,7 +99,7 @@ func (f fenced) RoundTrip(request *http.Request) (*http.Response, error) {
 		f.fence.mu.Unlock()
 		if err != nil {
 			if request.Body != nil {
-				_ = request.Body.Close() // it was not read
+				_ = request.Body.Close() // a RoundTripper closes it, also on errors
 			}
 			return nil, err
 		}
@@ -92,5 +108,5 @@ func (f fenced) RoundTrip(request *http.Request) (*http.Response, error) {
 	return f.next.RoundTrip(request)
 }
 
-// WrappedRoundTripper lets client-go find the transport below.
+// WrappedRoundTripper lets client-go unwrap the transport.
 func (f fenced) WrappedRoundTripper() http.RoundTripper { return f.next }

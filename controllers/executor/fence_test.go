@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package executor_test
 
 import (
@@ -42,19 +58,19 @@ var _ = Describe("A fence", func() {
 		func(ctx SpecContext, method string, refused bool) {
 			now := time.Now()
 			fence := executor.NewFenceWithClock(patience, func() time.Time { return now })
-			Expect(fence.Pulse()).To(Succeed())
+			Expect(fence.Heartbeat()).To(Succeed())
 			now = now.Add(patience)
 			Expect(request(fence, method)).To(MatchError(errPassed), "not for too long")
 			now = now.Add(time.Millisecond)
 
 			want := MatchError(errPassed)
 			if refused {
-				want = MatchError(ContainSubstring("stood still for 1.001s"))
+				want = MatchError(ContainSubstring("1.001s"))
 			}
 			Expect(request(fence, method)).To(want)
-			Expect(fence.Pulse()).To(MatchError(ContainSubstring("stood still")))
+			Expect(fence.Heartbeat()).To(MatchError(ContainSubstring("paused")))
 			Expect(request(fence, method)).To(want, "although the pulse goes again")
-			Expect(fence.Start(ctx)).To(MatchError(ContainSubstring("stood still")))
+			Expect(fence.Start(ctx)).To(MatchError(ContainSubstring("paused")))
 		},
 		Entry("POST", http.MethodPost, true),
 		Entry("PATCH", http.MethodPatch, true),

@@ -1,8 +1,25 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package executor
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	mergepatch "gopkg.in/evanphx/json-patch.v4"
@@ -12,9 +29,9 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// merge updates a copy of a kind that keeps values of its own inside content (a Service's cluster IP, a claim's volume).
-// These must survive, so the object is read, and only what differs between its cleaned content and the template's is sent,
-// guarded by resourceVersion.
+// merge updates a copy of a kind with fields inside its content that the API server sets for each object (the cluster IP of
+// a Service, the volume of a PersistentVolumeClaim). To keep these, it reads the object and sends only the difference between
+// its cleaned content and the template, with the resourceVersion that was read.
 func (t target) merge(ctx context.Context, action *planner.Action) Result {
 	live, err := t.read(ctx)
 	if err != nil {
@@ -23,49 +40,43 @@ func (t target) merge(ctx context.Context, action *planner.Action) Result {
 	if live == nil {
 		return Result{Outcome: planner.Stale}
 	}
-	now, err := t.writer.cleaner.Observe(live)
+	current, err := t.executor.cleaner.Observe(live)
 	if err != nil {
 		return Result{Outcome: planner.Unavailable, Err: err}
 	}
-	if !sameObject(now, action.Observed) {
-		return Result{Outcome: planner.Stale, Object: now, Err: fmt.Errorf("%s is no longer as it was observed", t)}
+	if !isUnchanged(current, action.Observed) {
+		return Result{Outcome: planner.Stale, Object: current, Err: errors.New("the object was modified concurrently")}
 	}
-	current := *action
-	current.Observed = now
-	body, err := t.mergePatch(live, &current)
+	body, err := t.mergePatch(live, current, action)
 	if err != nil {
 		return Result{Outcome: planner.Unavailable, Err: err}
 	}
-	answer, err := t.request(ctx, t.writer.client.Patch(types.MergePatchType).Body(body), t.name)
+	response, err := t.request(ctx, t.executor.client.Patch(types.MergePatchType).Body(body), t.name)
 	if err != nil {
-		result := t.handleError(ctx, err, action)
-		if result.Outcome == planner.Rejected {
-			return t.detectImmutable(ctx, action, result)
-		}
-		return result
+		return t.handleError(ctx, err, action)
 	}
-	return t.handleResponse(answer, action.Template)
+	return t.handleResponse(response, action.Template)
 }
 
-// sameObject tells what the guard of a JSON Patch tests: an object with our marks is the same while they say so, any other
-// only as long as nothing of it has changed.
-func sameObject(now, observed *planner.Observed) bool {
-	if now.UID != observed.UID || now.Marks != observed.Marks {
+// isUnchanged reports whether the guard of a JSON Patch would succeed: for an object with our marks when the marks are the
+// same, for any other object when nothing in it has changed.
+func isUnchanged(current, observed *planner.Observed) bool {
+	if current.UID != observed.UID || current.Marks != observed.Marks {
 		return false
 	}
 	owner, marked := observed.Owner()
 	if marked {
-		return now.OwnedBy(owner)
+		return current.OwnedBy(owner)
 	}
-	return now.ResourceVersion == observed.ResourceVersion
+	return current.ResourceVersion == observed.ResourceVersion
 }
 
-// mergePatch renders the difference between the cleaned object and the template as a JSON Merge Patch (RFC 7386).
-func (t target) mergePatch(live *unstructured.Unstructured, action *planner.Action) ([]byte, error) {
-	observed, template := action.Observed, action.Template
-	before, err := json.Marshal(t.writer.cleaner.Content(template.Kind.GroupKind(), live.Object))
+// mergePatch renders the difference between the live object, cleaned, and the template as a JSON Merge Patch (RFC 7386).
+func (t target) mergePatch(live *unstructured.Unstructured, current *planner.Observed, action *planner.Action) ([]byte, error) {
+	template := action.Template
+	before, err := json.Marshal(t.executor.cleaner.Content(template.Kind.GroupKind(), live.Object))
 	if err != nil {
-		return nil, fmt.Errorf("render %s: %w", t, err)
+		return nil, fmt.Errorf("render the object: %w", err)
 	}
 	after, err := json.Marshal(template.Content)
 	if err != nil {
@@ -73,24 +84,24 @@ func (t target) mergePatch(live *unstructured.Unstructured, action *planner.Acti
 	}
 	difference, err := mergepatch.CreateMergePatch(before, after)
 	if err != nil {
-		return nil, fmt.Errorf("compare %s with the template: %w", t, err)
+		return nil, fmt.Errorf("compare the object with the template: %w", err)
 	}
 	patch := map[string]any{}
 	if err := json.Unmarshal(difference, &patch); err != nil {
-		return nil, fmt.Errorf("compare %s with the template: %w", t, err)
+		return nil, fmt.Errorf("compare the object with the template: %w", err)
 	}
-	stale := observed.Applied().Without(template.Applied())
+	stale := current.Applied().Without(template.Applied())
 	patch["metadata"] = map[string]any{
-		"uid":             observed.UID,
-		"resourceVersion": observed.ResourceVersion,
+		"uid":             current.UID,
+		"resourceVersion": current.ResourceVersion,
 		"labels":          mergeKeys(template.CopyLabels(), stale.Labels),
 		"annotations": mergeKeys(
-			template.CopyAnnotations(action.Namespace, action.Adopt || observed.Adopted), stale.Annotations),
+			template.CopyAnnotations(action.Namespace, action.Adopt || current.Adopted), stale.Annotations),
 	}
 	return json.Marshal(patch)
 }
 
-// mergeKeys sets the keys and, by null, drops the stale ones.
+// mergeKeys returns the keys to set, and null for the stale ones, which removes them.
 func mergeKeys(keys map[string]string, stale []string) map[string]any {
 	merged := make(map[string]any, len(keys)+len(stale))
 	for _, key := range stale {

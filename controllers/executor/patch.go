@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package executor
 
 import (
@@ -15,8 +31,8 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// jsonPatch is a JSON Patch (RFC 6902). Its `test` operations make it atomic: the API server applies all of it, to the
-// object that was observed, or nothing.
+// jsonPatch is a JSON Patch (RFC 6902). It is atomic: if one of its `test` operations fails, because the object is not the one
+// that was observed, the API server applies nothing.
 type jsonPatch []operation
 
 type operation struct {
@@ -25,7 +41,7 @@ type operation struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// encode renders the patch. Content is JSON already, and is not encoded again for every copy.
+// encode renders the patch as JSON. It does not encode content again for every copy, as that is JSON already.
 func (p jsonPatch) encode() ([]byte, error) {
 	var encoded bytes.Buffer
 	encoded.WriteByte('[')
@@ -33,15 +49,15 @@ func (p jsonPatch) encode() ([]byte, error) {
 		if i > 0 {
 			encoded.WriteByte(',')
 		}
-		content, ready := operation.Value.(json.RawMessage)
-		if ready {
+		content, encodedBefore := operation.Value.(json.RawMessage)
+		if encodedBefore {
 			operation.Value = nil
 		}
 		head, err := json.Marshal(operation)
 		if err != nil {
 			return nil, fmt.Errorf("render a patch of %s: %w", operation.Path, err)
 		}
-		if ready {
+		if encodedBefore {
 			head = append(bytes.TrimSuffix(head, []byte("}")), `,"value":`...)
 			head = append(append(head, content...), '}')
 		}
@@ -51,7 +67,7 @@ func (p jsonPatch) encode() ([]byte, error) {
 	return encoded.Bytes(), nil
 }
 
-// null is a value that is there and null; a nil would be left out of the patch.
+// null is an explicit null; encoding/json omits a nil.
 var null = json.RawMessage("null")
 
 const (
@@ -59,9 +75,9 @@ const (
 	annotationsPath = "/metadata/annotations"
 )
 
-// guard tests that the object is still the one observed: by UID and, because a UID also passes when our mark was taken
-// off, by the mark that names the owner and by the version of the marks, which a newer operator may have raised. An object
-// without valid marks is tested by resourceVersion, that is, in full.
+// guard returns tests that succeed only for the object that was observed. They compare the UID, the mark that names the owner
+// (the UID stays the same when another client removes our marks) and the version of the marks, which a newer version of the
+// operator may have changed. For an object without valid marks they compare the resourceVersion, which any change changes.
 func guard(observed *planner.Observed) jsonPatch {
 	tests := jsonPatch{{Op: "test", Path: "/metadata/uid", Value: observed.UID}}
 	if owner, marked := observed.Owner(); marked {
@@ -72,13 +88,13 @@ func guard(observed *planner.Observed) jsonPatch {
 	return append(tests, operation{Op: "test", Path: "/metadata/resourceVersion", Value: observed.ResourceVersion})
 }
 
-// updatePatch gives the object the template's fields where they differ, whole, and our labels, marks and the template's
-// keys one by one, so that what others put there stays.
+// updatePatch returns a patch that replaces each top-level field that differs from the template. It sets labels and
+// annotations one by one, to keep those that other clients added.
 func updatePatch(action *planner.Action) jsonPatch {
 	observed, template := action.Observed, action.Template
 	patch := guard(observed)
 	for _, field := range template.Digests.Differing(observed.Digests) {
-		if value, wanted := template.Content[field]; wanted {
+		if value, found := template.Content[field]; found {
 			patch = append(patch, operation{Op: "add", Path: "/" + escape(field), Value: value})
 		} else if field != planner.MetadataField {
 			patch = append(patch, removeOptional("/"+escape(field))...)
@@ -91,7 +107,7 @@ func updatePatch(action *planner.Action) jsonPatch {
 		template.CopyAnnotations(action.Namespace, adopted), stale.Annotations)...)
 }
 
-// releasePatch takes our labels and marks off and leaves the rest of the object to whoever wants it.
+// releasePatch returns a patch that removes our labels and marks, and changes nothing else.
 func releasePatch(observed *planner.Observed) jsonPatch {
 	patch := append(guard(observed), removeKeys(annotationsPath, planner.MarkKeys())...)
 	if observed.HasLabels {
@@ -100,18 +116,18 @@ func releasePatch(observed *planner.Observed) jsonPatch {
 	return patch
 }
 
-// handOverPatch makes another Replika the owner. Content stays as it is until the new owner updates it.
-func handOverPatch(observed *planner.Observed, heir types.NamespacedName) jsonPatch {
+// handOverPatch returns a patch that makes another Replika the owner. The content stays until the new owner updates it.
+func handOverPatch(observed *planner.Observed, newOwner types.NamespacedName) jsonPatch {
 	patch := append(guard(observed), setKeys(annotationsPath, observed.HasAnnotations,
-		map[string]string{v1alpha1.AnnotationOwner: heir.String()}, nil)...)
+		map[string]string{v1alpha1.AnnotationOwner: newOwner.String()}, nil)...)
 	return append(patch, setKeys(labelsPath, observed.HasLabels, map[string]string{
 		v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue,
-		v1alpha1.LabelPartOf:    v1alpha1.PartOf(heir.Name),
+		v1alpha1.LabelPartOf:    v1alpha1.PartOf(newOwner.Name),
 	}, nil)...)
 }
 
-// putKeys sets the keys of a map and drops the stale ones. A map that does not exist is made first, unless somebody else
-// made it meanwhile: it would lose what they put there.
+// setKeys returns operations that set the keys of a map and remove the stale ones. A map that does not exist is created first,
+// guarded by a test: creating it would otherwise remove the keys of a map that another client created since.
 func setKeys(path string, exists bool, keys map[string]string, stale []string) jsonPatch {
 	var patch jsonPatch
 	if !exists {
@@ -123,7 +139,7 @@ func setKeys(path string, exists bool, keys map[string]string, stale []string) j
 	return append(patch, removeKeys(path, stale)...)
 }
 
-// dropKeys removes keys that may be absent.
+// removeKeys returns operations that remove keys, which may be absent.
 func removeKeys(path string, keys []string) jsonPatch {
 	var patch jsonPatch
 	for _, key := range keys {
@@ -132,14 +148,15 @@ func removeKeys(path string, keys []string) jsonPatch {
 	return patch
 }
 
-// drop removes what may be absent: it is set first, because the removal of something absent fails.
+// removeOptional returns operations that remove a value, which may be absent. They set it first, because the removal of an
+// absent value fails.
 func removeOptional(path string) jsonPatch {
 	return jsonPatch{{Op: "add", Path: path, Value: null}, {Op: "remove", Path: path}}
 }
 
-// quote renders a string as JSON; an empty one must not be left out of an operation.
+// quote renders a string as JSON. As a string, an empty value would be omitted from an operation.
 func quote(text string) []byte {
-	// A string always marshals.
+	// Marshaling a string cannot fail.
 	quoted, _ := json.Marshal(text)
 	return quoted
 }

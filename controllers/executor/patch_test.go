@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package executor
 
 import (
@@ -115,15 +131,15 @@ func TestWithhold(t *testing.T) {
 		"another kind's policy": {configMaps, template, "p denied request: words", "p denied request: words"},
 		"another group's kind":  {schema.GroupResource{Group: "x.io", Resource: "secrets"}, template, "hunter22", "hunter22"},
 		"no template":           {secrets, nil, "cannot delete", "cannot delete"},
-		"a policy":              {secrets, template, "p denied request: words", "p denied request: (withheld, because it may quote the Secret)"},
-		"a policy, no template": {secrets, nil, "p denied request: words", "p denied request: (withheld, because it may quote the Secret)"},
+		"a policy":              {secrets, template, "p denied request: words", "p denied request: (details withheld because they may contain Secret data)"},
+		"a policy, no template": {secrets, nil, "p denied request: words", "p denied request: (details withheld because they may contain Secret data)"},
 		"a webhook": {
 			secrets, nil, `admission webhook "w" denied the request: words`,
-			`admission webhook "w" denied the request: (withheld, because it may quote the Secret)`,
+			`admission webhook "w" denied the request: (details withheld because they may contain Secret data)`,
 		},
 		"a broken webhook": {
 			secrets, nil, `Internal error occurred: failed calling webhook "w": words`,
-			`Internal error occurred: failed calling webhook "w": (withheld, because it may quote the Secret)`,
+			`Internal error occurred: failed calling webhook "w": (details withheld because they may contain Secret data)`,
 		},
 	}
 	for name, test := range tests {
