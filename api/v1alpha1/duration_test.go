@@ -29,7 +29,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// timeSchema is the generated schema of spec.synchronization.time.
+// timeSchema returns the generated schema of spec.synchronization.time.
 func timeSchema(t *testing.T) apiextensionsv1.JSONSchemaProps {
 	t.Helper()
 	content, err := os.ReadFile("../../config/crd/bases/replika.prosimcorp.com_replikas.yaml")
@@ -44,9 +44,9 @@ func timeSchema(t *testing.T) apiextensionsv1.JSONSchemaProps {
 	return root.Properties["spec"].Properties["synchronization"].Properties["time"]
 }
 
-// One stored time that does not decode would stop the informer of all Replikas,
-// so the schema must let none pass.
-func TestEveryAcceptedTimeDecodes(t *testing.T) {
+// A stored time that does not decode would stop the informer of all Replikas, so
+// the schema must reject it.
+func TestTimeSchema_AcceptedValuesDecode(t *testing.T) {
 	schema := timeSchema(t)
 	if schema.Type != "string" || schema.Format != "" {
 		t.Fatalf("type %q, format %q: want a string without a format", schema.Type, schema.Format)
@@ -61,20 +61,20 @@ func TestEveryAcceptedTimeDecodes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := json.Unmarshal(text, &metav1.Duration{}); err != nil {
-			t.Fatalf("the schema accepts %s, Go does not: %v", text, err)
+			t.Fatalf("the schema accepts %s, but it does not decode: %v", text, err)
 		}
 	})
 }
 
-// What Go clients send is not what users wrote, but Go's own way to write it.
-func TestEveryTimeThatGoWritesIsAccepted(t *testing.T) {
+// Go clients send the format of time.Duration.String, not what users wrote.
+func TestTimeSchema_AcceptsGoFormat(t *testing.T) {
 	schema := timeSchema(t)
 	pattern := regexp.MustCompile(schema.Pattern)
 	rapid.Check(t, func(t *rapid.T) {
 		d := rapid.Int64Range(int64(time.Second), int64(8760*time.Hour)).Draw(t, "nanoseconds")
 		text := time.Duration(d).String()
 		if !pattern.MatchString(text) || int64(len(text)) > *schema.MaxLength {
-			t.Fatalf("the schema refuses %q", text)
+			t.Fatalf("the schema rejects %q", text)
 		}
 	})
 }

@@ -14,8 +14,8 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package v1alpha1 is the Replika API: the custom resource, and the names
-// that the operator puts on the objects it makes.
+// Package v1alpha1 contains the Replika API: the custom resource and its
+// conditions, and the labels, annotations and events of the operator.
 // +kubebuilder:object:generate=true
 // +groupName=replika.prosimcorp.com
 package v1alpha1
@@ -30,7 +30,7 @@ var (
 	// GroupVersion is the group and version of this package's kinds.
 	GroupVersion = schema.GroupVersion{Group: "replika.prosimcorp.com", Version: "v1alpha1"}
 
-	// SchemeBuilder collects what AddToScheme registers.
+	// SchemeBuilder collects the functions that add types to a scheme.
 	SchemeBuilder = runtime.NewSchemeBuilder(addKnownTypes)
 
 	// AddToScheme adds this package's kinds to a scheme.

@@ -22,155 +22,155 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The types of single values below are aliases: they are strings to Go, and
-// give the schema one place for the rules of values that occur more than once.
+// The types of single values below are aliases: in Go they are strings, and the
+// schema has one place for the rules of values that occur more than once.
 
 // ObjectName is the name of an object of any kind. Some kinds allow more than
-// DNS names, "system:reader" for instance; what none allows is a name that
-// cannot be one segment of a URL's path.
+// DNS names, such as "system:reader"; no kind allows a name that is not a valid
+// URL path segment.
 // +kubebuilder:validation:MaxLength=253
-// +kubebuilder:validation:XValidation:rule="!self.contains('/') && !self.contains('%') && self != '.' && self != '..'",message="must be a legal object name: without '/' and '%', and neither '.' nor '..'"
+// +kubebuilder:validation:XValidation:rule="!self.contains('/') && !self.contains('%') && self != '.' && self != '..'",message="must be a valid object name: must not contain '/' or '%', and must not be '.' or '..'"
 type ObjectName = string
 
-// NamespacePattern is the name of a namespace, or a glob over such names in
-// which "*" stands for any characters, also none.
+// NamespacePattern is a namespace name, or a glob in which "*" matches any
+// number of characters, including none.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=63
 // +kubebuilder:validation:Pattern=`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`
 type NamespacePattern = string
 
-// LabelValue is the value of a label. An empty one is legal.
+// LabelValue is the value of a label. It can be empty.
 // +kubebuilder:validation:MaxLength=63
 // +kubebuilder:validation:Pattern=`^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
 type LabelValue = string
 
-// Labels are labels by key. To Go they are as good as a map[string]string; the
-// type is there for the rules of keys and values.
+// Labels is a map[string]string with validation rules for keys and values.
 // +kubebuilder:validation:MaxProperties=64
 // +kubebuilder:validation:XValidation:rule="self.all(key, !key.startsWith('replika.prosimcorp.com/'))",message="keys under replika.prosimcorp.com/ are reserved"
-// +kubebuilder:validation:XValidation:rule="self.all(key, size(key) <= 317 && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="every key must be a legal label key, such as app or example.com/app"
+// +kubebuilder:validation:XValidation:rule="self.all(key, size(key) <= 317 && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys must be valid label keys, such as app or example.com/app"
 // +kubebuilder:object:generate=false
 type Labels map[string]LabelValue
 
-// DeepCopy is written by hand because the generator takes no map of aliases.
+// DeepCopy is written by hand because the generator does not support maps of
+// aliases.
 func (in Labels) DeepCopy() Labels {
 	return maps.Clone(in)
 }
 
-// SourceDeletionPolicy says what happens to the copies when the source is
+// SourceDeletionPolicy determines what happens to the copies when the source is
 // deleted.
 // +kubebuilder:validation:Enum=Retain;Delete
 type SourceDeletionPolicy string
 
 const (
-	// SourceDeletionRetain leaves the copies as they are.
+	// SourceDeletionRetain keeps the copies.
 	SourceDeletionRetain SourceDeletionPolicy = "Retain"
 
-	// SourceDeletionDelete deletes the copies too.
+	// SourceDeletionDelete deletes the copies.
 	SourceDeletionDelete SourceDeletionPolicy = "Delete"
 )
 
-// DeletionPolicy says what happens to copies that no Replika wants any more.
+// DeletionPolicy determines what happens to copies that are no longer desired.
 // +kubebuilder:validation:Enum=Delete;Retain
 type DeletionPolicy string
 
 const (
 	// DeletionPolicyDelete deletes the copies. Adopted objects are released
-	// instead: they lose the operator's labels and annotations, and stay.
+	// instead: the operator's labels and annotations are removed.
 	DeletionPolicyDelete DeletionPolicy = "Delete"
 
-	// DeletionPolicyRetain leaves every copy where it is.
+	// DeletionPolicyRetain releases every copy: the operator's labels and
+	// annotations are removed.
 	DeletionPolicyRetain DeletionPolicy = "Retain"
 )
 
-// ConflictPolicy says what happens when an object that is not a copy of this
-// Replika already has a copy's name.
+// ConflictPolicy determines what happens when an object with the copy's name
+// already exists and is not a copy of this Replika.
 // +kubebuilder:validation:Enum=Fail;Adopt
 type ConflictPolicy string
 
 const (
-	// ConflictPolicyFail leaves the object alone and reports a conflict.
+	// ConflictPolicyFail leaves the object unchanged and reports a conflict.
 	ConflictPolicyFail ConflictPolicy = "Fail"
 
-	// ConflictPolicyAdopt takes the object over: it gets the source's content,
-	// and is never deleted by the operator afterwards.
+	// ConflictPolicyAdopt takes ownership of the object and syncs it with the
+	// source. The operator never deletes an adopted object.
 	ConflictPolicyAdopt ConflictPolicy = "Adopt"
 )
 
-// ImmutableFieldsPolicy says what happens when the API server refuses to
-// change a copy because a field of it is immutable.
+// ImmutableFieldsPolicy determines what happens when an update is rejected
+// because a field is immutable.
 // +kubebuilder:validation:Enum=Recreate;Fail
 type ImmutableFieldsPolicy string
 
 const (
-	// ImmutableFieldsRecreate deletes the copy and creates it anew.
+	// ImmutableFieldsRecreate deletes and recreates the copy.
 	ImmutableFieldsRecreate ImmutableFieldsPolicy = "Recreate"
 
-	// ImmutableFieldsFail leaves the copy as it is and reports a failure.
+	// ImmutableFieldsFail leaves the copy unchanged and reports a failure.
 	ImmutableFieldsFail ImmutableFieldsPolicy = "Fail"
 )
 
-// The rule on ReplikaSpec writes __namespace__ because CEL in Kubernetes 1.30
-// reserves the plain word. It cannot see the Replika's own namespace, so an
-// absent source namespace is left to the operator, which never writes there.
+// The rule on ReplikaSpec uses __namespace__ because CEL in Kubernetes 1.30
+// reserves the word "namespace". A rule has no access to the Replika's own
+// namespace. If source.namespace is not set, the operator excludes the Replika's
+// namespace instead.
 
-// ReplikaSpec says what is copied, where to, and what happens when things
-// change or go away.
-// +kubebuilder:validation:XValidation:rule="self.target.namespaces.matchAll || !has(self.source.__namespace__) || !has(self.target.namespaces.replicateIn) || !(self.source.__namespace__ in self.target.namespaces.replicateIn)",message="must not list the source's namespace: the source is never copied onto itself",fieldPath=".target.namespaces.replicateIn"
+// ReplikaSpec defines the desired state of a Replika: the source, the targets,
+// and the lifecycle policies.
+// +kubebuilder:validation:XValidation:rule="self.target.namespaces.matchAll || !has(self.source.__namespace__) || !has(self.target.namespaces.replicateIn) || !(self.source.__namespace__ in self.target.namespaces.replicateIn)",message="must not include the source's namespace",fieldPath=".target.namespaces.replicateIn"
 type ReplikaSpec struct {
-	// Synchronization says when the source is read again, and what its deletion
-	// means for the copies.
+	// synchronization configures the resync interval and what happens when the
+	// source is deleted.
 	// +optional
 	// +kubebuilder:default:={}
 	Synchronization SynchronizationSpec `json:"synchronization,omitzero"`
 
-	// Source is the one object that is copied. Any namespaced kind will do, but
-	// Namespaces, Replikas and token Secrets. It may exist later than the
-	// Replika.
+	// source references the object to copy. Any namespaced kind is supported
+	// except Namespaces, Replikas and token Secrets. The object does not have
+	// to exist yet.
 	// +required
 	Source SourceSpec `json:"source"`
 
-	// Target says what the copies are called, what they carry, and in which
-	// namespaces they are.
+	// target configures the name and metadata of the copies, and the namespaces
+	// that receive them.
 	// +required
 	Target TargetSpec `json:"target"`
 
-	// DeletionPolicy says what happens to the copies when the Replika is
-	// deleted, and to a copy whose namespace is no longer selected. "Delete"
-	// deletes them (adopted objects are released instead: they lose the
-	// operator's labels and annotations, and stay). "Retain" leaves them where
-	// they are. Defaults to "Delete".
+	// deletionPolicy determines what happens to copies when the Replika is
+	// deleted or a namespace is no longer selected. Delete deletes them;
+	// adopted objects are released instead (the operator's labels and
+	// annotations are removed). Retain releases every copy.
 	// +optional
 	// +kubebuilder:default:=Delete
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// Suspend stops every change to the copies: they are neither created,
-	// updated, repaired nor deleted until it is false again. Deleting the
-	// Replika still works as deletionPolicy says. Defaults to false.
+	// suspend pauses reconciliation: copies are not created, updated, repaired
+	// or deleted. Deleting the Replika still applies deletionPolicy.
 	// +optional
 	// +kubebuilder:default:=false
 	Suspend bool `json:"suspend,omitempty"`
 
-	// ServiceAccountName is the ServiceAccount, in the Replika's own namespace,
-	// that the source is read and the copies are written as: what it may not do,
-	// is not done, and reported as Forbidden. It needs get on the source, and get,
-	// create, patch and delete on the copies. None by default: then it is the
-	// operator's --default-service-account or, without that, the operator itself.
+	// serviceAccountName is the ServiceAccount in the Replika's namespace that
+	// the operator impersonates to read the source and write the copies.
+	// Operations that it is not allowed to perform are reported as Forbidden.
+	// It needs get on the source, and get, create, patch and delete on the
+	// copies. If it is empty, the operator uses its --default-service-account,
+	// or else its own identity.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be the name of a ServiceAccount of the Replika's namespace: lowercase letters, digits, '-' and '.'"
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 }
 
-// SynchronizationSpec says when the source is read again, and what its
-// deletion means for the copies.
+// SynchronizationSpec configures the resync interval and what happens when the
+// source is deleted.
 type SynchronizationSpec struct {
-	// Time is the safety net: how often the source is read again even if
-	// nothing announced a change, and the longest delay between two attempts at
-	// something that failed. Changes are normally noticed at once, however long
-	// it is. A Go duration made of hours (h), minutes (m), seconds (s) and
-	// milliseconds (ms), such as 20s, 1m30s or 1.5h, from 1s to 8760h (a year).
-	// Defaults to 1m.
+	// time is the resync interval: how often the source is read even if no
+	// change was observed, and the upper bound of the retry backoff. Changes
+	// are normally detected immediately through watches. It is a Go duration
+	// made of hours (h), minutes (m), seconds (s) and milliseconds (ms), such
+	// as 20s, 1m30s or 1.5h, from 1s to 8760h (a year).
 	// +optional
 	// +kubebuilder:default:="1m"
 	// +kubebuilder:validation:Type=string
@@ -179,216 +179,211 @@ type SynchronizationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?(s|ms))+$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="must be a duration from 1s to 8760h, such as 20s, 1m30s or 1.5h"
 	Time metav1.Duration `json:"time,omitzero"`
 
-	// OnSourceDeletion says what happens to the copies when the source is
-	// deleted. "Retain" leaves them as they are, and they are kept in step again
-	// when the source comes back. "Delete" deletes them. Defaults to "Retain".
+	// onSourceDeletion determines what happens to the copies when the source is
+	// deleted. Retain keeps them, and syncs them again when the source is
+	// recreated. Delete deletes them.
 	// +optional
 	// +kubebuilder:default:=Retain
 	OnSourceDeletion SourceDeletionPolicy `json:"onSourceDeletion,omitempty"`
 }
 
-// SourceSpec names the one object that is copied.
-// +kubebuilder:validation:XValidation:rule="self.kind != 'Namespace' || (has(self.group) && size(self.group) > 0)",message="Namespaces are never replicated",fieldPath=".kind"
+// SourceSpec references the object to copy.
+// +kubebuilder:validation:XValidation:rule="self.kind != 'Namespace' || (has(self.group) && size(self.group) > 0)",message="Namespaces cannot be replicated",fieldPath=".kind"
 type SourceSpec struct {
-	// Group is the API group of the source: "apps", for instance, or
-	// "networking.k8s.io". Empty or absent for the core group, where
-	// ConfigMaps, Secrets and Services are.
+	// group is the API group of the source, such as "apps" or
+	// "networking.k8s.io". It is empty for the core group, which contains
+	// ConfigMaps, Secrets and Services.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be an API group without its version, such as apps or networking.k8s.io, or empty for the core group"
-	// +kubebuilder:validation:XValidation:rule="self != 'replika.prosimcorp.com'",message="objects of this group are never replicated"
+	// +kubebuilder:validation:XValidation:rule="self != 'replika.prosimcorp.com'",message="objects of this group cannot be replicated"
 	Group string `json:"group,omitempty"`
 
-	// Version is the API version of the source, without its group: "v1", for
-	// instance.
+	// version is the API version of the source without its group, such as "v1".
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="must be an API version without its group, such as v1 or v1beta1"
 	Version string `json:"version"`
 
-	// Kind is the kind of the source: "ConfigMap", for instance.
+	// kind is the kind of the source, such as "ConfigMap".
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z]([-A-Za-z0-9]*[A-Za-z0-9])?$')",message="must be a kind, such as ConfigMap"
 	Kind string `json:"kind"`
 
-	// Name is the name of the source.
+	// name is the name of the source.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	Name ObjectName `json:"name"`
 
-	// Namespace is where the source lives. The source's namespace never gets a
-	// copy. Defaults to the Replika's own namespace.
+	// namespace is the namespace of the source, which never receives a copy. If
+	// it is empty, it is the Replika's namespace.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be the name of a namespace: lowercase letters, digits and '-', beginning and ending with a letter or digit"
 	Namespace string `json:"namespace,omitempty"`
 }
 
-// TargetSpec says what the copies are called, what they carry, and in which
-// namespaces they are.
+// TargetSpec configures the copies and the namespaces that receive them.
 type TargetSpec struct {
-	// Name is what every copy is called. Defaults to the source's name.
+	// name is the name of every copy. If it is empty, it is the source's name.
 	// +optional
 	Name ObjectName `json:"name,omitempty"`
 
-	// Labels are put on every copy, and win over the source's labels of the same
-	// key. Keys under "replika.prosimcorp.com/" are reserved. None by default.
+	// labels are added to every copy and take precedence over the source's
+	// labels. Keys under replika.prosimcorp.com/ are reserved.
 	// +optional
 	Labels Labels `json:"labels,omitempty"`
 
-	// Annotations are put on every copy, and win over the source's annotations
-	// of the same key. Keys under "replika.prosimcorp.com/" are reserved. None
-	// by default.
+	// annotations are added to every copy and take precedence over the source's
+	// annotations. Keys under replika.prosimcorp.com/ are reserved.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
 	// +kubebuilder:validation:XValidation:rule="self.all(key, !key.startsWith('replika.prosimcorp.com/'))",message="keys under replika.prosimcorp.com/ are reserved"
-	// +kubebuilder:validation:XValidation:rule="self.all(key, size(key) <= 317 && key.matches('^([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="every key must be a legal annotation key, such as app or example.com/app"
+	// +kubebuilder:validation:XValidation:rule="self.all(key, size(key) <= 317 && key.matches('^([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys must be valid annotation keys, such as app or example.com/app"
 	Annotations map[string]string `json:"annotations,omitempty"`
 
-	// ConflictPolicy says what happens when an object that is not a copy of
-	// this Replika already has a copy's name. "Fail" leaves it alone and reports
-	// a conflict. "Adopt" takes it over: it gets the source's content, and is
-	// never deleted by the operator afterwards, only released. Defaults to
-	// "Fail".
+	// conflictPolicy determines what happens when an object with the copy's
+	// name already exists and is not a copy of this Replika. Fail leaves it
+	// unchanged and reports a conflict. Adopt takes ownership of it; an adopted
+	// object is never deleted, only released.
 	// +optional
 	// +kubebuilder:default:=Fail
 	ConflictPolicy ConflictPolicy `json:"conflictPolicy,omitempty"`
 
-	// ImmutableFields says what happens when the API server refuses to change a
-	// copy because a field of it is immutable. "Recreate" deletes the copy and
-	// creates it anew. "Fail" leaves it as it is and reports a failure. Defaults
-	// to "Recreate" for Secrets and ConfigMaps, and to "Fail" for every other
-	// kind.
+	// immutableFields determines what happens when an update is rejected
+	// because a field is immutable. Recreate deletes and recreates the copy.
+	// Fail leaves it unchanged and reports a failure. If it is not set, it is
+	// Recreate for Secrets and ConfigMaps, and Fail for every other kind.
 	// +optional
 	ImmutableFields ImmutableFieldsPolicy `json:"immutableFields,omitempty"`
 
-	// Namespaces says which namespaces get a copy.
+	// namespaces selects the namespaces that receive a copy.
 	// +required
 	Namespaces TargetNamespaces `json:"namespaces"`
 }
 
-// TargetNamespaces selects the namespaces that get a copy: every namespace if
-// matchAll is true, else those that replicateIn or selector selects; in both
-// cases without those in excludeFrom, and never the source's namespace.
-// +kubebuilder:validation:XValidation:rule="self.matchAll || has(self.selector) || (has(self.replicateIn) && size(self.replicateIn) > 0)",message="selects no namespace: list names or globs in replicateIn, give a selector, or set matchAll to true"
+// TargetNamespaces selects the namespaces that receive a copy: all of them if
+// matchAll is true, otherwise those that replicateIn or selector matches, minus
+// those in excludeFrom. The source's namespace is never selected.
+// +kubebuilder:validation:XValidation:rule="self.matchAll || has(self.selector) || (has(self.replicateIn) && size(self.replicateIn) > 0)",message="at least one of replicateIn, selector or matchAll must be set"
 type TargetNamespaces struct {
-	// ReplicateIn lists names of namespaces, or globs over them in which "*"
-	// stands for any characters, as in "team-*". A name whose namespace does not
-	// exist yet is waited for. It must not list the source's namespace. Counts
-	// only while matchAll is false. At most 1000 items. Defaults to none.
+	// replicateIn lists namespace names, or globs in which "*" matches any
+	// number of characters, such as "team-*". Listed namespaces do not have to
+	// exist yet. The list must not include the source's namespace. It is
+	// ignored if matchAll is true.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
 	ReplicateIn []NamespacePattern `json:"replicateIn,omitempty"`
 
-	// Selector selects namespaces by their labels, in addition to replicateIn.
-	// As everywhere in Kubernetes, an empty selector ({}) selects every
-	// namespace, and an absent one selects none. Counts only while matchAll is
-	// false. None by default.
+	// selector selects namespaces by label, in addition to replicateIn. An
+	// empty selector matches every namespace. It is ignored if matchAll is
+	// true.
 	// +optional
 	Selector *NamespaceSelector `json:"selector,omitempty"`
 
-	// MatchAll selects every namespace, those that are created later too.
-	// Defaults to false.
+	// matchAll selects every namespace, including namespaces that are created
+	// later.
 	// +optional
 	// +kubebuilder:default:=false
 	MatchAll bool `json:"matchAll,omitempty"`
 
-	// ExcludeFrom lists names of namespaces that get no copy, or globs over them
-	// in which "*" stands for any characters, as in "kube-*". It always
-	// subtracts, whatever selected a namespace. At most 1000 items. Defaults to
-	// none.
+	// excludeFrom lists names of namespaces to exclude, or globs in which "*"
+	// matches any number of characters, such as "kube-*". It takes precedence
+	// over matchAll, replicateIn and selector.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
 	ExcludeFrom []NamespacePattern `json:"excludeFrom,omitempty"`
 }
 
-// ReplikaStatus is what the operator last saw and did. It is written only when
-// it changes.
+// ReplikaStatus defines the observed state of a Replika.
 type ReplikaStatus struct {
-	// ObservedGeneration is the metadata.generation that this status speaks of.
+	// observedGeneration is the most recent metadata.generation that the
+	// operator has reconciled.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Conditions say how the Replika is doing. "Ready" is True when every
-	// selected namespace has its copy. "Reconciling" is there, and True, only
-	// while the operator works or waits on what heals by itself. "Stalled" is
-	// there, and True, only while nothing but a change of the spec or of the
-	// cluster helps.
+	// conditions represent the current state of the Replika. Ready is True when
+	// every selected namespace has an up-to-date copy. Reconciling is present,
+	// and True, only while the operator is working or waiting for something
+	// that resolves on its own. Stalled is present, and True, only when a
+	// change of the spec or of the cluster is required.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// Source is what was last seen of the source. Absent until it was seen.
+	// source is the last observed state of the source. It is absent until the
+	// source has been read.
 	// +optional
 	Source *SourceStatus `json:"source,omitempty"`
 
-	// Copies counts the copies. Absent until they were first counted.
+	// copies is a summary of the copies. It is absent until the first count.
 	// +optional
 	Copies *CopiesStatus `json:"copies,omitempty"`
 
-	// Failures say which copies are not in sync and why, sorted by namespace.
-	// Only the first 20 are listed; copies.failed counts them all.
+	// failures lists the copies that are not in sync, sorted by namespace. It
+	// contains at most 20 items; copies.failed is the total.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
 	Failures []Failure `json:"failures,omitempty"`
 }
 
-// SourceStatus is what was last seen of the source.
+// SourceStatus is the last observed state of the source.
 type SourceStatus struct {
-	// ResourceVersion is the source's at the last change of its content. Changes
-	// of what is not copied, its status for instance, do not move it.
+	// resourceVersion is the source's resourceVersion at its last content
+	// change. Changes that are not replicated, such as status updates, do not
+	// update it.
 	// +optional
 	ResourceVersion string `json:"resourceVersion,omitempty"`
 
-	// AllowedNamespaces is what the source's annotation
-	// replika.prosimcorp.com/allowed-namespaces says: the names and globs of the
-	// namespaces that may have a copy. Absent when the source does not carry it.
+	// allowedNamespaces is the parsed value of the source's annotation
+	// replika.prosimcorp.com/allowed-namespaces: the names and globs of the
+	// namespaces that are allowed to receive a copy. It is absent if the source
+	// does not have the annotation.
 	// +optional
 	// +listType=atomic
 	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
 }
 
-// CopiesStatus counts the copies of one Replika.
+// CopiesStatus is a summary of the copies of one Replika.
 type CopiesStatus struct {
-	// Desired is the number of copies there should be: one for each selected
+	// desired is the number of copies that should exist: one per selected
 	// namespace.
 	// +required
 	Desired int32 `json:"desired"`
 
-	// Synced is the number of copies that are as the source and the spec want
-	// them.
+	// synced is the number of copies that match the desired state.
 	// +required
 	Synced int32 `json:"synced"`
 
-	// Failed is the number of copies that could not be brought in step.
+	// failed is the number of copies that could not be synced.
 	// +required
 	Failed int32 `json:"failed"`
 }
 
-// Failure says why one copy is not in sync.
+// Failure describes why one copy is not in sync.
 type Failure struct {
-	// Namespace is the namespace of the copy.
+	// namespace is the namespace of the copy.
 	// +required
 	Namespace string `json:"namespace"`
 
-	// Reason is one word for what is wrong: Conflict, Forbidden, QuotaExceeded,
+	// reason is a machine-readable reason: Conflict, Forbidden, QuotaExceeded,
 	// Immutable, Rejected, Contested or Unavailable.
 	// +required
 	Reason string `json:"reason"`
 
-	// Message says what is wrong, for people.
+	// message is a human-readable description of the failure.
 	// +optional
 	Message string `json:"message,omitempty"`
 }
 
-// Replika keeps copies of one object, its source, in other namespaces.
+// Replika keeps copies of one object, the source, in other namespaces.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=replikas,scope=Namespaced,shortName=rpk,categories=prosimcorp
@@ -404,21 +399,20 @@ type Replika struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// Spec says what is copied, where to, and what happens when things change or
-	// go away.
+	// spec is the desired state of the Replika.
 	// +required
 	Spec ReplikaSpec `json:"spec"`
 
-	// Status is what the operator last saw and did. Until it has seen the Replika,
-	// observedGeneration is -1: tools that wait by the kstatus conventions would
-	// take an empty status for a good one.
+	// status is the observed state of the Replika. observedGeneration is -1
+	// until the first reconcile, so that tools based on kstatus do not treat an
+	// empty status as ready.
 	// +optional
 	// +kubebuilder:default:={"observedGeneration":-1}
 	Status ReplikaStatus `json:"status,omitzero"`
 }
 
-// SourceNamespace is where the source lives: the namespace that the spec
-// names, else the Replika's own.
+// SourceNamespace returns the namespace of the source: spec.source.namespace
+// or, if that is empty, the Replika's own.
 func (r *Replika) SourceNamespace() string {
 	if r.Spec.Source.Namespace != "" {
 		return r.Spec.Source.Namespace
@@ -426,8 +420,8 @@ func (r *Replika) SourceNamespace() string {
 	return r.Namespace
 }
 
-// TargetName is what every copy is called: the name that the spec gives, else
-// the source's.
+// TargetName returns the name of every copy: spec.target.name or, if that is
+// empty, the source's name.
 func (r *Replika) TargetName() string {
 	if r.Spec.Target.Name != "" {
 		return r.Spec.Target.Name
@@ -435,12 +429,12 @@ func (r *Replika) TargetName() string {
 	return r.Spec.Source.Name
 }
 
-// GetConditions returns the conditions of the status.
+// GetConditions returns status.conditions.
 func (r *Replika) GetConditions() []metav1.Condition {
 	return r.Status.Conditions
 }
 
-// SetConditions replaces the conditions of the status.
+// SetConditions replaces status.conditions.
 func (r *Replika) SetConditions(conditions []metav1.Condition) {
 	r.Status.Conditions = conditions
 }

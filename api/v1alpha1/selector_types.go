@@ -28,56 +28,56 @@ import (
 // +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`
 type LabelKey = string
 
-// MatchLabels are labels by key, all of which a namespace must bear.
+// MatchLabels is a map of labels that a namespace must have.
 // +kubebuilder:validation:MaxProperties=64
-// +kubebuilder:validation:XValidation:rule="self.all(key, size(key) <= 317 && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="every key must be a legal label key, such as team or example.com/team"
+// +kubebuilder:validation:XValidation:rule="self.all(key, size(key) <= 317 && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys must be valid label keys, such as team or example.com/team"
 // +kubebuilder:object:generate=false
 type MatchLabels map[string]LabelValue
 
-// DeepCopy is written by hand because the generator takes no map of aliases.
+// DeepCopy is written by hand because the generator does not support maps of
+// aliases.
 func (in MatchLabels) DeepCopy() MatchLabels {
 	return maps.Clone(in)
 }
 
-// NamespaceSelector is a label selector, as everywhere in Kubernetes. Its own
-// type bounds what can be in it, so that the schema can refuse what no label
-// satisfies.
+// NamespaceSelector is a standard label selector with additional schema
+// validation. A type of its own makes it possible for the schema to reject
+// values that no label can have.
 // +structType=atomic
 type NamespaceSelector struct {
-	// MatchLabels are labels with their values, all of which a namespace must
-	// bear. At most 64. None by default.
+	// matchLabels is a map of labels with their values. A namespace must have
+	// all of them.
 	// +optional
 	MatchLabels MatchLabels `json:"matchLabels,omitempty"`
 
-	// MatchExpressions are requirements, all of which a namespace must meet. At
-	// most 64. None by default.
+	// matchExpressions is a list of label selector requirements. A namespace
+	// must meet all of them.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	MatchExpressions []NamespaceRequirement `json:"matchExpressions,omitempty"`
 }
 
-// NamespaceRequirement is what one label of a namespace must be like.
-// +kubebuilder:validation:XValidation:rule="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",message="In and NotIn need values, Exists and DoesNotExist take none"
+// NamespaceRequirement is a single label selector requirement.
+// +kubebuilder:validation:XValidation:rule="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",message="values must be set for In and NotIn, and must be empty for Exists and DoesNotExist"
 type NamespaceRequirement struct {
-	// Key is the label's key.
+	// key is the key of the label.
 	// +required
 	Key LabelKey `json:"key"`
 
-	// Operator is In (the label is there, with one of the values), NotIn (it is
-	// not, or with another value), Exists, or DoesNotExist.
+	// operator is In, NotIn, Exists or DoesNotExist.
 	// +required
 	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
 	Operator metav1.LabelSelectorOperator `json:"operator"`
 
-	// Values are those of In and NotIn. At most 64.
+	// values is required for In and NotIn, and must be empty otherwise.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Values []LabelValue `json:"values,omitempty"`
 }
 
-// LabelSelector is the selector as Kubernetes' own libraries take it.
+// LabelSelector converts the selector to a metav1.LabelSelector.
 func (in *NamespaceSelector) LabelSelector() *metav1.LabelSelector {
 	selector := &metav1.LabelSelector{MatchLabels: in.MatchLabels}
 	for _, requirement := range in.MatchExpressions {

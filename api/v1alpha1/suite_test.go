@@ -29,8 +29,8 @@ import (
 	"github.com/prosimcorp/replika/test/cluster"
 )
 
-// api speaks to a real API server that serves the generated CRD. It asks for
-// strict validation, as kubectl does.
+// api is a client of a real API server that serves the generated CRD. It requests
+// strict field validation, as kubectl does.
 var api client.Client
 
 func TestAPI(t *testing.T) {

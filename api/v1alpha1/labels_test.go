@@ -31,18 +31,18 @@ func TestPartOf(t *testing.T) {
 		name string
 		want string
 	}{
-		"short":                        {name: "sample", want: "sample"},
-		"dots":                         {name: "sample.v1.example.com", want: "sample.v1.example.com"},
-		"one character":                {name: "a", want: "a"},
-		"as long as a value may be":    {name: a(63), want: a(63)},
-		"one more":                     {name: a(64), want: a(52) + "-ffe054fe7a"},
-		"as long as a name may be":     {name: a(253), want: a(52) + "-32859a3ab6"},
-		"long, another end":            {name: a(252) + "b", want: a(52) + "-7376f2b410"},
-		"long, cut after a dot":        {name: a(51) + "." + a(201), want: a(51) + "-9df0b63df3"},
-		"long, cut within a separator": {name: a(50) + "---" + a(200), want: a(50) + "-711614990d"},
-		"empty":                        {name: "", want: "e3b0c44298"},
-		"no name at all":               {name: "---", want: "cb3f91d54e"},
-		"what no name may contain":     {name: "é/ñ", want: "76ae2fe4f0"},
+		"short":                                {name: "sample", want: "sample"},
+		"dots":                                 {name: "sample.v1.example.com", want: "sample.v1.example.com"},
+		"one character":                        {name: "a", want: "a"},
+		"maximum length of a label value":      {name: a(63), want: a(63)},
+		"one character too long":               {name: a(64), want: a(52) + "-ffe054fe7a"},
+		"maximum length of a name":             {name: a(253), want: a(52) + "-32859a3ab6"},
+		"too long, different end":              {name: a(252) + "b", want: a(52) + "-7376f2b410"},
+		"too long, cut after a dot":            {name: a(51) + "." + a(201), want: a(51) + "-9df0b63df3"},
+		"too long, cut within a separator":     {name: a(50) + "---" + a(200), want: a(50) + "-711614990d"},
+		"empty":                                {name: "", want: "e3b0c44298"},
+		"no valid character":                   {name: "---", want: "cb3f91d54e"},
+		"characters that names cannot contain": {name: "é/ñ", want: "76ae2fe4f0"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -53,9 +53,9 @@ func TestPartOf(t *testing.T) {
 	}
 }
 
-// Whatever goes in, a label value that the API server takes comes out, and two
-// names never share one.
-func TestPartOfIsALabelValue(t *testing.T) {
+// The result is a valid label value for every input, and two names never have
+// the same one.
+func TestPartOf_ValidAndUnique(t *testing.T) {
 	name := rapid.OneOf(
 		rapid.StringMatching(`[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?`),
 		rapid.StringN(0, 80, 253),
