@@ -26,10 +26,6 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// discoveryDelays are the delays after which the kinds of a group are discovered again when one of its
-// CustomResourceDefinitions changed: discovery may lag behind.
-var discoveryDelays = []time.Duration{0, time.Second, 3 * time.Second, 10 * time.Second}
-
 // refresh is one of the delayed discoveries of a group. It has the delay, so that a queue keeps all of them.
 type refresh struct {
 	group string
@@ -40,18 +36,24 @@ type refresh struct {
 // CustomResourceDefinition is installed, changed or removed.
 type discoveryRefresher struct {
 	queue workqueue.TypedDelayingInterface[refresh]
+	// delays after which the kinds are discovered again: discovery may lag behind.
+	delays []time.Duration
 	// refreshed is called for the group, once after each delay.
 	refreshed func(ctx context.Context, group string)
 }
 
 func newDiscoveryRefresher(refreshed func(ctx context.Context, group string)) *discoveryRefresher {
-	return &discoveryRefresher{queue: workqueue.NewTypedDelayingQueue[refresh](), refreshed: refreshed}
+	return &discoveryRefresher{
+		queue:     workqueue.NewTypedDelayingQueue[refresh](),
+		delays:    []time.Duration{0, time.Second, 3 * time.Second, 10 * time.Second},
+		refreshed: refreshed,
+	}
 }
 
 // crdChanged schedules the refreshes for the group of the CustomResourceDefinition, which is part of its name.
 func (d *discoveryRefresher) crdChanged(name string) {
 	if _, group, found := strings.Cut(name, "."); found {
-		for _, delay := range discoveryDelays {
+		for _, delay := range d.delays {
 			d.queue.AddAfter(refresh{group: group, delay: delay}, delay)
 		}
 	}
