@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -19,7 +35,7 @@ import (
 )
 
 // schemaGlob is what the schema lets through as a glob.
-var schemaGlob = regexp.MustCompile(`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`)
+var schemaGlobPattern = regexp.MustCompile(`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`)
 
 func FuzzGlobs(f *testing.F) {
 	for _, seed := range [][2]string{
@@ -43,7 +59,7 @@ func FuzzGlobs(f *testing.F) {
 			return
 		}
 		got := MatchesAny([]string{glob}, name)
-		if !schemaGlob.MatchString(glob) || strings.Contains(name, "/") {
+		if !schemaGlobPattern.MatchString(glob) || strings.Contains(name, "/") {
 			return // all that is asked is that it does not panic
 		}
 		if want := naiveMatch(glob, name); got != want {
@@ -55,7 +71,7 @@ func FuzzGlobs(f *testing.F) {
 	})
 }
 
-var fuzzedObjects = []string{
+var objectSeeds = []string{
 	`{}`,
 	`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"namespace":"a","name":"b"},"data":{"x":"1"}}`,
 	`{"apiVersion":"v1","kind":"Service","spec":{"clusterIP":"None","clusterIPs":["None"],"ports":[{"nodePort":1},7,null]}}`,
@@ -86,7 +102,7 @@ func decodeObject(text string) (map[string]any, bool) {
 }
 
 func FuzzCleaning(f *testing.F) {
-	for _, seed := range fuzzedObjects {
+	for _, seed := range objectSeeds {
 		f.Add(seed)
 	}
 	cleaner := NewCleaner("example.com/*")
@@ -121,7 +137,7 @@ func FuzzCleaning(f *testing.F) {
 
 // FuzzKeys holds for any label or annotation key: it stays, value and all, or goes; and what a prefix takes, it takes whole.
 func FuzzKeys(f *testing.F) {
-	for _, rule := range foreignKeys {
+	for _, rule := range strippedKeys {
 		f.Add(rule)
 		f.Add(strings.ReplaceAll(rule, "*", "x"))
 		f.Add("x" + rule)
@@ -130,7 +146,7 @@ func FuzzKeys(f *testing.F) {
 	f.Fuzz(func(t *testing.T, key string) {
 		keys := map[string]string{key: "value", "stays": "too"}
 		cleaned := cleaner.Keys(keys)
-		if len(keys) != len(keysOf(key, "stays")) || keys["stays"] != "too" && key != "stays" {
+		if len(keys) != len(newKeys(key, "stays")) || keys["stays"] != "too" && key != "stays" {
 			t.Errorf("the input changed: %v", keys)
 		}
 		if cleaned["stays"] != keys["stays"] {
@@ -203,7 +219,7 @@ func fieldJSON(t *testing.T, object map[string]any, field string) []byte {
 // FuzzObserve holds for whatever an API server may hold: it is observed without a panic, the same way each time, and a
 // plan about it never removes what does not bear our marks.
 func FuzzObserve(f *testing.F) {
-	for _, seed := range fuzzedObjects {
+	for _, seed := range objectSeeds {
 		f.Add(seed)
 	}
 	cleaner := NewCleaner()
@@ -230,7 +246,7 @@ func FuzzObserve(f *testing.F) {
 		in.Observed = []*Observed{observed}
 		in.Selection = nil
 		for _, action := range Plan(in) {
-			if object.GetAnnotations()[v1alpha1.AnnotationOwner] != ours.String() {
+			if object.GetAnnotations()[v1alpha1.AnnotationOwner] != replikaKey.String() {
 				t.Errorf("%s of what is not ours", action.Type)
 			}
 		}
@@ -283,7 +299,7 @@ func FuzzReadMarks(f *testing.F) {
 		f.Add(version, "ops", "/", "//", `{`, "")
 	}
 	f.Fuzz(func(t *testing.T, version, owner, source, copied, applied, adopted string) {
-		marks, state := readMarks(self, map[string]string{
+		marks, state := readMarks(copyKey, map[string]string{
 			v1alpha1.AnnotationMarksVersion: version,
 			v1alpha1.AnnotationOwner:        owner,
 			v1alpha1.AnnotationSource:       source,
@@ -297,7 +313,7 @@ func FuzzReadMarks(f *testing.F) {
 				t.Errorf("version %q: state %v", version, state)
 			}
 		case state == MarksValid:
-			if copied != self.String() || marks.Owner.String() != owner || marks.Source.String() != source || marks.Adopted != (adopted == "true") {
+			if copied != copyKey.String() || marks.Owner.String() != owner || marks.Source.String() != source || marks.Adopted != (adopted == "true") {
 				t.Errorf("misread %v", marks)
 			}
 		default:

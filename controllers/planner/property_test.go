@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -26,16 +42,16 @@ import (
 
 // TestPlansConverge looks for an unrest after which the calm is not what it should be, and shrinks what it finds.
 func TestPlansConverge(t *testing.T) {
-	rapid.Check(t, convergence)
+	rapid.Check(t, checkConvergence)
 }
 
 // FuzzPlan lets the fuzzer choose the unrest.
 func FuzzPlan(f *testing.F) {
 	f.Add([]byte("an unrest like any other"))
-	f.Fuzz(rapid.MakeFuzz(convergence))
+	f.Fuzz(rapid.MakeFuzz(checkConvergence))
 }
 
-func convergence(t *rapid.T) {
+func checkConvergence(t *rapid.T) {
 	simulate(t, func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(t, what) }, map[string]int{})
 }
 
@@ -63,35 +79,35 @@ func TestSimulationReachesEveryState(t *testing.T) {
 }
 
 const (
-	simulations = 400
-	unrestSteps = 25
+	simulations     = 400
+	disruptionSteps = 25
 	// calmRounds is more than any state takes: an object is handed over, updated and recreated, or deleted and created anew.
-	calmRounds = 8
-	otherKeys  = "other.example/"
+	maxRecoveryRounds = 8
+	otherKeys         = "other.example/"
 	// targetKeys begins the keys that only specs put on copies.
 	targetKeys = "target.example/"
 )
 
-func simulate(t failer, pick func(n int, what string) int, seen map[string]int) {
+func simulate(t testingT, pick func(n int, what string) int, seen map[string]int) {
 	t.Helper()
-	w := newWorld(t, pick, seen)
-	for range unrestSteps {
-		w.unrest()
+	w := newCluster(t, pick, seen)
+	for range disruptionSteps {
+		w.disrupt()
 	}
-	w.calm = true
-	w.settleDown()
-	w.checkRest()
+	w.recovering = true
+	w.recoverCluster()
+	w.checkStable()
 }
 
 // failer is what [testing.T] and [rapid.T] have in common.
-type failer interface {
+type testingT interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }
 
 // world is a cluster: what the API server holds.
-type world struct {
-	t       failer
+type cluster struct {
+	t       testingT
 	pick    func(n int, what string) int
 	seen    map[string]int
 	cleaner *Cleaner
@@ -100,9 +116,9 @@ type world struct {
 	history []snapshot
 	counter int
 	// tampered are the objects whose marks somebody changed: what was written into them is forgotten.
-	tampered map[types.UID]bool
-	calm     bool
-	log      []string
+	tampered   map[types.UID]bool
+	recovering bool
+	log        []string
 }
 
 // snapshot is what a cache may hold.
@@ -136,8 +152,8 @@ var (
 	}
 )
 
-func newWorld(t failer, pick func(n int, what string) int, seen map[string]int) *world {
-	w := &world{
+func newCluster(t testingT, pick func(n int, what string) int, seen map[string]int) *cluster {
+	w := &cluster{
 		t: t, pick: pick, seen: seen, cleaner: NewCleaner(), tampered: map[types.UID]bool{},
 		snapshot: snapshot{
 			namespaces: map[string]Namespace{},
@@ -157,51 +173,51 @@ func newWorld(t failer, pick func(n int, what string) int, seen map[string]int) 
 	return w
 }
 
-func (w *world) number() int {
+func (w *cluster) nextNumber() int {
 	w.counter++
 	return w.counter
 }
 
-func (w *world) chance(oneIn int, what string) bool {
+func (w *cluster) chance(oneIn int, what string) bool {
 	return w.pick(oneIn, what) == oneIn-1
 }
 
-func (w *world) note(state string) {
+func (w *cluster) record(state string) {
 	w.seen[state]++
 	w.log = append(w.log, state)
 }
 
-func (w *world) fatalf(format string, args ...any) {
+func (w *cluster) fatalf(format string, args ...any) {
 	w.t.Helper()
 	w.t.Fatalf("%s\nafter:\n%s", fmt.Sprintf(format, args...), strings.Join(w.log, "\n"))
 }
 
 // put stores the object as the API server does, under a new resourceVersion.
-func (w *world) put(object *unstructured.Unstructured) {
+func (w *cluster) put(object *unstructured.Unstructured) {
 	if object.GetUID() == "" {
-		object.SetUID(types.UID(fmt.Sprintf("uid-%d", w.number())))
+		object.SetUID(types.UID(fmt.Sprintf("uid-%d", w.nextNumber())))
 	}
-	object.SetResourceVersion(strconv.Itoa(w.number()))
-	w.objects[keyOf(object)] = object
+	object.SetResourceVersion(strconv.Itoa(w.nextNumber()))
+	w.objects[objectKey(object)] = object
 }
 
-func keyOf(object *unstructured.Unstructured) types.NamespacedName {
+func objectKey(object *unstructured.Unstructured) types.NamespacedName {
 	return types.NamespacedName{Namespace: object.GetNamespace(), Name: object.GetName()}
 }
 
 // remove deletes the object as the API server does: a finalizer keeps it.
-func (w *world) remove(key types.NamespacedName) {
+func (w *cluster) remove(key types.NamespacedName) {
 	object := w.objects[key]
 	if len(object.GetFinalizers()) == 0 {
 		delete(w.objects, key)
 		return
 	}
-	now := metav1.NewTime(time.Unix(int64(w.number()), 0))
+	now := metav1.NewTime(time.Unix(int64(w.nextNumber()), 0))
 	object.SetDeletionTimestamp(&now)
 	w.put(object)
 }
 
-func (w *world) randomObject(namespace, name string) *unstructured.Unstructured {
+func (w *cluster) randomObject(namespace, name string) *unstructured.Unstructured {
 	object := newObject(namespace, name, withField(fmt.Sprintf("mode %d", w.pick(3, "mode")), "data", "mode"))
 	object.SetUID("")
 	if w.chance(3, "source label") {
@@ -217,9 +233,9 @@ func (w *world) randomObject(namespace, name string) *unstructured.Unstructured 
 	return object
 }
 
-func (w *world) putReplika(name types.NamespacedName) {
+func (w *cluster) putReplika(name types.NamespacedName) {
 	before := w.replikas[name]
-	replika := newReplika(named(name), createdAt(int64(w.number())))
+	replika := newReplika(withName(name), withCreationTime(int64(w.nextNumber())))
 	if before != nil {
 		replika.ObjectMeta = before.ObjectMeta
 	}
@@ -227,7 +243,7 @@ func (w *world) putReplika(name types.NamespacedName) {
 	w.replikas[name] = replika
 }
 
-func (w *world) randomSpec(spec *v1alpha1.ReplikaSpec) {
+func (w *cluster) randomSpec(spec *v1alpha1.ReplikaSpec) {
 	spec.Source.Namespace = []string{"a", "b"}[w.pick(2, "source namespace")]
 	spec.Source.Name = "x"
 	spec.Target.Name = []string{"", "", "y"}[w.pick(3, "target name")]
@@ -252,26 +268,26 @@ func (w *world) randomSpec(spec *v1alpha1.ReplikaSpec) {
 }
 
 // unrest is one thing that happens.
-func (w *world) unrest() {
+func (w *cluster) disrupt() {
 	w.history = append(w.history, w.clone())
 	if len(w.replikas) > 0 && w.chance(2, "pass") {
 		names := sortedKeys(w.replikas)
-		w.pass(names[w.pick(len(names), "replika")])
+		w.reconcile(names[w.pick(len(names), "replika")])
 		return
 	}
-	w.meddle()
+	w.mutate()
 }
 
 // meddle is what anybody but the operator does.
-func (w *world) meddle() {
+func (w *cluster) mutate() {
 	meddlers := []func(){
-		w.meddleWithObject, w.meddleWithMarks, w.meddleWithReplika, w.meddleWithSource, w.meddleWithNamespace, w.makeObstacle, w.forge,
+		w.mutateObject, w.mutateMarks, w.mutateReplika, w.mutateSource, w.mutateNamespace, w.createForeignObject, w.duplicateObject,
 	}
 	meddlers[w.pick(len(meddlers), "meddler")]()
 }
 
 // someObject picks an object; nil if there is none.
-func (w *world) someObject() *unstructured.Unstructured {
+func (w *cluster) randomExistingObject() *unstructured.Unstructured {
 	keys := sortedKeys(w.objects)
 	if len(keys) == 0 {
 		return nil
@@ -279,8 +295,8 @@ func (w *world) someObject() *unstructured.Unstructured {
 	return w.objects[keys[w.pick(len(keys), "object")]].DeepCopy()
 }
 
-func (w *world) meddleWithObject() {
-	object := w.someObject()
+func (w *cluster) mutateObject() {
+	object := w.randomExistingObject()
 	if object == nil {
 		return
 	}
@@ -291,7 +307,7 @@ func (w *world) meddleWithObject() {
 		}
 		w.put(object)
 	case 1, 2:
-		if isSource(keyOf(object)) {
+		if isSource(objectKey(object)) {
 			// What is put on a source belongs on its copies.
 			return
 		}
@@ -299,14 +315,14 @@ func (w *world) meddleWithObject() {
 		withAnnotations(map[string]string{otherKeys + "annotation": "kept"})(object)
 		w.put(object)
 	case 3:
-		w.remove(keyOf(object))
+		w.remove(objectKey(object))
 	case 4:
 		object.SetFinalizers([]string{"example.com/hold"})
 		w.put(object)
 	case 5:
 		object.SetFinalizers(nil)
 		if object.GetDeletionTimestamp() != nil {
-			delete(w.objects, keyOf(object))
+			delete(w.objects, objectKey(object))
 			return
 		}
 		w.put(object)
@@ -317,8 +333,8 @@ func isSource(key types.NamespacedName) bool {
 	return key.Name == "x" && (key.Namespace == "a" || key.Namespace == "b")
 }
 
-func (w *world) meddleWithMarks() {
-	object := w.someObject()
+func (w *cluster) mutateMarks() {
+	object := w.randomExistingObject()
 	if object == nil {
 		return
 	}
@@ -347,7 +363,7 @@ func (w *world) meddleWithMarks() {
 	w.put(object)
 }
 
-func (w *world) meddleWithReplika() {
+func (w *cluster) mutateReplika() {
 	name := replikaNames[w.pick(len(replikaNames), "replika")]
 	replika := w.replikas[name]
 	switch {
@@ -356,17 +372,17 @@ func (w *world) meddleWithReplika() {
 	case w.chance(3, "finalizer taken off"):
 		delete(w.replikas, name)
 	case replika.DeletionTimestamp == nil:
-		beingDeleted(replika)
+		withDeletion(replika)
 	}
 }
 
-func (w *world) meddleWithSource() {
+func (w *cluster) mutateSource() {
 	namespace := []string{"a", "b"}[w.pick(2, "source namespace")]
 	key := types.NamespacedName{Namespace: namespace, Name: "x"}
 	switch object := w.objects[key]; {
 	case object != nil && w.chance(2, "deletion"):
 		w.remove(key)
-	case object == nil && w.exists(namespace):
+	case object == nil && w.namespaceActive(namespace):
 		w.put(w.randomObject(namespace, "x"))
 	case object != nil:
 		edited := w.randomObject(namespace, "x")
@@ -377,12 +393,12 @@ func (w *world) meddleWithSource() {
 	}
 }
 
-func (w *world) exists(namespace string) bool {
+func (w *cluster) namespaceActive(namespace string) bool {
 	found, exists := w.namespaces[namespace]
 	return exists && !found.Terminating
 }
 
-func (w *world) meddleWithNamespace() {
+func (w *cluster) mutateNamespace() {
 	name := namespaceNames[w.pick(len(namespaceNames), "namespace")]
 	namespace, exists := w.namespaces[name]
 	switch {
@@ -403,14 +419,14 @@ func (w *world) meddleWithNamespace() {
 }
 
 // makeObstacle puts something where a copy may be wanted.
-func (w *world) makeObstacle() {
-	key := w.freePlace()
+func (w *cluster) createForeignObject() {
+	key := w.randomFreeKey()
 	if key.Name == "" {
 		return
 	}
 	object := w.randomObject(key.Namespace, key.Name)
 	if w.chance(3, "controller") {
-		controlled(object)
+		withController(object)
 	}
 	if w.chance(2, "legacy") {
 		// A copy by the 2022 release, perhaps with the content of one of the sources.
@@ -425,14 +441,14 @@ func (w *world) makeObstacle() {
 			object.SetFinalizers(nil)
 			object.SetDeletionTimestamp(nil)
 		}
-		legacyLabels("r1")(object)
+		withLegacyLabels("r1")(object)
 	}
 	w.put(object)
 }
 
 // forge duplicates an object, labels, marks and all.
-func (w *world) forge() {
-	object, key := w.someObject(), w.freePlace()
+func (w *cluster) duplicateObject() {
+	object, key := w.randomExistingObject(), w.randomFreeKey()
 	if object == nil || key.Name == "" || isSource(key) {
 		return
 	}
@@ -444,26 +460,26 @@ func (w *world) forge() {
 	w.put(object)
 	w.tampered[object.GetUID()] = true
 	if object.GetAnnotations()[v1alpha1.AnnotationMarksVersion] != "" {
-		w.note("forged marks")
+		w.record("forged marks")
 	}
 }
 
-func (w *world) freePlace() types.NamespacedName {
+func (w *cluster) randomFreeKey() types.NamespacedName {
 	key := types.NamespacedName{
 		Namespace: namespaceNames[w.pick(len(namespaceNames), "namespace")],
 		Name:      objectNames[w.pick(len(objectNames), "name")],
 	}
-	if w.objects[key] != nil || !w.exists(key.Namespace) {
+	if w.objects[key] != nil || !w.namespaceActive(key.Namespace) {
 		return types.NamespacedName{}
 	}
 	return key
 }
 
 // pass does what the controller does for one Replika. It tells whether there was nothing to do.
-func (w *world) pass(name types.NamespacedName) (quiet bool) {
+func (w *cluster) reconcile(name types.NamespacedName) (quiet bool) {
 	replika := w.replikas[name].DeepCopy()
 	view := w.clone()
-	if !w.calm && replika.DeletionTimestamp == nil && w.chance(2, "stale view") {
+	if !w.recovering && replika.DeletionTimestamp == nil && w.chance(2, "stale view") {
 		view = w.history[max(0, len(w.history)-1-w.pick(5, "age"))]
 	}
 	in, reason := w.input(replika, view)
@@ -471,10 +487,10 @@ func (w *world) pass(name types.NamespacedName) (quiet bool) {
 	quiet = true
 	clean := true
 	for _, action := range Plan(in) {
-		if !w.calm && w.chance(20, "the pass is killed") {
+		if !w.recovering && w.chance(20, "the pass is killed") {
 			return false
 		}
-		settled, outcome := w.settle(in, view, action)
+		settled, outcome := w.execute(in, view, action)
 		switch settled.Type {
 		case Keep, Wait, Conflict:
 		default:
@@ -482,7 +498,7 @@ func (w *world) pass(name types.NamespacedName) (quiet bool) {
 			quiet = quiet && outcome == Immutable
 			clean = clean && outcome == Done
 			if outcome == Immutable {
-				w.note("immutable for good")
+				w.record("immutable for good")
 			}
 		}
 	}
@@ -511,7 +527,7 @@ func readyReason(replika *v1alpha1.Replika) string {
 }
 
 // input is what a pass knows: the view, and the source as it is now.
-func (w *world) input(replika *v1alpha1.Replika, view snapshot) (*Input, string) {
+func (w *cluster) input(replika *v1alpha1.Replika, view snapshot) (*Input, string) {
 	name := types.NamespacedName{Namespace: replika.Namespace, Name: replika.Name}
 	source := w.objects[types.NamespacedName{Namespace: replika.SourceNamespace(), Name: replika.Spec.Source.Name}]
 	if source != nil {
@@ -530,23 +546,23 @@ func (w *world) input(replika *v1alpha1.Replika, view snapshot) (*Input, string)
 		ConflictPolicy:  replika.Spec.Target.ConflictPolicy,
 		ImmutableFields: replika.Spec.Target.ImmutableFields,
 		DeletionPolicy:  replika.Spec.DeletionPolicy,
-		Claimants:       claimants(slices.Collect(maps.Values(view.replikas))...),
+		Claimants:       newClaimants(slices.Collect(maps.Values(view.replikas))...),
 	}
 	for _, namespace := range slices.Sorted(maps.Keys(view.namespaces)) {
 		in.Namespaces = append(in.Namespaces, view.namespaces[namespace])
 	}
 	reason := v1alpha1.ReasonSynced
 	if source == nil {
-		w.note("source gone")
+		w.record("source gone")
 		reason = v1alpha1.ReasonSourceNotFound
 		if replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete {
 			in.Selection = nil
 		}
 	} else if in.Template, err = w.cleaner.NewTemplate(replika, source.DeepCopy()); err != nil {
-		w.note("source refused")
+		w.record("source refused")
 		in.Template, reason = nil, v1alpha1.ReasonSourceNotAllowed
 	} else if allowed := AllowedNamespaces(source); allowed != nil && len(allowed) == 0 {
-		w.note("consent withdrawn")
+		w.record("consent withdrawn")
 		in.Selection, in.Template, reason = nil, nil, v1alpha1.ReasonSourceNotAllowed
 	}
 	if replika.DeletionTimestamp != nil {
@@ -555,7 +571,7 @@ func (w *world) input(replika *v1alpha1.Replika, view snapshot) (*Input, string)
 	for _, key := range sortedKeys(view.objects) {
 		observed := w.observe(view.objects[key])
 		labelled := observed.Origin.Value().CreatedBy == v1alpha1.CreatedByValue
-		wanted := in.Selection != nil && key.Name == in.Name && naiveWants(replika, view.namespaces[key.Namespace])
+		wanted := in.Selection != nil && key.Name == in.Name && naiveSelects(replika, view.namespaces[key.Namespace])
 		// A place that is wanted may be thought to be empty although it is not; the create then tells.
 		if labelled || !wanted || w.chance(2, "known to be in the way") {
 			in.Observed = append(in.Observed, observed)
@@ -564,7 +580,7 @@ func (w *world) input(replika *v1alpha1.Replika, view snapshot) (*Input, string)
 	return in, reason
 }
 
-func (w *world) observe(object *unstructured.Unstructured) *Observed {
+func (w *cluster) observe(object *unstructured.Unstructured) *Observed {
 	if object == nil {
 		return nil
 	}
@@ -576,55 +592,55 @@ func (w *world) observe(object *unstructured.Unstructured) *Observed {
 }
 
 // settle carries an action out, and what follows from its outcome.
-func (w *world) settle(in *Input, view snapshot, action Action) (Action, Outcome) {
+func (w *cluster) execute(in *Input, view snapshot, action Action) (Action, Outcome) {
 	for attempt := 1; ; attempt++ {
 		if attempt > 2*maxReplans {
 			w.fatalf("there is no end to %s %s/%s", action.Type, action.Namespace, action.Name)
 		}
-		w.note(string(action.Type))
+		w.record(string(action.Type))
 		w.log[len(w.log)-1] += fmt.Sprintf(" %s/%s by %s", action.Namespace, action.Name, in.Replika)
-		outcome, found := w.try(in, view, action)
+		outcome, found := w.executeWithFaults(in, view, action)
 		next, more := in.NextAction(action, view.namespaces[action.Namespace], outcome, found, attempt)
 		if !more {
 			return action, outcome
 		}
-		if !w.calm && w.chance(10, "somebody is quick") {
-			w.meddle()
+		if !w.recovering && w.chance(10, "somebody is quick") {
+			w.mutate()
 		}
 		action = next
 	}
 }
 
 // try carries the action out, or dies before, meanwhile or afterwards.
-func (w *world) try(in *Input, view snapshot, action Action) (Outcome, *Observed) {
+func (w *cluster) executeWithFaults(in *Input, view snapshot, action Action) (Outcome, *Observed) {
 	switch action.Type {
 	case Keep, Wait, Conflict:
 		return Unchanged, action.Observed
 	default:
 	}
-	if !w.calm && w.chance(12, "failure before") {
-		w.note("failed before")
+	if !w.recovering && w.chance(12, "failure before") {
+		w.record("failed before")
 		return Unavailable, nil
 	}
-	outcome, found := w.carryOut(in, view, action)
+	outcome, found := w.request(in, view, action)
 	switch outcome {
 	case Stale:
-		w.note("surprised")
+		w.record("surprised")
 	case Immutable:
-		w.note("immutable")
+		w.record("immutable")
 	case NamespaceGone:
-		w.note("namespace gone")
+		w.record("namespace gone")
 	default:
 	}
-	if !w.calm && outcome == Done && w.chance(12, "failure after") {
-		w.note("failed after")
+	if !w.recovering && outcome == Done && w.chance(12, "failure after") {
+		w.record("failed after")
 		return Unavailable, nil
 	}
 	return outcome, found
 }
 
 // carryOut sends the action's requests, each with its guard.
-func (w *world) carryOut(in *Input, view snapshot, action Action) (Outcome, *Observed) {
+func (w *cluster) request(in *Input, view snapshot, action Action) (Outcome, *Observed) {
 	key := types.NamespacedName{Namespace: action.Namespace, Name: action.Name}
 	live := w.objects[key]
 	switch action.Type {
@@ -642,29 +658,29 @@ func (w *world) carryOut(in *Input, view snapshot, action Action) (Outcome, *Obs
 		if action.Type == Delete {
 			return Done, nil
 		}
-		if !w.calm && w.chance(3, "death half way") {
-			w.note("recreate died half way")
+		if !w.recovering && w.chance(3, "death half way") {
+			w.record("recreate died half way")
 			return Unavailable, nil
 		}
 		return w.create(in, action)
 	case Update, Release, HandOver:
-		if live == nil || !w.guarded(action.Observed, live) {
+		if live == nil || !w.guardMatches(action.Observed, live) {
 			return Stale, w.observe(live)
 		}
 		w.checkChange(in, view, action, live)
-		return w.change(in, action, live)
+		return w.patch(in, action, live)
 	default:
 		w.fatalf("unknown action %q", action.Type)
 		return Unavailable, nil
 	}
 }
 
-func (w *world) create(in *Input, action Action) (Outcome, *Observed) {
+func (w *cluster) create(in *Input, action Action) (Outcome, *Observed) {
 	key := types.NamespacedName{Namespace: action.Namespace, Name: action.Name}
 	if live := w.objects[key]; live != nil {
 		return Stale, w.observe(live)
 	}
-	if !w.exists(action.Namespace) {
+	if !w.namespaceActive(action.Namespace) {
 		return NamespaceGone, nil
 	}
 	if action.Namespace == in.SourceNamespace {
@@ -678,15 +694,15 @@ func (w *world) create(in *Input, action Action) (Outcome, *Observed) {
 	if err := object.UnmarshalJSON(rendered); err != nil {
 		w.fatalf("decode: %v", err)
 	}
-	if keyOf(object) != key {
-		w.fatalf("%s rendered %s as %s", in.Replika, key, keyOf(object))
+	if objectKey(object) != key {
+		w.fatalf("%s rendered %s as %s", in.Replika, key, objectKey(object))
 	}
 	w.put(object)
 	return Done, w.observe(object)
 }
 
 // guarded is the test of a JSON Patch: UID and owner mark, or the resourceVersion when there is none.
-func (w *world) guarded(observed *Observed, live *unstructured.Unstructured) bool {
+func (w *cluster) guardMatches(observed *Observed, live *unstructured.Unstructured) bool {
 	if live.GetUID() != observed.UID {
 		return false
 	}
@@ -697,7 +713,7 @@ func (w *world) guarded(observed *Observed, live *unstructured.Unstructured) boo
 }
 
 // change patches the object as the action says.
-func (w *world) change(in *Input, action Action, live *unstructured.Unstructured) (Outcome, *Observed) {
+func (w *cluster) patch(in *Input, action Action, live *unstructured.Unstructured) (Outcome, *Observed) {
 	object := live.DeepCopy()
 	labels, annotations := mergeMaps(object.GetLabels(), nil), mergeMaps(object.GetAnnotations(), nil)
 	switch action.Type {
@@ -723,7 +739,7 @@ func (w *world) change(in *Input, action Action, live *unstructured.Unstructured
 		}
 		stale := action.Observed.Applied().Without(action.Template.Applied())
 		for _, key := range stale.Labels {
-			w.note("drop a stale key")
+			w.record("drop a stale key")
 			delete(labels, key)
 		}
 		for _, key := range stale.Annotations {
@@ -747,15 +763,15 @@ func (w *world) change(in *Input, action Action, live *unstructured.Unstructured
 	}
 	object.SetLabels(labels)
 	object.SetAnnotations(annotations)
-	if before, after := othersKeys(live), othersKeys(object); !cmp.Equal(before, after) {
-		w.fatalf("%s by %s changed what others put on %s: %s", action.Type, in.Replika, keyOf(live), cmp.Diff(before, after))
+	if before, after := foreignKeys(live), foreignKeys(object); !cmp.Equal(before, after) {
+		w.fatalf("%s by %s changed what others put on %s: %s", action.Type, in.Replika, objectKey(live), cmp.Diff(before, after))
 	}
 	w.put(object)
 	return Done, w.observe(object)
 }
 
 // othersKeys are the labels and annotations that neither template nor operator put there.
-func othersKeys(object *unstructured.Unstructured) map[string]string {
+func foreignKeys(object *unstructured.Unstructured) map[string]string {
 	keys := map[string]string{}
 	for kind, all := range map[string]map[string]string{"label ": object.GetLabels(), "annotation ": object.GetAnnotations()} {
 		for key, value := range all {
@@ -769,69 +785,69 @@ func othersKeys(object *unstructured.Unstructured) map[string]string {
 
 // checkRemoval holds before an object goes: it is this Replika's own, not adopted, outside the source's namespace, and
 // nobody inherits it.
-func (w *world) checkRemoval(in *Input, view snapshot, action Action, live *unstructured.Unstructured) {
+func (w *cluster) checkRemoval(in *Input, view snapshot, action Action, live *unstructured.Unstructured) {
 	annotations := live.GetAnnotations()
 	switch {
 	case live.GetNamespace() == in.SourceNamespace:
-		w.fatalf("%s %s in the source's namespace by %s", action.Type, keyOf(live), in.Replika)
+		w.fatalf("%s %s in the source's namespace by %s", action.Type, objectKey(live), in.Replika)
 	case annotations[v1alpha1.AnnotationMarksVersion] != v1alpha1.MarksVersion,
-		annotations[v1alpha1.AnnotationSelf] != keyOf(live).String(),
+		annotations[v1alpha1.AnnotationSelf] != objectKey(live).String(),
 		annotations[v1alpha1.AnnotationOwner] != in.Replika.String():
-		w.fatalf("%s of %s by %s, which does not own it: %v", action.Type, keyOf(live), in.Replika, annotations)
+		w.fatalf("%s of %s by %s, which does not own it: %v", action.Type, objectKey(live), in.Replika, annotations)
 	case annotations[v1alpha1.AnnotationAdopted] != "":
-		w.fatalf("%s of %s, which was adopted, by %s", action.Type, keyOf(live), in.Replika)
+		w.fatalf("%s of %s, which was adopted, by %s", action.Type, objectKey(live), in.Replika)
 	case action.Type == Recreate:
 		return
 	}
 	for name, rival := range view.replikas {
 		if name == in.Replika || rival.DeletionTimestamp != nil || rival.TargetName() != live.GetName() ||
-			!naiveWants(rival, view.namespaces[live.GetNamespace()]) {
+			!naiveSelects(rival, view.namespaces[live.GetNamespace()]) {
 			continue
 		}
 		if readyReason(rival) == v1alpha1.ReasonSourceNotAllowed || readyReason(rival) == v1alpha1.ReasonSourceNotFound &&
 			rival.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete {
-			w.note("heir passed over")
+			w.record("heir passed over")
 			continue
 		}
-		w.fatalf("%s deleted %s although %s claims it", in.Replika, keyOf(live), name)
+		w.fatalf("%s deleted %s although %s claims it", in.Replika, objectKey(live), name)
 	}
 }
 
 // checkChange holds before an object is changed: it is this Replika's, or one that it may take.
-func (w *world) checkChange(in *Input, view snapshot, action Action, live *unstructured.Unstructured) {
+func (w *cluster) checkChange(in *Input, view snapshot, action Action, live *unstructured.Unstructured) {
 	if live.GetNamespace() == in.SourceNamespace {
-		w.fatalf("%s %s in the source's namespace by %s", action.Type, keyOf(live), in.Replika)
+		w.fatalf("%s %s in the source's namespace by %s", action.Type, objectKey(live), in.Replika)
 	}
 	annotations := live.GetAnnotations()
 	version, marked := annotations[v1alpha1.AnnotationMarksVersion]
-	ownMarks := version == v1alpha1.MarksVersion && annotations[v1alpha1.AnnotationSelf] == keyOf(live).String()
+	ownMarks := version == v1alpha1.MarksVersion && annotations[v1alpha1.AnnotationSelf] == objectKey(live).String()
 	if ownMarks && annotations[v1alpha1.AnnotationOwner] == in.Replika.String() {
-		w.noteChange(action, live)
+		w.recordChange(action, live)
 		return
 	}
-	if version == "2" && !w.calm {
+	if version == "2" && !w.recovering {
 		// The guard does not notice when a newer operator wrote its marks since the view, for the same owner.
-		w.note("raced with a newer operator")
+		w.record("raced with a newer operator")
 		return
 	}
 	owner, readable := parseName(annotations[v1alpha1.AnnotationOwner])
 	switch {
 	case action.Type != Update:
-		w.fatalf("%s of %s by %s, which does not own it: %v", action.Type, keyOf(live), in.Replika, annotations)
+		w.fatalf("%s of %s by %s, which does not own it: %v", action.Type, objectKey(live), in.Replika, annotations)
 	case marked && version != v1alpha1.MarksVersion:
-		w.fatalf("%s changed %s, whose marks are newer", in.Replika, keyOf(live))
+		w.fatalf("%s changed %s, whose marks are newer", in.Replika, objectKey(live))
 	case ownMarks && readable && annotations[v1alpha1.AnnotationApplied] != "":
 		rival := view.replikas[owner]
 		if rival != nil && rival.DeletionTimestamp == nil && rival.TargetName() == live.GetName() &&
-			naiveWants(rival, view.namespaces[live.GetNamespace()]) {
-			w.fatalf("%s took %s from %s, which claims it", in.Replika, keyOf(live), owner)
+			naiveSelects(rival, view.namespaces[live.GetNamespace()]) {
+			w.fatalf("%s took %s from %s, which claims it", in.Replika, objectKey(live), owner)
 		}
-		w.note("take over")
+		w.record("take over")
 	case in.ConflictPolicy == v1alpha1.ConflictPolicyAdopt && action.Adopt:
 		if metav1.GetControllerOf(live) != nil {
-			w.fatalf("%s adopted %s, which has a controller", in.Replika, keyOf(live))
+			w.fatalf("%s adopted %s, which has a controller", in.Replika, objectKey(live))
 		}
-		w.note("adopt")
+		w.record("adopt")
 	default:
 		content := w.cleaner.Content(in.Kind, live.Object)
 		wanted := map[string]any{"data": content["data"], "immutable": content["immutable"]}
@@ -846,54 +862,54 @@ func (w *world) checkChange(in *Input, view snapshot, action Action, live *unstr
 			_, bears := annotations[key]
 			legacy = legacy && !bears
 		}
-		if !legacy || w.calm && !cmp.Equal(given, wanted) {
-			w.fatalf("%s changed the foreign object %s: %v", in.Replika, keyOf(live), live.Object)
+		if !legacy || w.recovering && !cmp.Equal(given, wanted) {
+			w.fatalf("%s changed the foreign object %s: %v", in.Replika, objectKey(live), live.Object)
 		}
-		w.note("mark a legacy copy")
+		w.record("mark a legacy copy")
 	}
 }
 
 // noteChange counts the changes of an own copy that are worth meeting.
-func (w *world) noteChange(action Action, live *unstructured.Unstructured) {
+func (w *cluster) recordChange(action Action, live *unstructured.Unstructured) {
 	adopted := live.GetAnnotations()[v1alpha1.AnnotationAdopted] != ""
 	switch {
 	case action.Type == Release && adopted:
-		w.note("release of an adopted object")
+		w.record("release of an adopted object")
 	case action.Type == HandOver && adopted:
-		w.note("hand over of an adopted object")
+		w.record("hand over of an adopted object")
 	case action.Type == Update && live.GetLabels()[v1alpha1.LabelCreatedBy] == "":
-		w.note("repair what lost its labels")
+		w.record("repair what lost its labels")
 	}
 }
 
 // finalize lets a Replika go whose copies are all given up.
-func (w *world) finalize(in *Input) {
+func (w *cluster) finalize(in *Input) {
 	for key, object := range w.objects {
-		if w.observe(object).OwnedBy(in.Replika) && !w.mayStay(in, key) {
+		if w.observe(object).OwnedBy(in.Replika) && !w.mayRemain(in, key) {
 			w.fatalf("%s is gone and %s stays", in.Replika, key)
 		}
 	}
 	delete(w.replikas, in.Replika)
-	w.note("Replika gone")
+	w.record("Replika gone")
 }
 
 // mayStay tells whether a copy may be where it is not wanted: nothing is done to it there.
-func (w *world) mayStay(in *Input, key types.NamespacedName) bool {
-	return key.Namespace == in.SourceNamespace || !w.exists(key.Namespace) || w.objects[key].GetDeletionTimestamp() != nil
+func (w *cluster) mayRemain(in *Input, key types.NamespacedName) bool {
+	return key.Namespace == in.SourceNamespace || !w.namespaceActive(key.Namespace) || w.objects[key].GetDeletionTimestamp() != nil
 }
 
 // settleDown plans and carries out, with fresh views and without failures, until nothing is left to do.
-func (w *world) settleDown() {
+func (w *cluster) recoverCluster() {
 	for round := 1; ; round++ {
-		if round > calmRounds {
-			w.fatalf("no rest after %d rounds", calmRounds)
+		if round > maxRecoveryRounds {
+			w.fatalf("no rest after %d rounds", maxRecoveryRounds)
 		}
 		w.log = append(w.log, fmt.Sprintf("--- calm round %d", round))
 		quiet := true
 		names := sortedKeys(w.replikas)
 		for len(names) > 0 {
 			next := w.pick(len(names), "whose turn it is")
-			quiet = w.pass(names[next]) && quiet
+			quiet = w.reconcile(names[next]) && quiet
 			names = slices.Delete(names, next, next+1)
 		}
 		if quiet {
@@ -904,35 +920,35 @@ func (w *world) settleDown() {
 
 // checkRest holds once nothing is left to do: it stays so, each wanted copy is as it should be or something stands in its
 // way, and nothing owned is where it is not wanted.
-func (w *world) checkRest() {
+func (w *cluster) checkStable() {
 	before := w.clone()
 	for _, name := range sortedKeys(w.replikas) {
 		replika := w.replikas[name]
 		in, _ := w.input(replika, w.clone())
 		for _, action := range Plan(in) {
-			settled, _ := w.settle(in, w.clone(), action)
+			settled, _ := w.execute(in, w.clone(), action)
 			w.checkAction(in, settled)
 		}
 		for key, object := range w.objects {
-			wanted := in.Selection != nil && key.Name == in.Name && naiveWants(replika, w.namespaces[key.Namespace])
-			if !wanted && w.observe(object).OwnedBy(name) && !w.mayStay(in, key) {
+			wanted := in.Selection != nil && key.Name == in.Name && naiveSelects(replika, w.namespaces[key.Namespace])
+			if !wanted && w.observe(object).OwnedBy(name) && !w.mayRemain(in, key) {
 				w.fatalf("%s owns %s, where it wants nothing", name, key)
 			}
 		}
-		w.checkEveryWant(in, replika)
+		w.checkCoverage(in, replika)
 	}
 	if diff := cmp.Diff(before, w.snapshot, cmp.AllowUnexported(snapshot{}), cmpopts.EquateEmpty()); diff != "" {
 		w.fatalf("at rest something moved: %s", diff)
 	}
 	for _, object := range w.objects {
 		if owner, marked := w.observe(object).Owner(); marked && w.replikas[owner] == nil {
-			w.note("orphan stays")
+			w.record("orphan stays")
 		}
 	}
 }
 
 // checkAction holds for what is left in a plan at rest.
-func (w *world) checkAction(in *Input, action Action) {
+func (w *cluster) checkAction(in *Input, action Action) {
 	key := types.NamespacedName{Namespace: action.Namespace, Name: action.Name}
 	live := w.objects[key]
 	observed := w.observe(live)
@@ -969,7 +985,7 @@ func (w *world) checkAction(in *Input, action Action) {
 }
 
 // checkConflict holds for a conflict at rest: there is a reason for it.
-func (w *world) checkConflict(in *Input, action Action, live *unstructured.Unstructured) {
+func (w *cluster) checkConflict(in *Input, action Action, live *unstructured.Unstructured) {
 	if action.Message == "" {
 		w.fatalf("%s does not say why %s/%s is a conflict", in.Replika, action.Namespace, action.Name)
 	}
@@ -977,7 +993,7 @@ func (w *world) checkConflict(in *Input, action Action, live *unstructured.Unstr
 		if action.Namespace != in.SourceNamespace {
 			w.fatalf("%s will not give %s/%s up", in.Replika, action.Namespace, action.Name)
 		}
-		w.note("conflict: source's namespace")
+		w.record("conflict: source's namespace")
 		return
 	}
 	annotations := live.GetAnnotations()
@@ -985,31 +1001,31 @@ func (w *world) checkConflict(in *Input, action Action, live *unstructured.Unstr
 	owner, marked := observed.Owner()
 	switch {
 	case annotations[v1alpha1.AnnotationMarksVersion] == "2":
-		w.note("conflict: newer marks")
+		w.record("conflict: newer marks")
 	case marked && owner != in.Replika:
 		rival := w.replikas[owner]
 		if rival == nil || rival.DeletionTimestamp != nil || rival.TargetName() != live.GetName() ||
-			!naiveWants(rival, w.namespaces[live.GetNamespace()]) {
-			w.fatalf("%s leaves %s to %s, which does not claim it", in.Replika, keyOf(live), owner)
+			!naiveSelects(rival, w.namespaces[live.GetNamespace()]) {
+			w.fatalf("%s leaves %s to %s, which does not claim it", in.Replika, objectKey(live), owner)
 		}
-		w.note("conflict: rival")
+		w.record("conflict: rival")
 	case marked:
-		w.fatalf("%s is in conflict with itself about %s", in.Replika, keyOf(live))
+		w.fatalf("%s is in conflict with itself about %s", in.Replika, objectKey(live))
 	case in.ConflictPolicy == v1alpha1.ConflictPolicyAdopt:
 		if metav1.GetControllerOf(live) == nil {
-			w.fatalf("%s does not adopt %s", in.Replika, keyOf(live))
+			w.fatalf("%s does not adopt %s", in.Replika, objectKey(live))
 		}
-		w.note("conflict: controlled")
+		w.record("conflict: controlled")
 	default:
-		w.note("conflict: foreign")
+		w.record("conflict: foreign")
 	}
 }
 
 // checkEveryWant holds at rest: a plan speaks of every namespace that the spec selects, and of each once.
-func (w *world) checkEveryWant(in *Input, replika *v1alpha1.Replika) {
+func (w *cluster) checkCoverage(in *Input, replika *v1alpha1.Replika) {
 	var want []string
 	for name, namespace := range w.namespaces {
-		if in.Selection != nil && naiveWants(replika, namespace) {
+		if in.Selection != nil && naiveSelects(replika, namespace) {
 			want = append(want, name)
 		}
 	}
