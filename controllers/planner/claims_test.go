@@ -165,9 +165,9 @@ func TestClaimants_NextOwner(t *testing.T) {
 	}
 }
 
-// What its owner would give up it still owns: its claim holds against a rival until it has handed the object over.
-func TestAClaimWithoutSourceStillHolds(t *testing.T) {
+// A Replika that will prune its copies claims them until it has handed them over.
+func TestClaimants_Claims_SourceDeleted(t *testing.T) {
 	if !newClaimants(newReplika(withSourceDeleted)).Claims(replikaKey, configMapKind, "settings", Namespace{Name: "shop"}) {
-		t.Error("a rival could take the object")
+		t.Error("a Replika without source lost its claim")
 	}
 }

@@ -34,10 +34,10 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// schemaGlob is what the schema lets through as a glob.
+// schemaGlobPattern is the pattern of globs in the CRD schema.
 var schemaGlobPattern = regexp.MustCompile(`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`)
 
-func FuzzGlobs(f *testing.F) {
+func FuzzMatchesAny(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"*", "shop"},
 		{"team-*", "team-a"},
@@ -54,13 +54,13 @@ func FuzzGlobs(f *testing.F) {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, glob, name string) {
-		// Neither may be longer than the schema allows: the naive way takes exponential time.
+		// The reference implementation takes exponential time, so longer values than the schema allows are skipped.
 		if len(glob) > 63 || len(name) > 63 || strings.Count(glob, "*") > 6 {
 			return
 		}
 		got := MatchesAny([]string{glob}, name)
 		if !schemaGlobPattern.MatchString(glob) || strings.Contains(name, "/") {
-			return // all that is asked is that it does not panic
+			return // other globs must not panic
 		}
 		if want := naiveMatch(glob, name); got != want {
 			t.Errorf("%q matches %q: got %v, want %v", glob, name, got, want)
@@ -88,7 +88,7 @@ var objectSeeds = []string{
 		`"replika.prosimcorp.com/copy":"a/b","replika.prosimcorp.com/applied":"{\"labels\":[\"x\"]}"}}}`,
 }
 
-// decodeObject decodes JSON as the client does: numbers are int64 or float64.
+// decodeObject decodes JSON like the client: numbers are int64 or float64.
 func decodeObject(text string) (map[string]any, bool) {
 	object := &unstructured.Unstructured{}
 	if object.UnmarshalJSON([]byte(text)) == nil {
@@ -101,7 +101,7 @@ func decodeObject(text string) (map[string]any, bool) {
 	return fields, true
 }
 
-func FuzzCleaning(f *testing.F) {
+func FuzzCleanerContent(f *testing.F) {
 	for _, seed := range objectSeeds {
 		f.Add(seed)
 	}
@@ -123,7 +123,7 @@ func FuzzCleaning(f *testing.F) {
 			}
 			for field := range content {
 				if slices.Contains([]string{"apiVersion", "kind", "metadata", "status"}, field) {
-					t.Errorf("%s: %s is left", kind, field)
+					t.Errorf("%s: %s was not removed", kind, field)
 				}
 			}
 		}
@@ -135,8 +135,8 @@ func FuzzCleaning(f *testing.F) {
 	})
 }
 
-// FuzzKeys holds for any label or annotation key: it stays, value and all, or goes; and what a prefix takes, it takes whole.
-func FuzzKeys(f *testing.F) {
+// FuzzCleanerKeys checks that any label or annotation is either kept with its value or stripped, without effect on others.
+func FuzzCleanerKeys(f *testing.F) {
 	for _, rule := range strippedKeys {
 		f.Add(rule)
 		f.Add(strings.ReplaceAll(rule, "*", "x"))
@@ -144,27 +144,26 @@ func FuzzKeys(f *testing.F) {
 	}
 	cleaner := NewCleaner()
 	f.Fuzz(func(t *testing.T, key string) {
-		keys := map[string]string{key: "value", "stays": "too"}
+		keys := map[string]string{key: "value", "kept": "other"}
 		cleaned := cleaner.Keys(keys)
-		if len(keys) != len(newKeys(key, "stays")) || keys["stays"] != "too" && key != "stays" {
+		if len(keys) != len(newKeys(key, "kept")) || keys["kept"] != "other" && key != "kept" {
 			t.Errorf("the input changed: %v", keys)
 		}
-		if cleaned["stays"] != keys["stays"] {
-			t.Errorf("an innocent key went: %v", cleaned)
+		if cleaned["kept"] != keys["kept"] {
+			t.Errorf("another key was stripped: %v", cleaned)
 		}
-		if value, stays := cleaned[key]; stays && value != keys[key] {
+		if value, kept := cleaned[key]; kept && value != keys[key] {
 			t.Errorf("the value became %q", value)
 		}
 		if strings.HasPrefix(key, v1alpha1.KeyPrefix) {
-			if _, stays := cleaned[key]; stays {
-				t.Errorf("%s, which is ours, stays", key)
+			if _, kept := cleaned[key]; kept {
+				t.Errorf("the operator's own key %s is kept", key)
 			}
 		}
 	})
 }
 
-// FuzzDigests compares digests with what they stand for: JSON in which the order of keys and the spelling of numbers are
-// nothing.
+// FuzzDigests checks that digests are equal exactly if the JSON values are, regardless of key order and number format.
 func FuzzDigests(f *testing.F) {
 	f.Add(`{"a":1,"b":{"c":[1,2]}}`, `{"b":{"c":[1,2]},"a":1.0}`)
 	f.Add(`{"a":1}`, `{"a":"1"}`)
@@ -175,7 +174,7 @@ func FuzzDigests(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b string) {
 		left, leftOK := decodeObject(a)
 		right, rightOK := decodeObject(b)
-		// A NUL ends a field's name; no JSON key of a Kubernetes type holds one.
+		// NUL terminates a field name: no JSON key of a Kubernetes type contains it.
 		if !leftOK || !rightOK || strings.Contains(strings.Join(slices.Collect(maps.Keys(left)), ""), "\x00") ||
 			strings.Contains(strings.Join(slices.Collect(maps.Keys(right)), ""), "\x00") {
 			return
@@ -192,7 +191,7 @@ func FuzzDigests(f *testing.F) {
 		}
 		differing := leftDigests.Differing(rightDigests)
 		if diff := cmp.Diff(differing, rightDigests.Differing(leftDigests)); diff != "" {
-			t.Errorf("not the same the other way round: %s", diff)
+			t.Errorf("reversed: %s", diff)
 		}
 		if !slices.IsSorted(differing) || (len(differing) == 0) != equal {
 			t.Errorf("differing: %v, JSON equal: %v", differing, equal)
@@ -216,8 +215,8 @@ func fieldJSON(t *testing.T, object map[string]any, field string) []byte {
 	return encoded
 }
 
-// FuzzObserve holds for whatever an API server may hold: it is observed without a panic, the same way each time, and a
-// plan about it never removes what does not bear our marks.
+// FuzzObserve checks that any object of an API server is observed without panic and with a stable result, and that a plan
+// never prunes an object without our marks.
 func FuzzObserve(f *testing.F) {
 	for _, seed := range objectSeeds {
 		f.Add(seed)
@@ -247,7 +246,7 @@ func FuzzObserve(f *testing.F) {
 		in.Selection = nil
 		for _, action := range Plan(in) {
 			if object.GetAnnotations()[v1alpha1.AnnotationOwner] != replikaKey.String() {
-				t.Errorf("%s of what is not ours", action.Type)
+				t.Errorf("%s of an object of another owner", action.Type)
 			}
 		}
 		if object.GetKind() == "" {
@@ -259,7 +258,7 @@ func FuzzObserve(f *testing.F) {
 	})
 }
 
-func FuzzMarks(f *testing.F) {
+func FuzzMarksRoundTrip(f *testing.F) {
 	f.Add("ops", "sync", "vault", "settings", "shop", "settings", "app", "note", true)
 	f.Add("a", "b/c", "d", "", "e/f", "g", "\"", "{}", false)
 	f.Add("", "/", "é", "\x00", "\xff", "x", "", ",", true)
@@ -273,26 +272,26 @@ func FuzzMarks(f *testing.F) {
 		}
 		annotations := marks.Annotations()
 		got, state := readMarks(marks.Self, annotations)
-		legal := true
+		valid := true
 		for _, part := range []string{ownerNamespace, owner, sourceNamespace, source, selfNamespace, selfName} {
-			legal = legal && part != "" && !strings.Contains(part, "/")
+			valid = valid && part != "" && !strings.Contains(part, "/")
 		}
-		// JSON holds valid UTF-8 only; a key always is.
-		legal = legal && utf8.ValidString(label) && utf8.ValidString(annotation)
-		if legal && (state != MarksValid || !cmp.Equal(got, marks)) {
+		// JSON contains valid UTF-8 only, and so do keys.
+		valid = valid && utf8.ValidString(label) && utf8.ValidString(annotation)
+		if valid && (state != MarksValid || !cmp.Equal(got, marks)) {
 			t.Errorf("got %v, state %v, want %v", got, state, marks)
 		}
 		if state == MarksValid && (got.Owner != marks.Owner || got.Source != marks.Source || got.Self != marks.Self || got.Adopted != adopted) {
-			t.Errorf("misread: got %v, want %v", got, marks)
+			t.Errorf("got %v, want %v", got, marks)
 		}
 		elsewhere := types.NamespacedName{Namespace: selfNamespace, Name: selfName + "-2"}
 		if _, state := readMarks(elsewhere, annotations); state != MarksAbsent {
-			t.Errorf("the marks of %s hold for %s", marks.Self, elsewhere)
+			t.Errorf("the marks of %s are valid for %s", marks.Self, elsewhere)
 		}
 	})
 }
 
-// FuzzReadMarks holds for whatever stands in the annotations: what is read as valid names the object itself.
+// FuzzReadMarks checks that marks with arbitrary values are valid only if they name the object itself.
 func FuzzReadMarks(f *testing.F) {
 	for _, version := range []string{"1", "2", ""} {
 		f.Add(version, "ops/sync", "vault/settings", "shop/settings", `{"labels":["a"]}`, "true")
@@ -314,7 +313,7 @@ func FuzzReadMarks(f *testing.F) {
 			}
 		case state == MarksValid:
 			if copied != copyKey.String() || marks.Owner.String() != owner || marks.Source.String() != source || marks.Adopted != (adopted == "true") {
-				t.Errorf("misread %v", marks)
+				t.Errorf("got %v", marks)
 			}
 		default:
 			if state != MarksAbsent || !cmp.Equal(marks, Marks{}) {
