@@ -46,6 +46,9 @@ func newReplika(changes ...func(*v1alpha1.Replika)) *v1alpha1.Replika {
 			Source: v1alpha1.SourceSpec{Version: "v1", Kind: "ConfigMap", Namespace: "vault", Name: "settings"},
 			Target: v1alpha1.TargetSpec{Namespaces: v1alpha1.TargetNamespaces{MatchAll: true}},
 		},
+		Status: v1alpha1.ReplikaStatus{Conditions: []metav1.Condition{
+			{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSynced},
+		}},
 	}
 	for _, change := range changes {
 		change(replika)

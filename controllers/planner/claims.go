@@ -22,7 +22,7 @@ import (
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -39,9 +39,8 @@ type Claimant struct {
 	created time.Time
 	// selection is compiled on first use, because most Replikas claim objects that no other Replika claims.
 	selection func() *Selection
-	// cannotInherit is true while the Replika cannot take over copies: it is not able to keep them in sync, it would prune
-	// them at once, or it has no finalizer, without which its copies would be orphaned.
-	cannotInherit bool
+	// inherits is true while the Replika can take over copies, see [inherits].
+	inherits bool
 }
 
 // NewClaimant returns the claims of the Replika, or false if it is being deleted and therefore claims nothing. A Replika
@@ -62,20 +61,24 @@ func NewClaimant(replika *v1alpha1.Replika) (Claimant, bool) {
 			}
 			return selection
 		}),
-		cannotInherit: !slices.Contains(replika.Finalizers, v1alpha1.Finalizer) ||
-			slices.ContainsFunc(replika.Status.Conditions, func(condition metav1.Condition) bool {
-				return condition.Type == v1alpha1.ConditionReady && cannotInherit(replika, condition.Reason)
-			}),
+		inherits: inherits(replika),
 	}, true
 }
 
-// cannotInherit reports whether a Replika with this reason of its Ready condition cannot take over copies: its copies are
-// deleted with the source, or it lacks a permission or consent.
-func cannotInherit(replika *v1alpha1.Replika, reason string) bool {
-	switch reason {
-	case v1alpha1.ReasonSourceNotFound:
-		return replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete
-	case v1alpha1.ReasonForbidden, v1alpha1.ReasonSourceNotAllowed, v1alpha1.ReasonServiceAccountRequired:
+// inherits reports whether the Replika can take over copies: only while it puts its own content into its copies. One that is
+// suspended, that has no source to copy, or whose present spec was not reconciled yet would keep the content of the former
+// owner, which may have been withdrawn. Without the finalizer its copies would be orphaned.
+func inherits(replika *v1alpha1.Replika) bool {
+	if replika.Spec.Suspend || !slices.Contains(replika.Finalizers, v1alpha1.Finalizer) ||
+		replika.Status.ObservedGeneration != replika.Generation {
+		return false
+	}
+	ready := meta.FindStatusCondition(replika.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil {
+		return false
+	}
+	switch ready.Reason {
+	case v1alpha1.ReasonSynced, v1alpha1.ReasonCopiesFailed, v1alpha1.ReasonTargetNamespaceNotFound:
 		return true
 	default:
 		return false
@@ -104,15 +107,16 @@ func (c Claimants) Claims(replika types.NamespacedName, kind schema.GroupKind, n
 	})
 }
 
-// NextOwner returns the first Replika, other than the current owner, that claims the object and can take it over. Two
-// Replikas that cannot inherit would otherwise hand the object over to each other without end.
-func (c Claimants) NextOwner(currentOwner types.NamespacedName, kind schema.GroupKind, name string, namespace Namespace) (types.NamespacedName, bool) {
+// NextOwners returns the Replikas, other than the current owner, that claim the object and can take it over, in order of
+// precedence. Two Replikas that cannot inherit would otherwise hand the object over to each other without end.
+func (c Claimants) NextOwners(currentOwner types.NamespacedName, kind schema.GroupKind, name string, namespace Namespace) []types.NamespacedName {
+	var owners []types.NamespacedName
 	for _, claimant := range c {
-		if claimant.Replika != currentOwner && !claimant.cannotInherit && claimant.claims(kind, name, namespace) {
-			return claimant.Replika, true
+		if claimant.Replika != currentOwner && claimant.inherits && claimant.claims(kind, name, namespace) {
+			owners = append(owners, claimant.Replika)
 		}
 	}
-	return types.NamespacedName{}, false
+	return owners
 }
 
 func (c Claimant) claims(kind schema.GroupKind, name string, namespace Namespace) bool {

@@ -20,7 +20,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -112,56 +111,60 @@ func TestClaimants_Claims(t *testing.T) {
 	}
 }
 
-func TestClaimants_NextOwner(t *testing.T) {
+func TestClaimants_NextOwners(t *testing.T) {
 	first := types.NamespacedName{Namespace: "x", Name: "first"}
 	second := types.NamespacedName{Namespace: "x", Name: "second"}
+	younger := newReplika(withName(second), withCreationTime(2))
 	cases := map[string]struct {
-		replikas  []*v1alpha1.Replika
-		want      types.NamespacedName
-		wantFound bool
+		// older is the first in turn, before one that inherits.
+		older *v1alpha1.Replika
+		want  []types.NamespacedName
 	}{
-		"no claimants":                          {nil, types.NamespacedName{}, false},
-		"only the current owner":                {[]*v1alpha1.Replika{newReplika()}, types.NamespacedName{}, false},
-		"oldest first":                          {[]*v1alpha1.Replika{newReplika(withName(second), withCreationTime(2)), newReplika(withName(first), withCreationTime(1))}, first, true},
-		"skips the current owner":               {[]*v1alpha1.Replika{newReplika(withCreationTime(1)), newReplika(withName(second), withCreationTime(2))}, second, true},
-		"skips a Replika with other namespaces": {[]*v1alpha1.Replika{newReplika(withName(first), withTargetNamespaces("web")), newReplika(withName(second), withCreationTime(2))}, second, true},
-		"skips a Replika that is being deleted": {[]*v1alpha1.Replika{newReplika(withName(first), withDeletion), newReplika(withName(second), withCreationTime(2))}, second, true},
-		"skips one whose copies are deleted with the source": {
-			[]*v1alpha1.Replika{newReplika(withName(first), withSourceDeleted), newReplika(withName(second), withCreationTime(2))}, second, true,
-		},
-		"skips Forbidden": {
-			[]*v1alpha1.Replika{newReplika(withName(first), withNotReady(v1alpha1.ReasonForbidden)), newReplika(withName(second), withCreationTime(2))}, second, true,
-		},
-		"skips SourceNotAllowed": {
-			[]*v1alpha1.Replika{newReplika(withName(first), withNotReady(v1alpha1.ReasonSourceNotAllowed)), newReplika(withName(second), withCreationTime(2))}, second, true,
-		},
-		"skips ServiceAccountRequired": {
-			[]*v1alpha1.Replika{newReplika(withName(first), withNotReady(v1alpha1.ReasonServiceAccountRequired)), newReplika(withName(second), withCreationTime(2))}, second, true,
-		},
-		"includes CopiesFailed": {
-			[]*v1alpha1.Replika{newReplika(withName(first), withNotReady(v1alpha1.ReasonCopiesFailed)), newReplika(withName(second), withCreationTime(2))}, first, true,
-		},
-		"skips one whose source does not allow the namespace": {
-			[]*v1alpha1.Replika{newReplika(withName(first), withAllowedNamespaces("web")), newReplika(withName(second), withCreationTime(2), withAllowedNamespaces("sh*"))}, second, true,
-		},
-		"skips one without finalizer": {[]*v1alpha1.Replika{newReplika(withName(first), func(r *v1alpha1.Replika) {
+		"current owner":         {newReplika(withCreationTime(1)), []types.NamespacedName{second}},
+		"in order":              {newReplika(withName(first), withCreationTime(1)), []types.NamespacedName{first, second}},
+		"other namespaces":      {newReplika(withName(first), withTargetNamespaces("web")), []types.NamespacedName{second}},
+		"namespace not allowed": {newReplika(withName(first), withAllowedNamespaces("web")), []types.NamespacedName{second}},
+		"namespace allowed":     {newReplika(withName(first), withAllowedNamespaces("sh*")), []types.NamespacedName{first, second}},
+		"being deleted":         {newReplika(withName(first), withDeletion), []types.NamespacedName{second}},
+		"no finalizer": {newReplika(withName(first), func(r *v1alpha1.Replika) {
 			r.Finalizers = []string{"example.com/other"}
-		}), newReplika(withName(second), withCreationTime(2))}, second, true},
-		"includes one that retains its copies without source": {[]*v1alpha1.Replika{newReplika(withName(first), withSourceDeleted, func(r *v1alpha1.Replika) {
+		}), []types.NamespacedName{second}},
+		"suspended": {newReplika(withName(first), func(r *v1alpha1.Replika) { r.Spec.Suspend = true }), []types.NamespacedName{second}},
+		"no status": {newReplika(withName(first), func(r *v1alpha1.Replika) { r.Status.Conditions = nil }), []types.NamespacedName{second}},
+		"spec not reconciled yet": {newReplika(withName(first), func(r *v1alpha1.Replika) {
+			r.Generation, r.Status.ObservedGeneration = 2, 1
+		}), []types.NamespacedName{second}},
+		"source deleted with its copies": {newReplika(withName(first), withSourceDeleted), []types.NamespacedName{second}},
+		"source deleted, copies retained": {newReplika(withName(first), withSourceDeleted, func(r *v1alpha1.Replika) {
 			r.Spec.Synchronization.OnSourceDeletion = v1alpha1.SourceDeletionRetain
-		})}, first, true},
-		"includes one whose source exists": {[]*v1alpha1.Replika{newReplika(withName(first), func(r *v1alpha1.Replika) {
+		}), []types.NamespacedName{second}},
+		"copies are deleted with the source, which exists": {newReplika(withName(first), func(r *v1alpha1.Replika) {
 			r.Spec.Synchronization.OnSourceDeletion = v1alpha1.SourceDeletionDelete
-			r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonSynced}}
-		})}, first, true},
+		}), []types.NamespacedName{first, second}},
+	}
+	for _, reason := range []string{
+		v1alpha1.ReasonForbidden, v1alpha1.ReasonSourceNotAllowed, v1alpha1.ReasonServiceAccountRequired, v1alpha1.ReasonKindNotFound,
+		v1alpha1.ReasonKindNotAllowed, v1alpha1.ReasonProgressing, v1alpha1.ReasonSuspended,
+	} {
+		testCase := cases["no status"]
+		testCase.older = newReplika(withName(first), withNotReady(reason))
+		cases[reason] = testCase
+	}
+	for _, reason := range []string{v1alpha1.ReasonCopiesFailed, v1alpha1.ReasonTargetNamespaceNotFound} {
+		testCase := cases["in order"]
+		testCase.older = newReplika(withName(first), withNotReady(reason))
+		cases[reason] = testCase
 	}
 	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, found := newClaimants(testCase.replikas...).NextOwner(replikaKey, configMapKind, "settings", Namespace{Name: "shop"})
-			if got != testCase.want || found != testCase.wantFound {
-				t.Errorf("got %v, %v, want %v, %v", got, found, testCase.want, testCase.wantFound)
+			got := newClaimants(testCase.older, younger).NextOwners(replikaKey, configMapKind, "settings", Namespace{Name: "shop"})
+			if diff := cmp.Diff(testCase.want, got); diff != "" {
+				t.Error(diff)
 			}
 		})
+	}
+	if got := newClaimants(newReplika()).NextOwners(replikaKey, configMapKind, "settings", Namespace{Name: "shop"}); got != nil {
+		t.Errorf("got %v without another claimant", got)
 	}
 }
 

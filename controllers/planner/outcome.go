@@ -110,11 +110,11 @@ func (in *Input) NextAction(action Action, namespace Namespace, outcome Outcome,
 		action.Type = Recreate
 		return action, true
 	case Forbidden:
-		// The new owner is not allowed to write in this namespace, so it cannot take the copy over.
+		// The new owner is not allowed to write in this namespace, so it cannot take the copy over. Others are asked first.
 		if action.Type != HandOver {
 			return Action{}, false
 		}
-		in.deleteOrRelease(&action)
+		in.handOver(&action)
 		return action, true
 	default:
 		return Action{}, false

@@ -109,6 +109,27 @@ func TestNextAction_Stale(t *testing.T) {
 }
 
 // If the new owner's account is not allowed to write, the copy is pruned without a handover.
+// The first Replika in turn is not allowed to write: the next ones are asked before the copy is deleted.
+func TestNextAction_ForbiddenHandOver_NextInTurn(t *testing.T) {
+	second, third := types.NamespacedName{Namespace: "x", Name: "second"}, types.NamespacedName{Namespace: "x", Name: "third"}
+	in := newInput(t, withClaimants(
+		newReplika(withName(otherReplikaKey), withCreationTime(1)), newReplika(withName(second), withCreationTime(2)),
+		newReplika(withName(third), withCreationTime(3)),
+	))
+	in.Selection = nil
+	namespace := Namespace{Name: "shop"}
+	action, _ := in.prune(namespace, mustObserve(t, newCopy(t, in.Template, "shop")))
+	for _, want := range []types.NamespacedName{otherReplikaKey, second, third} {
+		if action.Type != HandOver || action.NewOwner != want {
+			t.Fatalf("got %s to %s, want %s to %s", action.Type, action.NewOwner, HandOver, want)
+		}
+		action, _ = in.NextAction(action, namespace, Forbidden, nil, 1)
+	}
+	if action.Type != Delete {
+		t.Errorf("got %s, want %s", action.Type, Delete)
+	}
+}
+
 func TestNextAction_ForbiddenHandOver(t *testing.T) {
 	template := newInput(t).Template
 	adopted := withAnnotations(map[string]string{v1alpha1.AnnotationAdopted: "true"})

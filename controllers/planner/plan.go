@@ -91,6 +91,8 @@ type Action struct {
 	Adopt bool
 	// NewOwner is the owner after a handover.
 	NewOwner types.NamespacedName
+	// nextOwners are the Replikas to ask, in turn, when the new owner is not allowed to write the copy.
+	nextOwners []types.NamespacedName
 	// Reason and Message explain Conflict and Wait: machine-readable and human-readable.
 	Reason, Message string
 	// RetryAfter is the delay until the object is planned again, or 0 if a watch reports when that is needed.
@@ -267,17 +269,22 @@ func (in *Input) prune(namespace Namespace, object *Observed) (Action, bool) {
 		return Action{}, false
 	}
 	action := Action{Namespace: object.Namespace, Name: object.Name, Observed: object}
-	newOwner, claimed := in.Claimants.NextOwner(in.Replika, in.Kind, object.Name, namespace)
-	switch {
-	case object.Namespace == in.SourceNamespace:
+	if object.Namespace == in.SourceNamespace {
 		action.conflict(sourceNamespaceMessage)
-	case claimed:
-		action.Type = HandOver
-		action.NewOwner = newOwner
-	default:
-		in.deleteOrRelease(&action)
+		return action, true
 	}
+	action.nextOwners = in.Claimants.NextOwners(in.Replika, in.Kind, object.Name, namespace)
+	in.handOver(&action)
 	return action, true
+}
+
+// handOver sets the action for a copy that the next Replika in turn takes over; without one, the copy is deleted or released.
+func (in *Input) handOver(action *Action) {
+	if len(action.nextOwners) == 0 {
+		in.deleteOrRelease(action)
+		return
+	}
+	action.Type, action.NewOwner, action.nextOwners = HandOver, action.nextOwners[0], action.nextOwners[1:]
 }
 
 // deleteOrRelease sets the action for a copy that no other Replika takes over. Adopted objects are never deleted.

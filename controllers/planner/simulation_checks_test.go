@@ -63,8 +63,7 @@ func (c *cluster) checkRemoval(in *Input, view snapshot, action Action, live *un
 			!naiveSelects(other, view.namespaces[live.GetNamespace()]) {
 			continue
 		}
-		if readyReason(other) == v1alpha1.ReasonSourceNotAllowed || readyReason(other) == v1alpha1.ReasonSourceNotFound &&
-			other.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete {
+		if readyReason(other) != v1alpha1.ReasonSynced || other.Spec.Suspend || other.Status.ObservedGeneration != other.Generation {
 			c.record("claimant skipped")
 			continue
 		}
