@@ -321,7 +321,7 @@ func TestCopyStore_ChangesByOthers(t *testing.T) {
 	}
 }
 
-// A standby never calls PopRemovedByOthers, and for a deleted Replika nobody calls it again: for neither must the store grow.
+// PopRemovedByOthers is never called on a standby, nor for a Replika that was deleted. The store must not grow for either.
 func TestCopyStore_PopRemovedByOthers_RecordsOnlyForCallers(t *testing.T) {
 	createAndDelete := func(e *env) {
 		e.report(copyAt(shop, "a", 10))
@@ -357,32 +357,32 @@ func TestCopyStore_IrrelevantChangeSendsNoEvent(t *testing.T) {
 }
 
 func TestCopyStore_KeepsAcceptedDigests(t *testing.T) {
-	answer := copyAt(shop, "a", 10, digests("defaulted"), accepted("sent"))
+	response := copyAt(shop, "a", 10, digests("defaulted"), accepted("sent"))
 
 	t.Run("after a change of other fields", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(answer, true)
+		e.store().BeginWrite(shop)(response, true)
 		e.report(copyAt(shop, "a", 11, digests("defaulted")))
 		e.expectStored(t, copyAt(shop, "a", 11, digests("defaulted"), accepted("sent")))
 		e.expectEvents(t)
 	})
 	t.Run("after a list", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(answer, true)
+		e.store().BeginWrite(shop)(response, true)
 		reportList(e.copies, 12, copyAt(shop, "a", 11, digests("defaulted")))
 		e.expectStored(t, copyAt(shop, "a", 11, digests("defaulted"), accepted("sent")))
 		e.expectEvents(t)
 	})
 	t.Run("not for other content", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(answer, true)
+		e.store().BeginWrite(shop)(response, true)
 		e.report(copyAt(shop, "a", 11, digests("edited")))
 		e.expectStored(t, copyAt(shop, "a", 11, digests("edited")))
 		e.expectEvents(t, shop)
 	})
 	t.Run("not for another object", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(answer, true)
+		e.store().BeginWrite(shop)(response, true)
 		e.report(copyAt(shop, "b", 11, digests("defaulted")))
 		e.expectStored(t, copyAt(shop, "b", 11, digests("defaulted")))
 		e.expectEvents(t, shop)
