@@ -17,6 +17,7 @@ limitations under the License.
 package tracking
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -31,20 +32,20 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// The cast: Replika ops/sync, and its rival dev/sync, copy a ConfigMap named settings.
+// The tests use two Replikas, ops/sync and its rival dev/sync. Both copy a ConfigMap named settings.
 var (
 	configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
-	ours       = types.NamespacedName{Namespace: "ops", Name: "sync"}
-	theirs     = types.NamespacedName{Namespace: "dev", Name: "sync"}
+	replika    = types.NamespacedName{Namespace: "ops", Name: "sync"}
+	rival      = types.NamespacedName{Namespace: "dev", Name: "sync"}
 	shop       = types.NamespacedName{Namespace: "shop", Name: "settings"}
 	web        = types.NamespacedName{Namespace: "web", Name: "settings"}
 )
 
-// copyAt is a copy of ours as it is at the resourceVersion. Its UID is uid.
+// copyAt is a copy of the Replika, with the UID and the resourceVersion.
 func copyAt(key types.NamespacedName, uid types.UID, version int, changes ...func(*planner.Observed)) *planner.Observed {
 	object := &planner.Observed{
 		Namespace: key.Namespace, Name: key.Name, UID: uid, ResourceVersion: strconv.Itoa(version),
-		Origin:  unique.Make(planner.Origin{Owner: ours, CreatedBy: v1alpha1.CreatedByValue}),
+		Origin:  unique.Make(planner.Origin{Owner: replika, CreatedBy: v1alpha1.CreatedByValue}),
 		Digests: "one", Marks: planner.MarksValid,
 	}
 	for _, change := range changes {
@@ -66,7 +67,7 @@ func digests(digests planner.Digests) func(*planner.Observed) {
 	return func(object *planner.Observed) { object.Digests = digests }
 }
 
-func answering(template planner.Digests) func(*planner.Observed) {
+func accepted(template planner.Digests) func(*planner.Observed) {
 	return func(object *planner.Observed) { object.AcceptedDigests = template }
 }
 
@@ -90,37 +91,45 @@ func withoutMarks(object *planner.Observed) {
 	object.Origin, object.Marks = unique.Make(origin), planner.MarksAbsent
 }
 
-// stage is a set of watches without any API server: the test tells what the watches bring.
-type stage struct {
+// env has two watches without an API server: tests report to the watches what an API server would send.
+type env struct {
 	*Watches
-	copies, obstacles *watch
-	// news are the changes that somebody was told of, oldest first.
-	news []Event
+	// copies is the watch of the copies, conflicting that of all objects named settings.
+	copies, conflicting *watch
+	// events are those that were sent and not checked yet, oldest first.
+	events []Event
 }
 
-func newStage(t interface{ Cleanup(end func()) }) *stage {
-	s := &stage{}
-	s.Watches = NewWatches(nil, nil, planner.NewCleaner(), func(change Event, _ []types.NamespacedName) {
-		s.news = append(s.news, change)
+func newEnv(t interface{ Context() context.Context }) *env {
+	e := &env{}
+	e.Watches = NewWatches(nil, nil, planner.NewCleaner(), func(_ context.Context, event Event, _ []types.NamespacedName) {
+		e.events = append(e.events, event)
 	})
-	t.Cleanup(s.stop)
-	s.copies = newWatch(s.Watches, CopiesOf(configMaps), s.stop)
-	s.obstacles = newWatch(s.Watches, ConflictingObjectsNamed(configMaps, shop.Name), s.stop)
-	for _, watch := range []*watch{s.copies, s.obstacles} {
-		s.active[watch.key] = watch
+	e.startWatch = func(watch *watch) {
+		watch.notify = func(event Event) { e.sendEvent(t.Context(), event) }
 	}
-	return s
+	e.copies = e.addWatch(CopiesOf(configMaps))
+	e.conflicting = e.addWatch(ConflictingObjectsNamed(configMaps, shop.Name))
+	return e
 }
 
-func (s *stage) view() *CopyStore { return s.copies.store }
-
-// tells has the watch of the copies tell that the objects exist.
-func (s *stage) tells(objects ...*planner.Observed) {
-	tell(s.copies, objects...)
+// addWatch adds a watch that has no user.
+func (e *env) addWatch(key WatchKey) *watch {
+	watch := newWatch(e.Watches, key)
+	e.startWatch(watch)
+	e.active[key] = watch
+	return watch
 }
 
-// tell has the watch tell that the objects exist. What it brings is its own, as it is when it was decoded.
-func tell(watch *watch, objects ...*planner.Observed) {
+func (e *env) store() *CopyStore { return e.copies.store }
+
+// report has the watch of the copies report that the objects exist.
+func (e *env) report(objects ...*planner.Observed) {
+	report(e.copies, objects...)
+}
+
+// report has the watch report that the objects exist. It receives clones, as if they were decoded.
+func report(watch *watch, objects ...*planner.Observed) {
 	for _, object := range objects {
 		if err := watch.Update(newReducedObject(clone(object))); err != nil {
 			panic(err)
@@ -128,8 +137,8 @@ func tell(watch *watch, objects ...*planner.Observed) {
 	}
 }
 
-// tellGone has the watch tell that the object is gone, or no longer of those that it watches, since the version.
-func tellGone(watch *watch, object *planner.Observed, version int) {
+// reportDeleted has the watch report that the object was deleted, or is no longer selected, since the version.
+func reportDeleted(watch *watch, object *planner.Observed, version int) {
 	last := clone(object)
 	last.ResourceVersion = strconv.Itoa(version)
 	if err := watch.Delete(newReducedObject(last)); err != nil {
@@ -137,13 +146,13 @@ func tellGone(watch *watch, object *planner.Observed, version int) {
 	}
 }
 
-// list has the watch bring a whole list.
-func list(watch *watch, version int, objects ...*planner.Observed) {
-	arrivals := make([]any, len(objects))
+// reportList has the watch report a list, read at the version.
+func reportList(watch *watch, version int, objects ...*planner.Observed) {
+	items := make([]any, len(objects))
 	for i, object := range objects {
-		arrivals[i] = newReducedObject(clone(object))
+		items[i] = newReducedObject(clone(object))
 	}
-	if err := watch.Replace(arrivals, strconv.Itoa(version)); err != nil {
+	if err := watch.Replace(items, strconv.Itoa(version)); err != nil {
 		panic(err)
 	}
 }
@@ -153,29 +162,29 @@ func clone(object *planner.Observed) *planner.Observed {
 	return &cloned
 }
 
-// wants checks what a plan for our Replika would be told.
-func (s *stage) wants(t testing.TB, wanted ...*planner.Observed) {
+// expectStored checks which objects a plan for the Replika gets.
+func (e *env) expectStored(t testing.TB, want ...*planner.Observed) {
 	t.Helper()
-	known := s.view().ListFor(ours, shop.Name)
-	slices.SortFunc(known, func(a, b *planner.Observed) int { return compareKeys(a.Key(), b.Key()) })
-	if diff := cmp.Diff(describe(wanted), describe(known)); diff != "" {
-		t.Errorf("known (-want +got):\n%s", diff)
+	stored := e.store().ListFor(replika, shop.Name)
+	slices.SortFunc(stored, func(a, b *planner.Observed) int { return compareKeys(a.Key(), b.Key()) })
+	if diff := cmp.Diff(describe(want), describe(stored)); diff != "" {
+		t.Errorf("stored objects (-want +got):\n%s", diff)
 	}
 }
 
-// wantsNews checks of which objects somebody was told since the last look.
-func (s *stage) wantsNews(t testing.TB, wanted ...types.NamespacedName) {
+// expectEvents checks about which objects events were sent since the last check.
+func (e *env) expectEvents(t testing.TB, want ...types.NamespacedName) {
 	t.Helper()
-	var told []types.NamespacedName
-	for _, change := range s.news {
-		if change.Key != (Key{}) {
-			told = append(told, change.Key)
+	var keys []types.NamespacedName
+	for _, event := range e.events {
+		if event.Key != (Key{}) {
+			keys = append(keys, event.Key)
 		}
 	}
-	s.news = nil
-	slices.SortFunc(told, compareKeys)
-	if diff := cmp.Diff(wanted, told); diff != "" {
-		t.Errorf("told of (-want +got):\n%s", diff)
+	e.events = nil
+	slices.SortFunc(keys, compareKeys)
+	if diff := cmp.Diff(want, keys); diff != "" {
+		t.Errorf("keys of events (-want +got):\n%s", diff)
 	}
 }
 
@@ -186,7 +195,7 @@ func compareKeys(a, b types.NamespacedName) int {
 func describe(objects []*planner.Observed) []string {
 	described := make([]string, len(objects))
 	for i, object := range objects {
-		described[i] = fmt.Sprintf("%s uid=%s version=%s digests=%s answers=%s owner=%s marks=%d label=%q", object.Key(), object.UID,
+		described[i] = fmt.Sprintf("%s uid=%s version=%s digests=%s accepted=%s owner=%s marks=%d label=%q", object.Key(), object.UID,
 			object.ResourceVersion, object.Digests, object.AcceptedDigests, object.Origin.Value().Owner, object.Marks, object.Origin.Value().CreatedBy)
 	}
 	return described
