@@ -45,16 +45,16 @@ var _ = Describe("Redaction of Secret data", func() {
 			case "policy":
 				createDenyPolicy(ctx, e, denyPolicy{
 					when: `request.resource.resource == "secrets"`,
-					messageExpression: `"I refuse" + (has(oldObject.data) ? " " + oldObject.data.password : "")` +
+					messageExpression: `"free text" + (has(oldObject.data) ? " " + oldObject.data.password : "")` +
 						` + (object != null && has(object.data) ? " " + object.data.password : "")`,
-					message: "I refuse",
+					message: "free text",
 				})
 			default:
 				createWebhook(ctx, e, func(request *admissionv1.AdmissionRequest) *metav1.Status {
 					if request.Resource.Resource != "secrets" {
 						return nil
 					}
-					message := fmt.Sprintf("I refuse %q %s %s", next, old, encode(old)+encode(next))
+					message := fmt.Sprintf("free text %q %s %s", next, old, encode(old)+encode(next))
 					if denier == "failing webhook" {
 						panic(message)
 					}
@@ -79,7 +79,7 @@ var _ = Describe("Redaction of Secret data", func() {
 				expectOutcome(result, want)
 				Expect(result.Err).To(MatchError(And(
 					ContainSubstring(string(action.Type)), ContainSubstring(e.id), ContainSubstring("withheld"),
-					Not(ContainSubstring("refuse")), Not(ContainSubstring("staple")), Not(ContainSubstring(old)),
+					Not(ContainSubstring("free text")), Not(ContainSubstring("staple")), Not(ContainSubstring(old)),
 					Not(ContainSubstring(encode(old))), Not(ContainSubstring(encode(next))),
 				)), "only the name of the policy or webhook")
 			}
