@@ -54,7 +54,7 @@ func (t *timeline) logChanges(before, now snapshot) {
 	case now.ready == noReplika:
 		t.log("The Replika was deleted.")
 	default:
-		t.log("The Replika's Ready condition is %s.", now.ready)
+		t.log("The Replika's Ready condition is %s.", strings.TrimSuffix(now.ready, "."))
 	}
 }
 
