@@ -101,7 +101,7 @@ func (b *bench) scenarios(workload *workload, samples int) []scenario {
 // completion of the triggering request to the completion of the operator's write.
 func (b *bench) runScenario(ctx context.Context, watch *copyWatch, workload *workload, scenario scenario) error {
 	mark := b.cluster.Mark()
-	b.progress.log("%s, %d times", scenario.name, len(scenario.namespaces))
+	b.progress.log("%s: measuring %d samples", scenario.name, len(scenario.namespaces))
 	for _, namespace := range scenario.namespaces {
 		if err := scenario.do(ctx, namespace); err != nil {
 			return err
