@@ -26,8 +26,8 @@ import (
 	"time"
 )
 
-// environment is what was measured, and where.
-type environment struct {
+// runInfo describes a run: its date, the versions and the machine.
+type runInfo struct {
 	Date       string  `json:"date"`
 	Operator   string  `json:"operator"`
 	Kubernetes string  `json:"kubernetes"`
@@ -36,25 +36,25 @@ type environment struct {
 	Processor  string  `json:"processor,omitempty"`
 	Processors int     `json:"processors"`
 	MemoryGiB  float64 `json:"memoryGiB,omitempty"`
-	// Load is how many processes wanted a processor before the benchmark did: 0 is a quiet machine.
+	// Load is the load average before the start. It is 0 on an idle machine.
 	Load float64 `json:"loadBefore"`
 }
 
-func describeMachine() environment {
-	e := environment{
+func newRunInfo() runInfo {
+	r := runInfo{
 		Date: time.Now().UTC().Format(time.DateOnly), Go: runtime.Version(),
 		System: runtime.GOOS + "/" + runtime.GOARCH, Processors: runtime.NumCPU(),
-		Processor: find("/proc/cpuinfo", `(?m)^model name\s*: (.+)$`),
+		Processor: firstMatch("/proc/cpuinfo", `(?m)^model name\s*: (.+)$`),
 	}
-	// Where these cannot be read they stay 0.
-	kibibytes, _ := strconv.ParseFloat(find("/proc/meminfo", `(?m)^MemTotal:\s*(\d+) kB$`), 64)
-	e.MemoryGiB = kibibytes / (1 << 20)
-	e.Load, _ = strconv.ParseFloat(find("/proc/loadavg", `^(\S+)`), 64)
-	return e
+	// Both stay 0 where the files do not exist.
+	kibibytes, _ := strconv.ParseFloat(firstMatch("/proc/meminfo", `(?m)^MemTotal:\s*(\d+) kB$`), 64)
+	r.MemoryGiB = kibibytes / (1 << 20)
+	r.Load, _ = strconv.ParseFloat(firstMatch("/proc/loadavg", `^(\S+)`), 64)
+	return r
 }
 
-// find is the first group of a pattern in a file; empty if there is none.
-func find(path, pattern string) string {
+// firstMatch returns the first group of the pattern's first match in the file, or "" without a match.
+func firstMatch(path, pattern string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return ""
@@ -65,7 +65,7 @@ func find(path, pattern string) string {
 	return ""
 }
 
-func (e environment) String() string {
+func (r runInfo) String() string {
 	return fmt.Sprintf("%s: Replika %s, Kubernetes %s, %s, %s, %d × %s, %.0f GiB, load before %.2f",
-		e.Date, e.Operator, e.Kubernetes, e.Go, e.System, e.Processors, e.Processor, e.MemoryGiB, e.Load)
+		r.Date, r.Operator, r.Kubernetes, r.Go, r.System, r.Processors, r.Processor, r.MemoryGiB, r.Load)
 }

@@ -31,19 +31,19 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// floorServer is the floor's own side.
-type floorServer struct {
-	task    floorTask
+// baselineServer runs in the baseline's process.
+type baselineServer struct {
+	task    baselineTask
 	loop    *loop
 	cleaner *planner.Cleaner
-	// copies are the API server's last answers, by the order of the namespaces.
+	// copies are the API server's last responses, in the order of the namespaces.
 	copies []*unstructured.Unstructured
 }
 
-// serveFloor does what it is told until there is nothing more to read.
-func serveFloor(ctx context.Context, input io.Reader, output io.Writer) error {
+// serveBaseline reads steps and executes them until the input ends.
+func serveBaseline(ctx context.Context, input io.Reader, output io.Writer) error {
 	lines := json.NewDecoder(input)
-	server := &floorServer{cleaner: planner.NewCleaner()}
+	server := &baselineServer{cleaner: planner.NewCleaner()}
 	err := lines.Decode(&server.task)
 	if err != nil {
 		return err
@@ -51,9 +51,9 @@ func serveFloor(ctx context.Context, input io.Reader, output io.Writer) error {
 	if server.loop, err = newLoop(ctx, server.task); err != nil {
 		return err
 	}
-	fmt.Fprintln(output, saysReady)
+	fmt.Fprintln(output, replyReady)
 	for {
-		var step floorStep
+		var step baselineStep
 		err := lines.Decode(&step)
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -65,26 +65,26 @@ func serveFloor(ctx context.Context, input io.Reader, output io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(output, saysReady)
-		var started string
-		if err := lines.Decode(&started); err != nil {
+		fmt.Fprintln(output, replyReady)
+		var command string
+		if err := lines.Decode(&command); err != nil {
 			return err
 		}
 		if server.copies, err = server.loop.send(ctx, requests); err != nil {
 			return err
 		}
-		fmt.Fprintln(output, saysDone)
+		fmt.Fprintln(output, replyDone)
 	}
 }
 
-// prepare makes the requests that the operator would send for the step, to the byte.
-func (f *floorServer) prepare(ctx context.Context, step floorStep) ([]rawRequest, error) {
-	template, err := f.template(step.Source)
+// prepare returns the requests that the operator would send for the step. They are byte-identical.
+func (s *baselineServer) prepare(ctx context.Context, step baselineStep) ([]rawRequest, error) {
+	template, err := s.template(step.Source)
 	if err != nil {
 		return nil, err
 	}
-	actions := make([]planner.Action, len(f.task.Namespaces))
-	for i, namespace := range f.task.Namespaces {
+	actions := make([]planner.Action, len(s.task.Namespaces))
+	for i, namespace := range s.task.Namespaces {
 		action := planner.Action{Namespace: namespace, Name: template.Name, Template: template}
 		switch step.Action {
 		case stepCreate:
@@ -95,21 +95,21 @@ func (f *floorServer) prepare(ctx context.Context, step floorStep) ([]rawRequest
 			action.Type = planner.Delete
 		}
 		if step.Action != stepCreate {
-			if action.Observed, err = f.cleaner.Observe(f.copies[i]); err != nil {
+			if action.Observed, err = s.cleaner.Observe(s.copies[i]); err != nil {
 				return nil, err
 			}
 		}
 		actions[i] = action
 	}
-	return recordRequests(ctx, f.cleaner, actions)
+	return captureRequests(ctx, s.cleaner, actions)
 }
 
-func (f *floorServer) template(source *corev1.ConfigMap) (*planner.Template, error) {
+func (s *baselineServer) template(source *corev1.ConfigMap) (*planner.Template, error) {
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(source)
 	if err != nil {
 		return nil, err
 	}
 	typed := &unstructured.Unstructured{Object: object}
 	typed.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
-	return f.cleaner.NewTemplate(f.task.Replika, typed)
+	return s.cleaner.NewTemplate(s.task.Replika, typed)
 }

@@ -27,32 +27,32 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// exposed are the labels of each metric, by its name as PromQL knows it.
-type exposed map[string]map[string]bool
+// metricLabels has the labels of each metric, by the name that PromQL uses.
+type metricLabels map[string]map[string]bool
 
-// byPrometheus is what Prometheus itself adds: the metric that says whether an instance answered, and the labels that say
-// which one it is.
+// Prometheus itself adds the metric up, which reports whether a scrape succeeded, and labels that identify the target.
 var (
-	byPrometheus = exposed{"up": {}}
-	targetLabels = []string{"job", "instance", "pod", "service", "endpoint", "container"}
+	builtInMetrics = metricLabels{"up": {}}
+	targetLabels   = []string{"job", "instance", "pod", "service", "endpoint", "container"}
 )
 
-func readMetrics(file string) (exposed, error) {
+// readMetrics parses a file in the Prometheus text format.
+func readMetrics(file string) (metricLabels, error) {
 	content, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
-	defer content.Close() // only read
+	defer content.Close() // read-only, no error to handle
 	textParser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := textParser.TextToMetricFamilies(content)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("parsing %s: %w", file, err)
 	}
-	found := maps.Clone(byPrometheus)
+	found := maps.Clone(builtInMetrics)
 	for _, family := range families {
 		samples, err := expfmt.ExtractSamples(&expfmt.DecodeOptions{}, family)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+			return nil, fmt.Errorf("parsing %s: %w", file, err)
 		}
 		for _, sample := range samples {
 			name := string(sample.Metric[model.MetricNameLabel])
@@ -67,24 +67,25 @@ func readMetrics(file string) (exposed, error) {
 	return found, nil
 }
 
-func (e exposed) has(metric, label string) bool {
-	return e[metric][label] || slices.Contains(targetLabels, label)
+// has reports whether the metric has the label, from the operator or from Prometheus.
+func (l metricLabels) has(metric, label string) bool {
+	return l[metric][label] || slices.Contains(targetLabels, label)
 }
 
-// missing names the metrics and labels that the question is about and that are not exposed.
-func (q question) missing(e exposed) ([]string, error) {
-	expression, err := parser.NewParser(parser.Options{}).ParseExpr(q.expression)
+// missing lists the metrics and labels that the expression uses and that do not exist.
+func (e expression) missing(known metricLabels) ([]string, error) {
+	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(e.promQL)
 	if err != nil {
 		return nil, err
 	}
 	var missing []string
 	report := func(format string, args ...any) { missing = append(missing, fmt.Sprintf(format, args...)) }
-	parser.Inspect(expression, func(node parser.Node, path []parser.Node) error {
+	parser.Inspect(parsed, func(node parser.Node, path []parser.Node) error {
 		selector, ok := node.(*parser.VectorSelector)
 		if !ok {
 			return nil
 		}
-		if _, known := e[selector.Name]; !known {
+		if _, exists := known[selector.Name]; !exists {
 			report("there is no metric %q", selector.Name)
 			return nil
 		}
@@ -95,21 +96,21 @@ func (q question) missing(e exposed) ([]string, error) {
 			}
 		}
 		for _, label := range labels {
-			if !e.has(selector.Name, label) {
+			if !known.has(selector.Name, label) {
 				report("metric %s has no label %q", selector.Name, label)
 			}
 		}
 		return nil
 	})
-	for _, label := range q.shown {
-		if !slices.ContainsFunc(shownBy(expression), func(metric string) bool { return e.has(metric, label) }) {
-			report("no metric of it has the label %q, which is shown", label)
+	for _, label := range e.displayed {
+		if !slices.ContainsFunc(metricsOf(parsed), func(metric string) bool { return known.has(metric, label) }) {
+			report("none of its metrics has the displayed label %q", label)
 		}
 	}
 	return missing, nil
 }
 
-// grouping are the labels by which what encloses a selector groups or matches it.
+// grouping returns the labels by which the enclosing nodes of a selector group or match.
 func grouping(path []parser.Node) []string {
 	var labels []string
 	for _, node := range path {
@@ -125,8 +126,8 @@ func grouping(path []parser.Node) []string {
 	return labels
 }
 
-// shownBy are the metrics of an expression.
-func shownBy(expression parser.Expr) []string {
+// metricsOf returns the metrics that an expression selects.
+func metricsOf(expression parser.Expr) []string {
 	var metrics []string
 	parser.Inspect(expression, func(node parser.Node, _ []parser.Node) error {
 		if selector, ok := node.(*parser.VectorSelector); ok {

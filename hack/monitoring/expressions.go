@@ -26,13 +26,14 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// question is an expression of PromQL, and the labels of its answer that are shown.
-type question struct {
-	expression string
-	shown      []string
+// expression is a PromQL expression of an alert or a dashboard.
+type expression struct {
+	promQL string
+	// displayed are the labels of the result that annotations or legends display.
+	displayed []string
 }
 
-// prometheusRule is what matters here of the Prometheus operator's resource of that name.
+// prometheusRule has the fields of the Prometheus Operator's PrometheusRule that are used here.
 type prometheusRule struct {
 	Spec struct {
 		Groups []struct {
@@ -50,7 +51,7 @@ type rule struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// dashboard is what matters here of Grafana's.
+// dashboard has the fields of a Grafana dashboard that are used here.
 type dashboard struct {
 	Templating struct {
 		List []struct {
@@ -68,11 +69,11 @@ type dashboard struct {
 }
 
 var (
-	// labelInText is how annotations and legends name a label: {{ $labels.name }} or {{name}}.
-	labelInText = regexp.MustCompile(`{{\s*(?:\$labels\.)?(\w+)\s*}}`)
-	// labelValues is a dashboard's question for the values of a label, which is not PromQL.
+	// labelReference matches labels in annotations and legends: {{ $labels.name }} or {{name}}.
+	labelReference = regexp.MustCompile(`{{\s*(?:\$labels\.)?(\w+)\s*}}`)
+	// labelValues matches the query of a dashboard variable, which is not PromQL.
 	labelValues = regexp.MustCompile(`^label_values\((.+),\s*(\w+)\)$`)
-	// grafanaInterval is a duration that Grafana fills in.
+	// grafanaInterval matches the variables that Grafana replaces with a duration.
 	grafanaInterval = regexp.MustCompile(`\$__(?:rate_interval|interval|range)`)
 )
 
@@ -85,28 +86,29 @@ func readRule(file string) (*prometheusRule, error) {
 	return found, yaml.Unmarshal(content, found)
 }
 
-func readQuestions(file string) ([]question, error) {
+// readExpressions reads all expressions of a dashboard (.json) or a PrometheusRule (.yaml).
+func readExpressions(file string) ([]expression, error) {
 	if filepath.Ext(file) == ".json" {
-		return dashboardQuestions(file)
+		return dashboardExpressions(file)
 	}
 	found, err := readRule(file)
 	if err != nil {
 		return nil, err
 	}
-	var questions []question
+	var expressions []expression
 	for _, group := range found.Spec.Groups {
 		for _, rule := range group.Rules {
-			q := question{expression: rule.Expr}
+			e := expression{promQL: rule.Expr}
 			for _, text := range rule.Annotations {
-				q.shown = append(q.shown, labelsIn(text)...)
+				e.displayed = append(e.displayed, labelsIn(text)...)
 			}
-			questions = append(questions, q)
+			expressions = append(expressions, e)
 		}
 	}
-	return questions, nil
+	return expressions, nil
 }
 
-func dashboardQuestions(file string) ([]question, error) {
+func dashboardExpressions(file string) ([]expression, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -115,30 +117,31 @@ func dashboardQuestions(file string) ([]question, error) {
 	if err := json.Unmarshal(content, &found); err != nil {
 		return nil, err
 	}
-	var questions []question
+	var expressions []expression
 	for _, variable := range found.Templating.List {
 		if variable.Type != "query" {
 			continue
 		}
 		match := labelValues.FindStringSubmatch(fmt.Sprint(variable.Query))
 		if match == nil {
-			return nil, fmt.Errorf("the variable's query is not label_values(metric, label): %v", variable.Query)
+			return nil, fmt.Errorf("unsupported query of a variable, want label_values(metric, label): %v", variable.Query)
 		}
-		questions = append(questions, question{expression: match[1], shown: match[2:]})
+		expressions = append(expressions, expression{promQL: match[1], displayed: match[2:]})
 	}
 	for _, panel := range found.Panels {
 		for _, target := range panel.Targets {
-			questions = append(questions, question{
-				expression: grafanaInterval.ReplaceAllString(target.Expr, "5m"), shown: labelsIn(target.LegendFormat),
+			expressions = append(expressions, expression{
+				promQL: grafanaInterval.ReplaceAllString(target.Expr, "5m"), displayed: labelsIn(target.LegendFormat),
 			})
 		}
 	}
-	return questions, nil
+	return expressions, nil
 }
 
+// labelsIn returns the labels that an annotation or a legend displays.
 func labelsIn(text string) []string {
 	var labels []string
-	for _, match := range labelInText.FindAllStringSubmatch(text, -1) {
+	for _, match := range labelReference.FindAllStringSubmatch(text, -1) {
 		labels = append(labels, match[1])
 	}
 	return labels

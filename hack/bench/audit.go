@@ -25,24 +25,24 @@ import (
 	"github.com/prosimcorp/replika/test/cluster"
 )
 
-// record is what the API server wrote into its audit log over some time: each request once, when it was answered, or,
-// if it lasts, as a watch does, when its answer began.
-type record []cluster.AuditEvent
+// auditRecord is a part of the API server's audit log. It has one event per request: the event of the complete response,
+// or, for a watch, the event of the started response.
+type auditRecord []cluster.AuditEvent
 
-// recordLag is how long after an answer the API server may take to record it.
-const recordLag = 300 * time.Millisecond
+// auditLag is the maximum delay between a response and its entry in the audit log.
+const auditLag = 300 * time.Millisecond
 
-// recordSince reads what was recorded since the mark.
-func (s *stage) recordSince(mark int64) (record, error) {
-	time.Sleep(recordLag)
-	return s.cluster.AuditEvents(mark, func(e cluster.AuditEvent) bool {
+// auditSince returns the events that were logged after the mark.
+func (e *environment) auditSince(mark int64) (auditRecord, error) {
+	time.Sleep(auditLag)
+	return e.cluster.AuditEvents(mark, func(e cluster.AuditEvent) bool {
 		return (e.Verb == "watch") == (e.Stage == cluster.StageStarted)
 	})
 }
 
-// only is the part of the record that all filters pick.
-func (r record) only(filters ...cluster.Filter) record {
-	var picked record
+// only returns the events that match all filters.
+func (r auditRecord) only(filters ...cluster.Filter) auditRecord {
+	var picked auditRecord
 	for _, event := range r {
 		if !slices.ContainsFunc(filters, func(f cluster.Filter) bool { return !f(event) }) {
 			picked = append(picked, event)
@@ -55,34 +55,35 @@ func not(filter cluster.Filter) cluster.Filter {
 	return func(e cluster.AuditEvent) bool { return !filter(e) }
 }
 
-// Operator and floor have one account. By that, and not by its user agent, the operator is known: some of its requests, such
-// as those for leader election, bear another.
+// Operator and baseline use the same account. The operator cannot be identified by its user agent, because some of its
+// requests, such as those for leader election, have another one.
 var (
-	byFloor = cluster.ByUserAgent(floorAgent)
-	byBench = cluster.ByUserAgent(benchAgent)
+	byBaseline = cluster.ByUserAgent(baselineAgent)
+	byBench    = cluster.ByUserAgent(benchAgent)
 )
 
-func byOperator(e cluster.AuditEvent) bool { return e.User == accountUser && !byFloor(e) }
+func byOperator(e cluster.AuditEvent) bool { return e.User == accountUser && !byBaseline(e) }
 
+// writes matches successful writes.
 func writes(e cluster.AuditEvent) bool { return e.Writes() && e.Code < 300 }
 
-// onCopies picks requests about the copies of that name.
+// onCopies matches requests for the copies of that name.
 func onCopies(name string) cluster.Filter {
 	return func(e cluster.AuditEvent) bool {
 		return e.Resource == "configmaps" && e.Name == name && strings.HasPrefix(e.Namespace, "target-")
 	}
 }
 
-// request picks requests of one sort about objects of one name.
+// request matches requests with this verb for objects of this resource and name.
 func request(verb, resource, name string) cluster.Filter {
 	return func(e cluster.AuditEvent) bool { return e.Verb == verb && e.Resource == resource && e.Name == name }
 }
 
-// onLease picks what leader election asks for: the lease, and an event that tells of it.
+// onLease matches the requests of leader election: those for the lease and for its events.
 func onLease(e cluster.AuditEvent) bool { return e.Namespace == accountNamespace }
 
-// perCopy is the least and the most requests about any of so many copies.
-func (r record) perCopy(copies int) (least, most int) {
+// perCopy returns the lowest and the highest number of requests per copy.
+func (r auditRecord) perCopy(copies int) (least, most int) {
 	counts := map[string]int{}
 	for _, event := range r {
 		counts[event.Namespace]++
@@ -98,8 +99,8 @@ func (r record) perCopy(copies int) (least, most int) {
 	return least, most
 }
 
-// tally counts requests by what they ask for.
-func (r record) tally() map[string]int {
+// tally counts the requests by verb and resource.
+func (r auditRecord) tally() map[string]int {
 	counts := map[string]int{}
 	for _, event := range r {
 		resource := event.Resource
@@ -114,11 +115,12 @@ func (r record) tally() map[string]int {
 	return counts
 }
 
-// begun is when the first request was received, ended when the last was answered.
-func (r record) begun() time.Time {
+// firstReceived returns when the API server received the first request.
+func (r auditRecord) firstReceived() time.Time {
 	return slices.MinFunc(r, func(a, b cluster.AuditEvent) int { return a.Received.Compare(b.Received) }).Received
 }
 
-func (r record) ended() time.Time {
+// lastCompleted returns when the API server completed the last response.
+func (r auditRecord) lastCompleted() time.Time {
 	return slices.MaxFunc(r, func(a, b cluster.AuditEvent) int { return a.Completed.Compare(b.Completed) }).Completed
 }

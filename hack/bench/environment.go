@@ -43,50 +43,50 @@ import (
 // benchAgent is the user agent of the benchmark's own requests.
 const benchAgent = "bench"
 
-// stage is what is measured on: a control plane, the operator when it runs, and the benchmark's own access.
-type stage struct {
+// environment is the system under test: a control plane, the operator while it runs, and the benchmark's own client.
+type environment struct {
 	opts     *options
 	progress *progress
 	cluster  *cluster.Cluster
-	// client is the administrator's.
+	// client has administrator permissions.
 	client client.WithWatch
-	// kubeconfig is the access that operator and floor have: the rights of the operator's ServiceAccount.
+	// kubeconfig is that of operator and baseline. It has the permissions of the operator's ServiceAccount.
 	kubeconfig string
 	kubernetes string
 	version    string
-	folder     string
+	dir        string
 	operator   *instance
-	// namespaces is how many there are.
+	// namespaces is the number of target namespaces.
 	namespaces int
 }
 
-func setStage(ctx context.Context, opts *options, progress *progress) (_ *stage, err error) {
-	s := &stage{opts: opts, progress: progress}
+func startEnvironment(ctx context.Context, opts *options, progress *progress) (_ *environment, err error) {
+	e := &environment{opts: opts, progress: progress}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.clear())
+			err = errors.Join(err, e.stop())
 		}
 	}()
-	if s.version, err = operatorVersion(ctx, opts.operator); err != nil {
+	if e.version, err = operatorVersion(ctx, opts.operator); err != nil {
 		return nil, err
 	}
-	if s.folder, err = os.MkdirTemp("", "replika-bench-"); err != nil {
+	if e.dir, err = os.MkdirTemp("", "replika-bench-"); err != nil {
 		return nil, err
 	}
-	progress.say("starting a control plane")
-	s.cluster, err = cluster.Start(ctx, cluster.Options{CRDs: []string{filepath.Join(opts.config, "crd", "bases")}, AuditLog: true})
+	progress.log("starting a control plane")
+	e.cluster, err = cluster.Start(ctx, cluster.Options{CRDs: []string{filepath.Join(opts.config, "crd", "bases")}, AuditLog: true})
 	if err != nil {
 		return nil, err
 	}
-	if err := s.connect(ctx); err != nil {
+	if err := e.createClients(ctx); err != nil {
 		return nil, err
 	}
-	return s, s.createNamespace(ctx, sourceNamespace)
+	return e, e.createNamespace(ctx, sourceNamespace)
 }
 
-// connect makes the clients.
-func (s *stage) connect(ctx context.Context) (err error) {
-	if err := onlyThisMachine(s.cluster.Config.Host); err != nil {
+// createClients creates the benchmark's client and the operator's kubeconfig.
+func (e *environment) createClients(ctx context.Context) (err error) {
+	if err := requireLoopback(e.cluster.Config.Host); err != nil {
 		return err
 	}
 	scheme := runtime.NewScheme()
@@ -94,23 +94,24 @@ func (s *stage) connect(ctx context.Context) (err error) {
 	utilruntime.Must(corev1.AddToScheme(scheme))
 	utilruntime.Must(rbacv1.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
-	config := rest.CopyConfig(s.cluster.Config)
+	config := rest.CopyConfig(e.cluster.Config)
 	config.UserAgent = benchAgent
-	if s.client, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
+	if e.client, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
 		return err
 	}
 	info, err := discovery.NewDiscoveryClientForConfigOrDie(config).ServerVersion()
 	if err != nil {
 		return err
 	}
-	s.kubernetes = info.GitVersion
-	s.progress.say("Kubernetes %s serves at %s; the operator is %s", s.kubernetes, config.Host, s.version)
-	s.kubeconfig, err = s.grantAccess(ctx)
+	e.kubernetes = info.GitVersion
+	e.progress.log("Kubernetes %s is running at %s; operator version: %s", e.kubernetes, config.Host, e.version)
+	e.kubeconfig, err = e.grantAccess(ctx)
 	return err
 }
 
-// onlyThisMachine refuses an API server somewhere else: nothing here is meant for it.
-func onlyThisMachine(host string) error {
+// requireLoopback returns an error if the API server is not on this machine, because the benchmark fills its cluster with
+// objects.
+func requireLoopback(host string) error {
 	address, err := url.Parse(host)
 	if err != nil {
 		return err
@@ -124,16 +125,16 @@ func onlyThisMachine(host string) error {
 func operatorVersion(ctx context.Context, binary string) (string, error) {
 	version, err := exec.CommandContext(ctx, binary, "--version").Output()
 	if err != nil {
-		return "", fmt.Errorf("ask %s for its version: %w", binary, err)
+		return "", fmt.Errorf("reading the version of %s: %w", binary, err)
 	}
 	return strings.TrimSpace(string(version)), nil
 }
 
-// clear ends every process, the operator first, and removes what they kept.
-func (s *stage) clear() error {
-	errs := []error{s.stopOperator()}
-	if s.cluster != nil {
-		errs = append(errs, s.cluster.Stop())
+// stop stops all processes, the operator first, and removes their files.
+func (e *environment) stop() error {
+	errs := []error{e.stopOperator()}
+	if e.cluster != nil {
+		errs = append(errs, e.cluster.Stop())
 	}
-	return errors.Join(append(errs, os.RemoveAll(s.folder))...)
+	return errors.Join(append(errs, os.RemoveAll(e.dir))...)
 }

@@ -24,14 +24,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// contend rewrites the copy in one namespace whenever somebody changed it, until the context ends: like another controller
-// that wants it otherwise.
-func (s *stage) contend(ctx context.Context, subject *subject, namespace string) error {
+// startOverwriting overwrites the copy in one namespace after every change, as a conflicting controller would, until the
+// context ends.
+func (e *environment) startOverwriting(ctx context.Context, workload *workload, namespace string) error {
 	const (
-		mine  = "the contender's"
-		pause = 50 * time.Millisecond
+		value = "overwritten"
+		delay = 50 * time.Millisecond
 	)
-	watch, err := s.watchCopies(ctx, subject)
+	watch, err := e.watchCopies(ctx, workload)
 	if err != nil {
 		return err
 	}
@@ -42,13 +42,13 @@ func (s *stage) contend(ctx context.Context, subject *subject, namespace string)
 			if err != nil {
 				return
 			}
-			if deleted || copied.Namespace != namespace || copied.Data[versionKey] == mine {
+			if deleted || copied.Namespace != namespace || copied.Data[versionKey] == value {
 				continue
 			}
-			time.Sleep(pause)
-			patch := client.RawPatch("application/merge-patch+json", []byte(`{"data":{"`+versionKey+`":"`+mine+`"}}`))
-			// If it fails there is nothing to contend for any more.
-			_ = s.client.Patch(ctx, &corev1.ConfigMap{ObjectMeta: copied.ObjectMeta}, patch)
+			time.Sleep(delay)
+			patch := client.RawPatch("application/merge-patch+json", []byte(`{"data":{"`+versionKey+`":"`+value+`"}}`))
+			// It fails if the copy was deleted in the meantime.
+			_ = e.client.Patch(ctx, &corev1.ConfigMap{ObjectMeta: copied.ObjectMeta}, patch)
 		}
 	}()
 	return nil

@@ -23,33 +23,33 @@ import (
 	"github.com/prosimcorp/replika/test/cluster"
 )
 
-func TestPerCopy(t *testing.T) {
-	in := func(namespaces ...string) (r record) {
+func TestAuditRecord_PerCopy(t *testing.T) {
+	eventsIn := func(namespaces ...string) (r auditRecord) {
 		for _, namespace := range namespaces {
 			r = append(r, cluster.AuditEvent{Namespace: namespace})
 		}
 		return r
 	}
 	tests := map[string]struct {
-		record              record
+		record              auditRecord
 		wantLeast, wantMost int
 	}{
-		"one each":             {in("a", "b", "c"), 1, 1},
-		"one was written more": {in("a", "b", "c", "b"), 1, 2},
-		"one was left out":     {in("a", "b"), 0, 1},
-		"none":                 {in(), 0, 0},
+		"one request per copy":      {eventsIn("a", "b", "c"), 1, 1},
+		"one copy has two requests": {eventsIn("a", "b", "c", "b"), 1, 2},
+		"one copy has no request":   {eventsIn("a", "b"), 0, 1},
+		"no requests":               {eventsIn(), 0, 0},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			if least, most := test.record.perCopy(3); least != test.wantLeast || most != test.wantMost {
-				t.Errorf("%d to %d, want %d to %d", least, most, test.wantLeast, test.wantMost)
+				t.Errorf("perCopy = %d, %d; want %d, %d", least, most, test.wantLeast, test.wantMost)
 			}
 		})
 	}
 }
 
 func TestInitialLists(t *testing.T) {
-	record := record{
+	record := auditRecord{
 		{Verb: "list", Resource: "secrets", RequestURI: "/api/v1/secrets?limit=500"},
 		{Verb: "list", Resource: "secrets", RequestURI: "/api/v1/secrets?continue=x&limit=500"},
 		{Verb: "watch", Resource: "secrets", RequestURI: "/api/v1/secrets?resourceVersion=7&watch=true"},
@@ -58,6 +58,6 @@ func TestInitialLists(t *testing.T) {
 	}
 	want := map[string]int{"secrets": 1, "configmaps a=b": 1}
 	if got := initialLists(record); !maps.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
+		t.Errorf("initialLists = %v, want %v", got, want)
 	}
 }
