@@ -27,15 +27,15 @@ import (
 
 // startAPIServer starts etcd and kube-apiserver and installs the CRDs.
 func (c *Cluster) startAPIServer(bin binaries, o Options, logs *logs) error {
-	etcdPath, err := c.lifeline.tie(bin.etcd())
+	etcdPath, err := c.watchdog.wrap(bin.etcd())
 	if err != nil {
 		return err
 	}
-	apiServerPath, err := c.lifeline.tie(bin.apiServer())
+	apiServerPath, err := c.watchdog.wrap(bin.apiServer())
 	if err != nil {
 		return err
 	}
-	etcdLog, apiServerLog := logs.of("etcd"), logs.of("kube-apiserver")
+	etcdLog, apiServerLog := logs.writerFor("etcd"), logs.writerFor("kube-apiserver")
 	etcd := &envtest.Etcd{Path: etcdPath, DataDir: c.path("etcd"), Out: etcdLog, Err: etcdLog}
 	// Room for a benchmark with many large copies; etcd's default is 2 GiB.
 	etcd.Configure().Set("quota-backend-bytes", fmt.Sprint(8<<30))

@@ -62,7 +62,7 @@ func TestAuditEvents(t *testing.T) {
 	}
 }
 
-func TestAuditEventOfAnImpersonation(t *testing.T) {
+func TestAuditEvents_Impersonation(t *testing.T) {
 	g := NewWithT(t)
 	c := &Cluster{Dir: t.TempDir()}
 	g.Expect(os.WriteFile(c.auditLog(), []byte(`{"user":{"username":"admin"},"impersonatedUser":{"username":"jane"}}`+"\n"), 0o600)).
@@ -70,7 +70,7 @@ func TestAuditEventOfAnImpersonation(t *testing.T) {
 	g.Expect(c.AuditEvents(0)).To(ConsistOf(AuditEvent{Sender: "admin", User: "jane"}))
 }
 
-func TestAuditEventsWithoutALog(t *testing.T) {
+func TestAuditEvents_NoAuditLog(t *testing.T) {
 	g := NewWithT(t)
 	_, err := (&Cluster{Dir: t.TempDir()}).AuditEvents(0)
 	g.Expect(err).To(MatchError(ErrNoAuditLog))

@@ -44,7 +44,7 @@ func (b binaries) controllerManager() string {
 }
 
 // complete says which program is not there.
-func (b binaries) complete() error {
+func (b binaries) validate() error {
 	for _, path := range []string{b.etcd(), b.apiServer(), b.controllerManager()} {
 		if _, err := os.Stat(path); err != nil {
 			return fmt.Errorf("control plane binary: %w", err)
@@ -66,7 +66,7 @@ func findBinaries() (binaries, error) {
 		}
 	}
 	b := binaries(dir)
-	if err := b.complete(); err != nil {
+	if err := b.validate(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, advice)
 	}
 	return b, nil
@@ -88,8 +88,8 @@ func cacheFolder() (string, error) {
 		return "", fmt.Errorf("find the per-user cache folder: %w", err)
 	}
 	return filepath.Join(user, "replika", "controlplane", fmt.Sprintf("%s-etcd-%s-%s-%s",
-		required(string(content), "k8s.io/kubernetes"),
-		required(string(content), "go.etcd.io/etcd/server/v3"),
+		requiredVersion(string(content), "k8s.io/kubernetes"),
+		requiredVersion(string(content), "go.etcd.io/etcd/server/v3"),
 		runtime.GOOS, runtime.GOARCH)), nil
 }
 
@@ -113,7 +113,7 @@ func findUp(name string) (string, error) {
 }
 
 // required returns the version at which goMod requires module, or "".
-func required(goMod, module string) string {
+func requiredVersion(goMod, module string) string {
 	for line := range strings.Lines(goMod) {
 		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
 		if len(fields) >= 2 && fields[0] == module && strings.HasPrefix(fields[1], "v") {

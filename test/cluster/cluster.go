@@ -73,7 +73,7 @@ type Cluster struct {
 	// What follows is nil in an attached cluster.
 	env      *envtest.Environment
 	manager  *process
-	lifeline *lifeline
+	watchdog *watchdog
 	stop     func() error
 }
 
@@ -85,7 +85,7 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
-	sweep()
+	removeStaleDirs()
 	dir, err := os.MkdirTemp("", dirPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the cluster: %w", err)
@@ -98,11 +98,11 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 		}
 	}()
 
-	if c.lifeline, err = newLifeline(dir); err != nil {
+	if c.watchdog, err = newWatchdog(dir); err != nil {
 		return nil, err
 	}
 	// envtest's start takes no context: if ctx ends, its programs do.
-	release := context.AfterFunc(ctx, c.lifeline.cut)
+	release := context.AfterFunc(ctx, c.watchdog.killAll)
 	defer release()
 
 	logs := newLogs(o.Log)
@@ -142,8 +142,8 @@ func (c *Cluster) Stop() error {
 // stopAll kills rather than asks: the state is thrown away, and an API server
 // that is asked waits for its open watches first.
 func (c *Cluster) stopAll() error {
-	if c.lifeline != nil {
-		c.lifeline.cut()
+	if c.watchdog != nil {
+		c.watchdog.killAll()
 	}
 	if c.manager != nil {
 		c.manager.kill()

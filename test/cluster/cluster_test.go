@@ -41,10 +41,10 @@ import (
 
 // holdEnv makes the test binary start a cluster, print its Dir and wait to be
 // killed: for the test of that.
-const holdEnv = "REPLIKA_TEST_HOLD_CLUSTER"
+const startAndBlockEnv = "REPLIKA_TEST_HOLD_CLUSTER"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(holdEnv) == "" {
+	if os.Getenv(startAndBlockEnv) == "" {
 		os.Exit(m.Run())
 	}
 	c, err := Start(context.Background(), Options{})
@@ -68,10 +68,10 @@ func TestCluster(t *testing.T) {
 	t.Cleanup(func() { _ = c.Stop() })
 	t.Logf("started in %s", time.Since(began).Round(time.Millisecond))
 
-	t.Run("controllers", func(t *testing.T) { controllersWork(t, c) })
-	t.Run("access", func(t *testing.T) { accessWorks(t, c) })
-	t.Run("audit", func(t *testing.T) { auditTells(t, c) })
-	t.Run("outages", func(t *testing.T) { outagesEnd(t, c) })
+	t.Run("controllers", func(t *testing.T) { testControllers(t, c) })
+	t.Run("access", func(t *testing.T) { testAccess(t, c) })
+	t.Run("audit", func(t *testing.T) { testAudit(t, c) })
+	t.Run("outages", func(t *testing.T) { testOutages(t, c) })
 
 	began = time.Now()
 	g.Expect(c.Stop()).To(Succeed())
@@ -84,7 +84,7 @@ func TestCluster(t *testing.T) {
 
 // outagesEnd: while the API server is down nobody is answered, while etcd is
 // paused nobody who needs it, and afterwards all is as before.
-func outagesEnd(t *testing.T, c *Cluster) {
+func testOutages(t *testing.T, c *Cluster) {
 	g, ctx := NewWithT(t), t.Context()
 	g.SetDefaultEventuallyTimeout(30 * time.Second)
 	admin := clientOf(g, c.Config, "")
@@ -109,7 +109,7 @@ func outagesEnd(t *testing.T, c *Cluster) {
 }
 
 // controllersWork: what only a controller manager does is done.
-func controllersWork(t *testing.T, c *Cluster) {
+func testControllers(t *testing.T, c *Cluster) {
 	g, ctx := NewWithT(t), t.Context()
 	g.SetDefaultEventuallyTimeout(30 * time.Second)
 	admin := clientOf(g, c.Config, "")
@@ -150,7 +150,7 @@ func controllersWork(t *testing.T, c *Cluster) {
 }
 
 // accessWorks: users, tokens and kubeconfig files are what they say, and no more.
-func accessWorks(t *testing.T, c *Cluster) {
+func testAccess(t *testing.T, c *Cluster) {
 	g, ctx := NewWithT(t), t.Context()
 	whoami := func(cfg *rest.Config) string {
 		review := &authenticationv1.SelfSubjectReview{}
@@ -186,7 +186,7 @@ func accessWorks(t *testing.T, c *Cluster) {
 }
 
 // auditTells: requests are found by who made them, from a mark on.
-func auditTells(t *testing.T, c *Cluster) {
+func testAudit(t *testing.T, c *Cluster) {
 	g, ctx := NewWithT(t), t.Context()
 	const agent = "audited-test/1.0"
 	cl := clientOf(g, c.Config, agent)
@@ -221,7 +221,7 @@ func auditTells(t *testing.T, c *Cluster) {
 	g.Eventually(c.AuditEvents).WithArguments(mark, ByUserAgent(agent), Filter(started)).Should(HaveLen(1))
 }
 
-func TestStartNamesTheCause(t *testing.T) {
+func TestStart_InvalidFlag(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("looks for processes in /proc")
 	}
@@ -229,10 +229,10 @@ func TestStartNamesTheCause(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	_, err := Start(t.Context(), Options{APIServerArgs: map[string][]string{"no-such-flag": {"x"}}})
 	g.Expect(err).To(MatchError(ContainSubstring("unknown flag: --no-such-flag")))
-	expectNothingLeft(g)
+	expectNoLeftovers(g)
 }
 
-func TestStartEndsWithItsContext(t *testing.T) {
+func TestStart_ContextCancelled(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("looks for processes in /proc")
 	}
@@ -247,17 +247,17 @@ func TestStartEndsWithItsContext(t *testing.T) {
 	g.Eventually(processesOf).WithTimeout(30 * time.Second).WithArguments("run-kube-apiserver").ShouldNot(BeEmpty())
 	cancel()
 	g.Eventually(ended).WithTimeout(10 * time.Second).Should(Receive(MatchError(context.Canceled)))
-	expectNothingLeft(g)
+	expectNoLeftovers(g)
 }
 
-func TestClusterDiesWithItsProcess(t *testing.T) {
+func TestCluster_StopsWhenItsProcessIsKilled(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("looks for processes in /proc")
 	}
 	g := NewWithT(t)
 	tmp := t.TempDir()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), holdEnv+"=1", "TMPDIR="+tmp)
+	cmd.Env = append(os.Environ(), startAndBlockEnv+"=1", "TMPDIR="+tmp)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	g.Expect(err).NotTo(HaveOccurred())
@@ -274,16 +274,16 @@ func TestClusterDiesWithItsProcess(t *testing.T) {
 	t.Setenv("TMPDIR", tmp)
 	alive := filepath.Join(tmp, dirPrefix+"alive")
 	g.Expect(os.Mkdir(alive, 0o700)).To(Succeed())
-	held, err := newLifeline(alive)
+	held, err := newWatchdog(alive)
 	g.Expect(err).NotTo(HaveOccurred())
-	defer held.cut()
-	sweep()
+	defer held.killAll()
+	removeStaleDirs()
 	g.Expect(dir).NotTo(BeADirectory(), "the next start sweeps what the killed one left")
 	g.Expect(alive).To(BeADirectory())
 }
 
 // expectNothingLeft: neither a process nor a file in TMPDIR.
-func expectNothingLeft(g *WithT) {
+func expectNoLeftovers(g *WithT) {
 	g.Eventually(processesOf).WithTimeout(10 * time.Second).WithArguments(os.TempDir()).Should(BeEmpty())
 	left, err := os.ReadDir(os.TempDir())
 	g.Expect(err).NotTo(HaveOccurred())

@@ -35,7 +35,7 @@ import (
 // startControllerManager starts kube-controller-manager as the user that RBAC
 // knows for it, and waits until its controllers work.
 func (c *Cluster) startControllerManager(ctx context.Context, bin binaries, logs *logs) error {
-	path, err := c.lifeline.tie(bin.controllerManager())
+	path, err := c.watchdog.wrap(bin.controllerManager())
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (c *Cluster) startControllerManager(ctx context.Context, bin binaries, logs
 	if err != nil {
 		return err
 	}
-	log := logs.of("kube-controller-manager")
+	log := logs.writerFor("kube-controller-manager")
 	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if c.manager, err = startProcess(cmd); err != nil {

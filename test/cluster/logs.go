@@ -36,7 +36,7 @@ func newLogs(to io.Writer) *logs {
 }
 
 // of returns the writer for one program.
-func (l *logs) of(program string) *programLog {
+func (l *logs) writerFor(program string) *programLog {
 	return &programLog{logs: l, program: program}
 }
 

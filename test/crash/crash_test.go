@@ -29,51 +29,51 @@ import (
 )
 
 var _ = DescribeTable("an operator that is killed after any write and started again ends what it began",
-	func(name string, s scenario) { s.killedAfterAnyWrite(name) },
+	func(name string, s scenario) { s.runWithKills(name) },
 	Entry("fan-out", "fan-out", fanOut()),
-	Entry("edit of the source", "edit", edit()),
-	Entry("rename of the copies", "rename", rename()),
-	Entry("change to another kind", "kind", anotherKind()),
-	Entry("copies made anew", "anew", anew()),
-	Entry("deletion of the Replika", "deletion", deletion()),
+	Entry("edit of the source", "edit", sourceEdit()),
+	Entry("rename of the copies", "rename", copyRename()),
+	Entry("change to another kind", "kind", kindChange()),
+	Entry("copies made anew", "anew", recreation()),
+	Entry("deletion of the Replika", "deletion", replikaDeletion()),
 	Entry("adoption", "adoption", adoption()),
-	Entry("hand-over to another Replika", "hand-over", handOver()),
+	Entry("hand-over to another Replika", "hand-over", handover()),
 )
 
 // The name of Replika and source in scenarios that have one of each.
-const one = "one"
+const replikaName = "one"
 
 // fanOut: a Replika comes.
 func fanOut() scenario {
 	return scenario{
-		prepare:    func(w *world) { w.source(one) },
-		act:        func(w *world) { w.replika(one) },
-		reached:    func(g Gomega, w *world) { w.expectCopiesOf(g, one) },
+		prepare:    func(f *fixture) { f.createSource(replikaName) },
+		act:        func(f *fixture) { f.createReplika(replikaName) },
+		expectDone:    func(g Gomega, f *fixture) { f.expectCopiesOf(g, replikaName) },
 		writes:     7, // the finalizer, the copies, the status
 		copyWrites: 5,
 	}
 }
 
 // served: a Replika is there, and its copies.
-func served(w *world) {
-	w.source(one)
-	w.replika(one)
-	Eventually(w.expectCopiesOf).WithArguments(one).Should(Succeed())
+func prepareSynced(f *fixture) {
+	f.createSource(replikaName)
+	f.createReplika(replikaName)
+	Eventually(f.expectCopiesOf).WithArguments(replikaName).Should(Succeed())
 }
 
 // edit: a value of the source changes, a key goes.
-func edit() scenario {
+func sourceEdit() scenario {
 	return scenario{
-		prepare: served,
-		act: func(w *world) {
-			update(w.getSource(Default, one), func(source *corev1.ConfigMap) {
+		prepare: prepareSynced,
+		act: func(f *fixture) {
+			updateObject(f.getSource(Default, replikaName), func(source *corev1.ConfigMap) {
 				source.Data["who"] = "edited"
 				delete(source.Data, "gone-soon")
 			})
 		},
-		reached: func(g Gomega, w *world) {
-			g.Expect(w.getSource(g, one).Data).To(Equal(map[string]string{"who": "edited"}))
-			w.expectCopiesOf(g, one)
+		expectDone: func(g Gomega, f *fixture) {
+			g.Expect(f.getSource(g, replikaName).Data).To(Equal(map[string]string{"who": "edited"}))
+			f.expectCopiesOf(g, replikaName)
 		},
 		writes:     6,
 		copyWrites: 5,
@@ -82,15 +82,15 @@ func edit() scenario {
 
 // rename: the copies get another name; those of the old name are orphans unless
 // they go.
-func rename() scenario {
+func copyRename() scenario {
 	return scenario{
-		prepare: served,
-		act: func(w *world) {
-			update(w.getReplika(Default, one), func(replika *v1alpha1.Replika) { replika.Spec.Target.Name = "renamed" })
+		prepare: prepareSynced,
+		act: func(f *fixture) {
+			updateObject(f.getReplika(Default, replikaName), func(replika *v1alpha1.Replika) { replika.Spec.Target.Name = "renamed" })
 		},
-		reached: func(g Gomega, w *world) {
-			g.Expect(w.getReplika(g, one).TargetName()).To(Equal("renamed"))
-			w.expectCopiesOf(g, one)
+		expectDone: func(g Gomega, f *fixture) {
+			g.Expect(f.getReplika(g, replikaName).TargetName()).To(Equal("renamed"))
+			f.expectCopiesOf(g, replikaName)
 		},
 		writes:     11,
 		copyWrites: 10,
@@ -99,20 +99,20 @@ func rename() scenario {
 
 // anotherKind: the Replika names a source of another kind; the copies of the
 // former kind are orphans unless they go.
-func anotherKind() scenario {
+func kindChange() scenario {
 	return scenario{
-		prepare: func(w *world) {
-			create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.home, Name: one}, StringData: map[string]string{"who": one}})
-			w.replika(one, func(replika *v1alpha1.Replika) { replika.Spec.Source.Kind = "Secret" })
-			Eventually(w.expectCounted).WithArguments(one).Should(Succeed())
-			w.source(one)
+		prepare: func(f *fixture) {
+			create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: f.sourceNamespace, Name: replikaName}, StringData: map[string]string{"who": replikaName}})
+			f.createReplika(replikaName, func(replika *v1alpha1.Replika) { replika.Spec.Source.Kind = "Secret" })
+			Eventually(f.expectAllSynced).WithArguments(replikaName).Should(Succeed())
+			f.createSource(replikaName)
 		},
-		act: func(w *world) {
-			update(w.getReplika(Default, one), func(replika *v1alpha1.Replika) { replika.Spec.Source.Kind = "ConfigMap" })
+		act: func(f *fixture) {
+			updateObject(f.getReplika(Default, replikaName), func(replika *v1alpha1.Replika) { replika.Spec.Source.Kind = "ConfigMap" })
 		},
-		reached: func(g Gomega, w *world) {
-			g.Expect(w.getReplika(g, one).Spec.Source.Kind).To(Equal("ConfigMap"))
-			w.expectCopiesOf(g, one)
+		expectDone: func(g Gomega, f *fixture) {
+			g.Expect(f.getReplika(g, replikaName).Spec.Source.Kind).To(Equal("ConfigMap"))
+			f.expectCopiesOf(g, replikaName)
 		},
 		writes:     13, // the new kind's name, the Secrets' end, the copies, the former kind's name, the status
 		copyWrites: 5,
@@ -121,44 +121,44 @@ func anotherKind() scenario {
 
 // anew: the copies cannot be changed, and are made anew. Between the end of one
 // and its new beginning there is none.
-func anew() scenario {
-	frozen := func(w *world, name string) {
-		update(w.source(name), func(source *corev1.ConfigMap) {
+func recreation() scenario {
+	frozen := func(f *fixture, name string) {
+		updateObject(f.createSource(name), func(source *corev1.ConfigMap) {
 			source.Data["who"] = name
 			source.Immutable = new(true)
 		})
 	}
 	return scenario{
-		prepare: func(w *world) {
-			frozen(w, "before")
-			frozen(w, one)
-			w.replika(one, func(replika *v1alpha1.Replika) {
+		prepare: func(f *fixture) {
+			frozen(f, "before")
+			frozen(f, replikaName)
+			f.createReplika(replikaName, func(replika *v1alpha1.Replika) {
 				replika.Spec.Source.Name, replika.Spec.Target.Name = "before", "shared"
 			})
-			Eventually(w.expectCounted).WithArguments(one).Should(Succeed())
+			Eventually(f.expectAllSynced).WithArguments(replikaName).Should(Succeed())
 		},
-		act: func(w *world) {
-			update(w.getReplika(Default, one), func(replika *v1alpha1.Replika) { replika.Spec.Source.Name = one })
+		act: func(f *fixture) {
+			updateObject(f.getReplika(Default, replikaName), func(replika *v1alpha1.Replika) { replika.Spec.Source.Name = replikaName })
 		},
-		reached: func(g Gomega, w *world) {
-			g.Expect(w.getReplika(g, one).Spec.Source.Name).To(Equal(one))
-			w.expectCopiesOf(g, one)
+		expectDone: func(g Gomega, f *fixture) {
+			g.Expect(f.getReplika(g, replikaName).Spec.Source.Name).To(Equal(replikaName))
+			f.expectCopiesOf(g, replikaName)
 		},
 		writes:     11,
 		copyWrites: 10,
-		refusals:   true, // the update is tried first, and then whether a new one would be accepted
+		expectRejections:   true, // the update is tried first, and then whether a new one would be accepted
 	}
 }
 
 // deletion: the Replika goes, and the copies before it.
-func deletion() scenario {
+func replikaDeletion() scenario {
 	return scenario{
-		prepare: served,
-		act: func(w *world) {
-			Expect(admin.Delete(context.Background(), w.getReplika(Default, one))).To(Succeed())
+		prepare: prepareSynced,
+		act: func(f *fixture) {
+			Expect(admin.Delete(context.Background(), f.getReplika(Default, replikaName))).To(Succeed())
 		},
-		reached: func(g Gomega, w *world) {
-			g.Expect(w.replikas(g)).To(BeEmpty())
+		expectDone: func(g Gomega, f *fixture) {
+			g.Expect(f.listReplikas(g)).To(BeEmpty())
 			expectCopies(g)
 		},
 		writes:     6,
@@ -171,36 +171,36 @@ func deletion() scenario {
 func adoption() scenario {
 	theirs := map[string]string{"example.com/team": "theirs"}
 	return scenario{
-		prepare: func(w *world) {
-			w.source(one)
-			for _, namespace := range w.targets {
+		prepare: func(f *fixture) {
+			f.createSource(replikaName)
+			for _, namespace := range f.targetNamespaces {
 				create(&corev1.ConfigMap{
-					ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: one, Labels: theirs},
+					ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: replikaName, Labels: theirs},
 					Data:       map[string]string{"who": "somebody else"},
 				})
 			}
-			w.remember(one)
+			f.recordObjects(replikaName)
 		},
-		act: func(w *world) {
-			w.replika(one, func(replika *v1alpha1.Replika) {
+		act: func(f *fixture) {
+			f.createReplika(replikaName, func(replika *v1alpha1.Replika) {
 				replika.Spec.Target.ConflictPolicy = v1alpha1.ConflictPolicyAdopt
 			})
 		},
-		reached: func(g Gomega, w *world) {
-			w.expectCopiesOf(g, one, func(copy *look) {
+		expectDone: func(g Gomega, f *fixture) {
+			f.expectCopiesOf(g, replikaName, func(copy *copyState) {
 				maps.Copy(copy.Labels, theirs)
-				copy.Marks[v1alpha1.AnnotationAdopted] = v1alpha1.AdoptedValue
+				copy.Ownership[v1alpha1.AnnotationAdopted] = v1alpha1.AdoptedValue
 			})
 		},
 		writes:     7,
 		copyWrites: 5,
-		refusals:   true, // a create finds what is in the way
-		left: func(g Gomega, w *world) {
-			source := w.getSource(g, one)
-			for _, object := range w.expectSame(g) {
-				released := lookOf(object)
-				g.Expect(released.Labels).To(Equal(map[string]string{"app": one, "example.com/team": "theirs"}))
-				g.Expect(released.Marks).To(BeEmpty())
+		expectRejections:   true, // a create finds what is in the way
+		expectLeft: func(g Gomega, f *fixture) {
+			source := f.getSource(g, replikaName)
+			for _, object := range f.expectSameObjects(g) {
+				released := stateOf(object)
+				g.Expect(released.Labels).To(Equal(map[string]string{"app": replikaName, "example.com/team": "theirs"}))
+				g.Expect(released.Ownership).To(BeEmpty())
 				g.Expect(released.Data).To(Equal(source.Data))
 			}
 		},
@@ -210,32 +210,32 @@ func adoption() scenario {
 // handOver: the Replika that owns the copies goes, and another one waits for
 // them. The copies are at no moment missing: they are the same objects before
 // and after.
-func handOver() scenario {
+func handover() scenario {
 	const heir = "heir"
 	target := func(replika *v1alpha1.Replika) { replika.Spec.Target.Name = "shared" }
 	return scenario{
-		prepare: func(w *world) {
-			w.source(one)
-			w.replika(one, target)
-			Eventually(w.expectCopiesOf).WithArguments(one).Should(Succeed())
-			w.source(heir)
-			w.replika(heir, target)
+		prepare: func(f *fixture) {
+			f.createSource(replikaName)
+			f.createReplika(replikaName, target)
+			Eventually(f.expectCopiesOf).WithArguments(replikaName).Should(Succeed())
+			f.createSource(heir)
+			f.createReplika(heir, target)
 			Eventually(func(g Gomega) {
-				g.Expect(w.getReplika(g, heir).Status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{Desired: 5, Failed: 5})))
+				g.Expect(f.getReplika(g, heir).Status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{Desired: 5, Failed: 5})))
 			}).Should(Succeed())
-			w.remember("shared")
+			f.recordObjects("shared")
 		},
-		act: func(w *world) {
-			Expect(admin.Delete(context.Background(), w.getReplika(Default, one))).To(Succeed())
+		act: func(f *fixture) {
+			Expect(admin.Delete(context.Background(), f.getReplika(Default, replikaName))).To(Succeed())
 		},
-		reached: func(g Gomega, w *world) {
-			g.Expect(w.replikas(g)).To(HaveLen(1))
-			w.expectCopiesOf(g, heir)
-			w.expectSame(g)
+		expectDone: func(g Gomega, f *fixture) {
+			g.Expect(f.listReplikas(g)).To(HaveLen(1))
+			f.expectCopiesOf(g, heir)
+			f.expectSameObjects(g)
 		},
 		// The heir may take a copy over before the owner hands it over.
-		racy:       true,
-		refusals:   true,
+		nondeterministic:       true,
+		expectRejections:   true,
 		writes:     7, // the copies, the heir's status, the owner's finalizer
 		copyWrites: 5,
 	}

@@ -33,31 +33,31 @@ import (
 )
 
 // look is all that matters of a copy, to the last label.
-type look struct {
+type copyState struct {
 	Namespace, Name     string
 	Data                map[string]string
 	BinaryData          map[string][]byte
 	Labels, Annotations map[string]string
 	// Marks are those annotations that are the operator's.
-	Marks map[string]string
+	Ownership map[string]string
 }
 
 // String is a line in which people see the difference.
-func (l look) String() string {
+func (l copyState) String() string {
 	line, err := json.Marshal(l)
 	Expect(err).NotTo(HaveOccurred())
 	return string(line)
 }
 
 // copyOf is the copy that the Replika makes of the source.
-func copyOf(replika *v1alpha1.Replika, source *corev1.ConfigMap, namespace string) look {
+func wantCopy(replika *v1alpha1.Replika, source *corev1.ConfigMap, namespace string) copyState {
 	labels := maps.Clone(source.Labels)
 	labels[v1alpha1.LabelCreatedBy] = v1alpha1.CreatedByValue
 	labels[v1alpha1.LabelPartOf] = v1alpha1.PartOf(replika.Name)
-	return look{
+	return copyState{
 		Namespace: namespace, Name: replika.TargetName(),
 		Data: source.Data, BinaryData: source.BinaryData, Labels: labels, Annotations: source.Annotations,
-		Marks: map[string]string{
+		Ownership: map[string]string{
 			v1alpha1.AnnotationMarksVersion: v1alpha1.MarksVersion,
 			v1alpha1.AnnotationOwner:        replika.Namespace + "/" + replika.Name,
 			v1alpha1.AnnotationSource:       source.Namespace + "/" + source.Name,
@@ -68,14 +68,14 @@ func copyOf(replika *v1alpha1.Replika, source *corev1.ConfigMap, namespace strin
 }
 
 // lookOf is an object as it is.
-func lookOf(object *corev1.ConfigMap) look {
-	l := look{
+func stateOf(object *corev1.ConfigMap) copyState {
+	l := copyState{
 		Namespace: object.Namespace, Name: object.Name, Data: object.Data, BinaryData: object.BinaryData, Labels: object.Labels,
-		Annotations: map[string]string{}, Marks: map[string]string{},
+		Annotations: map[string]string{}, Ownership: map[string]string{},
 	}
 	for key, value := range object.Annotations {
 		if strings.HasPrefix(key, v1alpha1.KeyPrefix) {
-			l.Marks[key] = value
+			l.Ownership[key] = value
 		} else {
 			l.Annotations[key] = value
 		}
@@ -85,7 +85,7 @@ func lookOf(object *corev1.ConfigMap) look {
 
 // expectCopies: these, and nothing else in the whole cluster, bear the
 // operator's label.
-func expectCopies(g Gomega, want ...look) {
+func expectCopies(g Gomega, want ...copyState) {
 	GinkgoHelper()
 	ours := client.MatchingLabels{v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue}
 	list, secrets := &corev1.ConfigMapList{}, &corev1.SecretList{}
@@ -94,7 +94,7 @@ func expectCopies(g Gomega, want ...look) {
 	g.Expect(secrets.Items).To(BeEmpty())
 	var gotLines, wantLines []string
 	for i := range list.Items {
-		gotLines = append(gotLines, lookOf(&list.Items[i]).String())
+		gotLines = append(gotLines, stateOf(&list.Items[i]).String())
 	}
 	for _, one := range want {
 		wantLines = append(wantLines, one.String())
@@ -104,9 +104,9 @@ func expectCopies(g Gomega, want ...look) {
 
 // expectSynced: the status says that all is well, and speaks of the spec and
 // the source as they are.
-func (w *world) expectSynced(g Gomega, name string) {
+func (f *fixture) expectSynced(g Gomega, name string) {
 	GinkgoHelper()
-	replika := w.getReplika(g, name)
+	replika := f.getReplika(g, name)
 	status := replika.Status
 	g.Expect(replika.Finalizers).To(ConsistOf(v1alpha1.Finalizer))
 	g.Expect(replika.Annotations).To(HaveKeyWithValue(v1alpha1.AnnotationKinds, "configmaps"))
@@ -120,29 +120,29 @@ func (w *world) expectSynced(g Gomega, name string) {
 	g.Expect(status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{Desired: 5, Synced: 5})))
 	g.Expect(status.Failures).To(BeEmpty())
 	g.Expect(status.Source).To(HaveValue(Equal(v1alpha1.SourceStatus{
-		ResourceVersion: w.getSource(g, replika.Spec.Source.Name).ResourceVersion,
+		ResourceVersion: f.getSource(g, replika.Spec.Source.Name).ResourceVersion,
 	})))
 }
 
 // expectCounted: the status says that every target has its copy.
-func (w *world) expectCounted(g Gomega, name string) {
+func (f *fixture) expectAllSynced(g Gomega, name string) {
 	GinkgoHelper()
-	g.Expect(w.getReplika(g, name).Status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{Desired: 5, Synced: 5})))
+	g.Expect(f.getReplika(g, name).Status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{Desired: 5, Synced: 5})))
 }
 
 // expectCopiesOf: every target has its copy of the source, the Replika of the
 // same name says so, and there are no other copies.
-func (w *world) expectCopiesOf(g Gomega, name string, change ...func(*look)) {
+func (f *fixture) expectCopiesOf(g Gomega, name string, change ...func(*copyState)) {
 	GinkgoHelper()
-	replika, source := w.getReplika(g, name), w.getSource(g, name)
-	var want []look
-	for _, namespace := range w.targets {
-		one := copyOf(replika, source, namespace)
+	replika, source := f.getReplika(g, name), f.getSource(g, name)
+	var want []copyState
+	for _, namespace := range f.targetNamespaces {
+		one := wantCopy(replika, source, namespace)
 		for _, change := range change {
 			change(&one)
 		}
 		want = append(want, one)
 	}
 	expectCopies(g, want...)
-	w.expectSynced(g, name)
+	f.expectSynced(g, name)
 }

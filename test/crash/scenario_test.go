@@ -27,34 +27,34 @@ import (
 type scenario struct {
 	// prepare makes what is there before, and returns when the operator has
 	// nothing to do.
-	prepare func(*world)
+	prepare func(*fixture)
 	// act gives the operator something to do.
-	act func(*world)
+	act func(*fixture)
 	// reached is the final state. It comes true with the operator's last write.
-	reached func(Gomega, *world)
+	expectDone func(Gomega, *fixture)
 	// writes is how many writes that takes, however often the operator is killed
 	// meanwhile; copyWrites is how many of them are to copies.
 	writes, copyWrites int
 	// racy: these numbers depend on who comes first. They are the least; twice as
 	// many writes to copies are the most.
-	racy bool
+	nondeterministic bool
 	// refusals: the API server refuses some writes in any case, because something
 	// is in the way that the operator cannot know of.
-	refusals bool
+	expectRejections bool
 	// left is what stays when the Replikas are deleted; nil for nothing.
-	left func(Gomega, *world)
+	expectLeft func(Gomega, *fixture)
 }
 
 // killedAfterAnyWrite counts the writes of an undisturbed run. Then, for each of
 // them, it lets the same happen in fresh namespaces, kills the operator right
 // after that write, and starts it again.
-func (s *scenario) killedAfterAnyWrite(name string) {
+func (s *scenario) runWithKills(name string) {
 	startOperator()
-	writes := s.undisturbed(newWorld(name))
+	writes := s.runWithoutKill(newFixture(name))
 	for k := 1; k <= writes; k++ {
 		By(fmt.Sprintf("killing the operator after write %d of %d", k, writes))
-		if struck := s.killedAfter(k, writes, newWorld(fmt.Sprintf("%s-%d", name, k))); !struck {
-			Expect(s.racy).To(BeTrue(), "it was over before write %d", k)
+		if struck := s.runWithKillAfter(k, writes, newFixture(fmt.Sprintf("%s-%d", name, k))); !struck {
+			Expect(s.nondeterministic).To(BeTrue(), "it was over before write %d", k)
 			Expect(k).To(BeNumerically(">", s.writes), "it was over too soon")
 			return
 		}
@@ -62,68 +62,68 @@ func (s *scenario) killedAfterAnyWrite(name string) {
 }
 
 // undisturbed returns how many writes it takes when nobody is killed.
-func (s *scenario) undisturbed(w *world) int {
+func (s *scenario) runWithoutKill(f *fixture) int {
 	GinkgoHelper()
-	s.prepare(w)
-	begin := mark()
-	s.act(w)
-	Eventually(s.reached).WithArguments(w).Should(Succeed())
-	w.expectRest()
+	s.prepare(f)
+	begin := proxyMark()
+	s.act(f)
+	Eventually(s.expectDone).WithArguments(f).Should(Succeed())
+	f.expectNoWrites()
 	writes := writesSince(begin)
 	AddReportEntry(fmt.Sprintf("undisturbed, it takes %d writes", len(writes)), ReportEntryVisibilityFailureOrVerbose,
-		writes.GomegaString()+"\nrefused:"+refusedSince(begin).GomegaString())
-	s.expectNoMoreThanNeeded(begin)
-	s.cleanUp(w)
+		writes.GomegaString()+"\nrefused:"+rejectedSince(begin).GomegaString())
+	s.expectWriteCounts(begin)
+	s.cleanUp(f)
 	return len(writes)
 }
 
 // killedAfter reports false if it was all over before the k-th write.
-func (s *scenario) killedAfter(k, writes int, w *world) (struck bool) {
+func (s *scenario) runWithKillAfter(k, writes int, f *fixture) (struck bool) {
 	GinkgoHelper()
-	s.prepare(w)
+	s.prepare(f)
 	kill := killAfter(k)
-	s.act(w)
+	s.act(f)
 	Eventually(func(g Gomega) {
-		if !kill.struck() {
-			s.reached(g, w)
+		if !kill.fired() {
+			s.expectDone(g, f)
 		}
 	}).Should(Succeed())
-	if struck = kill.disarm(); struck {
-		kill.expectDeathAfter(k)
+	if struck = kill.cancel(); struck {
+		kill.expectKilledAfter(k)
 		startOperator()
-		Eventually(s.reached).WithArguments(w).Should(Succeed())
+		Eventually(s.expectDone).WithArguments(f).Should(Succeed())
 		if k == writes {
-			w.expectRest()
+			f.expectNoWrites()
 		}
 	}
-	s.expectNoMoreThanNeeded(kill.mark)
-	s.cleanUp(w)
+	s.expectWriteCounts(kill.mark)
+	s.cleanUp(f)
 	return struck
 }
 
 // expectNoMoreThanNeeded: nothing was written twice since the mark.
-func (s *scenario) expectNoMoreThanNeeded(begin int) {
+func (s *scenario) expectWriteCounts(begin int) {
 	GinkgoHelper()
 	writes := writesSince(begin)
-	if s.racy {
+	if s.nondeterministic {
 		Expect(len(writes.toCopies())).To(BeNumerically("<=", 2*s.copyWrites), writes.GomegaString())
 	} else {
 		Expect(writes).To(HaveLen(s.writes))
 		Expect(writes.toCopies()).To(HaveLen(s.copyWrites))
 	}
-	if !s.refusals {
-		Expect(refusedSince(begin)).To(BeEmpty())
+	if !s.expectRejections {
+		Expect(rejectedSince(begin)).To(BeEmpty())
 	}
 }
 
 // cleanUp deletes the Replikas, and looks for orphans.
-func (s *scenario) cleanUp(w *world) {
+func (s *scenario) cleanUp(f *fixture) {
 	GinkgoHelper()
-	served, begin := len(w.replikas(Default)), mark()
-	w.deleteReplikas()
+	served, begin := len(f.listReplikas(Default)), proxyMark()
+	f.deleteReplikas()
 	expectCopies(Default)
-	if s.left != nil {
-		s.left(Default, w)
+	if s.expectLeft != nil {
+		s.expectLeft(Default, f)
 	}
 	writes := writesSince(begin)
 	Expect(writes.toCopies()).To(HaveLen(5 * served))

@@ -44,11 +44,11 @@ import (
 var (
 	controlPlane *cluster.Cluster
 	// between is what the operator talks to; the tests talk to the API server.
-	between *proxy.Proxy
+	apiProxy *proxy.Proxy
 	admin   client.Client
 	options operator.Options
 	// running is the operator, which outlives a scenario that did not kill it.
-	running *operator.Process
+	process *operator.Process
 )
 
 func TestCrash(t *testing.T) {
@@ -74,37 +74,37 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	admin, err = client.New(controlPlane.Config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 
-	between, err = proxy.Start(proxy.Options{Config: controlPlane.Config, OneWriteAtATime: true})
+	apiProxy, err = proxy.Start(proxy.Options{Config: controlPlane.Config, SerializeWrites: true})
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(func() { Expect(between.Close()).To(Succeed()) })
+	DeferCleanup(func() { Expect(apiProxy.Close()).To(Succeed()) })
 	options = operator.Options{
 		Binary: binary, Kubeconfig: filepath.Join(dir, "kubeconfig"), LogFile: filepath.Join(dir, "operator.log"),
 	}
-	Expect(controlPlane.KubeconfigFor(between.Config(), options.Kubeconfig)).To(Succeed())
+	Expect(controlPlane.KubeconfigFor(apiProxy.Config(), options.Kubeconfig)).To(Succeed())
 })
 
 // An operator may say things that no final state shows, and is asked to end in
 // order when it is not killed.
 var _ = AfterEach(func() {
-	if running == nil {
+	if process == nil {
 		return
 	}
-	between.OnAnswer(nil)
+	apiProxy.OnResponse(nil)
 	if CurrentSpecReport().Failed() {
-		GinkgoWriter.Printf("\nThe operator's log:\n%s\n", running.Log())
-		DeferCleanup(sweep)
+		GinkgoWriter.Printf("\nThe operator's log:\n%s\n", process.Log())
+		DeferCleanup(removeLeftovers)
 	}
-	if running.Running() {
-		Expect(running.Stop()).To(Succeed())
+	if process.Running() {
+		Expect(process.Stop()).To(Succeed())
 	}
-	Expect(running.Complaints()).To(BeEmpty())
-	running = nil
+	Expect(process.PanicsAndRaces()).To(BeEmpty())
+	process = nil
 	Expect(os.Truncate(options.LogFile, 0)).To(Succeed())
 })
 
 // sweep removes what a scenario left that failed, by force: it would make the
 // next ones fail too, and hide why.
-func sweep(ctx SpecContext) {
+func removeLeftovers(ctx SpecContext) {
 	replikas := &v1alpha1.ReplikaList{}
 	Expect(admin.List(ctx, replikas)).To(Succeed())
 	for i := range replikas.Items {
@@ -124,7 +124,7 @@ func sweep(ctx SpecContext) {
 func startOperator() {
 	GinkgoHelper()
 	var err error
-	running, err = operator.Start(options)
+	process, err = operator.Start(options)
 	Expect(err).NotTo(HaveOccurred())
-	Eventually(running.Ready).Should(Succeed())
+	Eventually(process.Ready).Should(Succeed())
 }

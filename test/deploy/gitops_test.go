@@ -38,8 +38,8 @@ var _ = Describe("What the README gives to a GitOps tool", func() {
 	DescribeTable("is accepted by the tool's own schema, and names what this repository has",
 		func(ctx SpecContext, text string, kinds []string, tag, path []string) {
 			var applied []string
-			for _, object := range objects(block("yaml", text)) {
-				namespaceOf(ctx, object)
+			for _, object := range decodeObjects(block("yaml", text)) {
+				ensureNamespace(ctx, object)
 				Expect(admin.Create(ctx, object)).To(Succeed(), "%s %s", object.GetKind(), object.GetName())
 				DeferCleanup(admin.Delete, object)
 				applied = append(applied, object.GetKind())
@@ -65,10 +65,10 @@ var _ = Describe("What the README gives to a GitOps tool", func() {
 })
 
 // health is what Argo CD, by the README's script, and Flux, by kstatus, make of the Replika.
-func health(ctx context.Context, name string) string {
+func healthStatus(ctx context.Context, name string) string {
 	GinkgoHelper()
 	script := filepath.Join(folder, "health.lua")
-	config := objects(block("yaml", "kind: ConfigMap\nmetadata:\n  name: argocd-cm"))[0]
+	config := decodeObjects(block("yaml", "kind: ConfigMap\nmetadata:\n  name: argocd-cm"))[0]
 	text, found, err := unstructured.NestedString(config.Object, "data", "resource.customizations.health.replika.prosimcorp.com_Replika")
 	Expect(err).NotTo(HaveOccurred())
 	Expect(found).To(BeTrue())
@@ -79,7 +79,7 @@ func health(ctx context.Context, name string) string {
 }
 
 // objects are the documents of a manifest.
-func objects(manifest string) []*unstructured.Unstructured {
+func decodeObjects(manifest string) []*unstructured.Unstructured {
 	GinkgoHelper()
 	var found []*unstructured.Unstructured
 	decoder := yaml.NewYAMLOrJSONDecoder(bufio.NewReader(strings.NewReader(manifest)), 4096)
@@ -97,7 +97,7 @@ func objects(manifest string) []*unstructured.Unstructured {
 }
 
 // namespaceOf makes sure that the object's namespace is there.
-func namespaceOf(ctx context.Context, object *unstructured.Unstructured) {
+func ensureNamespace(ctx context.Context, object *unstructured.Unstructured) {
 	GinkgoHelper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: object.GetNamespace()}}
 	Expect(client.IgnoreAlreadyExists(admin.Create(ctx, namespace))).To(Succeed())

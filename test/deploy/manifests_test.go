@@ -57,7 +57,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 	BeforeAll(func(ctx SpecContext) {
 		overlay = filepath.Join(folder, "overlay")
 		Expect(os.Mkdir(overlay, 0o700)).To(Succeed())
-		kustomization := local(block("yaml", "kind: Kustomization\nresources:"))
+		kustomization := useBareClone(block("yaml", "kind: Kustomization\nresources:"))
 		Expect(os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(kustomization), 0o600)).To(Succeed())
 		for _, name := range []string{"store", "shop-a", "shop-b"} {
 			Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})).To(Succeed())
@@ -100,7 +100,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 		Expect(admin.Create(ctx, externalSecret())).To(Succeed())
 		for _, source := range []*unstructured.Unstructured{alertmanagerConfig(), externalSecret()} {
 			Expect(admin.Create(ctx, replikaOf(source))).To(Succeed())
-			Eventually(readiness).WithContext(ctx).WithArguments(source.GetName()).
+			Eventually(readyCondition).WithContext(ctx).WithArguments(source.GetName()).
 				Should(Equal("Synced: "+source.GetKind()+" store/"+source.GetName()+" is copied to 2 namespaces"), process.Log)
 			for _, namespace := range []string{"shop-a", "shop-b"} {
 				copied := &unstructured.Unstructured{}
@@ -112,7 +112,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 			}
 		}
 		Expect(process.Log()).NotTo(ContainSubstring("forbidden"), "a right is missing")
-		Expect(health(ctx, "pager")).To(Equal("Healthy Current"))
+		Expect(healthStatus(ctx, "pager")).To(Equal("Healthy Current"))
 	})
 
 	It("gives it no rights to other kinds", func(ctx SpecContext) {
@@ -123,8 +123,8 @@ var _ = Describe("The base that users reference", Ordered, func() {
 		Expect(admin.Create(ctx, source)).To(Succeed())
 		replika := replikaOf(source)
 		Expect(admin.Create(ctx, replika)).To(Succeed())
-		Eventually(readiness).WithContext(ctx).WithArguments(source.GetName()).Should(And(HavePrefix("Forbidden: "), ContainSubstring("networkpolicies")))
-		Expect(health(ctx, source.GetName())).To(Equal("Progressing InProgress"), "it waits for the rights")
+		Eventually(readyCondition).WithContext(ctx).WithArguments(source.GetName()).Should(And(HavePrefix("Forbidden: "), ContainSubstring("networkpolicies")))
+		Expect(healthStatus(ctx, source.GetName())).To(Equal("Progressing InProgress"), "it waits for the rights")
 		Expect(admin.Delete(ctx, replika)).To(Succeed())
 	})
 
@@ -132,19 +132,19 @@ var _ = Describe("The base that users reference", Ordered, func() {
 		copied := alertmanagerConfig()
 		copied.SetNamespace("shop-a")
 		Expect(admin.Delete(ctx, copied)).To(Succeed())
-		token := prometheus(ctx)
+		token := createPrometheusAccount(ctx)
 		Eventually(scrape).WithContext(ctx).WithArguments(metrics, token).Should(MatchRegexp(`replika_drift_repairs_total{name="pager",.*} 1\n`))
 		told, err := scrape(ctx, metrics, token)
 		Expect(err).NotTo(HaveOccurred())
-		expectKnown(ctx, told)
+		expectMetricsExist(ctx, told)
 
-		Expect(readme()).To(ContainSubstring("`" + published + "config/prometheus?ref=" + release() + "`"))
-		shell(ctx, folder, "kubectl apply --server-side --kustomize '"+published+"config/prometheus?ref="+release()+"'")
-		expectConnected(ctx)
+		Expect(readme()).To(ContainSubstring("`" + repositoryURL + "config/prometheus?ref=" + release() + "`"))
+		shell(ctx, folder, "kubectl apply --server-side --kustomize '"+repositoryURL+"config/prometheus?ref="+release()+"'")
+		expectMonitoringConnected(ctx)
 	})
 
 	It("is applied again while the operator runs, and no copy is touched", func(ctx SpecContext) {
-		before := versions(ctx)
+		before := copyVersions(ctx)
 		Expect(before).To(HaveLen(4))
 		shell(ctx, overlay, block("console", "kubectl apply --server-side --kustomize ."))
 		Expect(process.Stop()).To(Succeed(), process.Log())
@@ -157,7 +157,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 		receivers := []any{map[string]any{"name": "nobody"}}
 		Expect(unstructured.SetNestedSlice(source.Object, receivers, "spec", "receivers")).To(Succeed())
 		Expect(admin.Update(ctx, source)).To(Succeed())
-		Eventually(versions).WithContext(ctx).Should(And(
+		Eventually(copyVersions).WithContext(ctx).Should(And(
 			HaveKeyWithValue("ExternalSecret shop-a", before["ExternalSecret shop-a"]),
 			HaveKeyWithValue("ExternalSecret shop-b", before["ExternalSecret shop-b"]),
 			Not(HaveKeyWithValue("AlertmanagerConfig shop-a", before["AlertmanagerConfig shop-a"])),
@@ -170,7 +170,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 		Expect(uninstall).To(HavePrefix("kubectl delete replikas --all --all-namespaces\n"))
 		first, rest, _ := strings.Cut(uninstall, "\n")
 		shell(ctx, folder, first)
-		Expect(versions(ctx)).To(BeEmpty(), "the copies go with their Replikas")
+		Expect(copyVersions(ctx)).To(BeEmpty(), "the copies go with their Replikas")
 		shell(ctx, folder, rest)
 		for _, object := range []client.Object{
 			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "replika"}},
@@ -182,7 +182,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 		for _, source := range []*unstructured.Unstructured{alertmanagerConfig(), externalSecret()} {
 			Expect(admin.Get(ctx, client.ObjectKeyFromObject(source), source)).To(Succeed(), "the sources stay")
 		}
-		Expect(process.Complaints()).To(BeEmpty())
+		Expect(process.PanicsAndRaces()).To(BeEmpty())
 	})
 })
 
@@ -264,7 +264,7 @@ func replikaOf(source *unstructured.Unstructured) *v1alpha1.Replika {
 }
 
 // readiness is the reason and message of the Replika's condition Ready.
-func readiness(ctx context.Context, name string) (string, error) {
+func readyCondition(ctx context.Context, name string) (string, error) {
 	replika := &v1alpha1.Replika{}
 	if err := admin.Get(ctx, types.NamespacedName{Namespace: "store", Name: name}, replika); err != nil {
 		return "", err
@@ -277,7 +277,7 @@ func readiness(ctx context.Context, name string) (string, error) {
 }
 
 // versions are the resourceVersions of all copies, by kind and namespace.
-func versions(ctx context.Context) map[string]string {
+func copyVersions(ctx context.Context) map[string]string {
 	GinkgoHelper()
 	found := map[string]string{}
 	for _, source := range []*unstructured.Unstructured{alertmanagerConfig(), externalSecret()} {

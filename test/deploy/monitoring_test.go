@@ -57,17 +57,17 @@ func scrape(ctx context.Context, address, token string) (string, error) {
 }
 
 // prometheus makes a ServiceAccount, lets it read the metrics as the documentation says, and returns a token of it.
-func prometheus(ctx context.Context) string {
+func createPrometheusAccount(ctx context.Context) string {
 	GinkgoHelper()
 	account := types.NamespacedName{Namespace: "monitoring", Name: "prometheus"}
 	Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: account.Namespace}})).To(Succeed())
 	Expect(admin.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: account.Name}})).To(Succeed())
-	shell(ctx, folder, strings.Replace(letScrape, "NAMESPACE:PROMETHEUS_SERVICE_ACCOUNT", account.Namespace+":"+account.Name, 1))
+	shell(ctx, folder, strings.Replace(grantMetrics, "NAMESPACE:PROMETHEUS_SERVICE_ACCOUNT", account.Namespace+":"+account.Name, 1))
 	return tokenOf(ctx, account)
 }
 
 // expectKnown fails unless the operator exposes every metric and label that the alerts and dashboards ask for.
-func expectKnown(ctx context.Context, metrics string) {
+func expectMetricsExist(ctx context.Context, metrics string) {
 	GinkgoHelper()
 	file := filepath.Join(folder, "metrics.txt")
 	Expect(os.WriteFile(file, []byte(metrics), 0o600)).To(Succeed())
@@ -82,7 +82,7 @@ func expectKnown(ctx context.Context, metrics string) {
 }
 
 // expectConnected fails unless the ServiceMonitor finds the Service, the Service the Pods, and the alerts both.
-func expectConnected(ctx context.Context) {
+func expectMonitoringConnected(ctx context.Context) {
 	GinkgoHelper()
 	monitor := &unstructured.Unstructured{}
 	monitor.SetAPIVersion("monitoring.coreos.com/v1")

@@ -37,7 +37,7 @@ var _ = Describe("The bundle for OLM", func() {
 
 	It("is what the README's Subscription asks for", func(ctx SpecContext) {
 		var subscription, group *unstructured.Unstructured
-		for _, object := range objects(block("yaml", "kind: Subscription")) {
+		for _, object := range decodeObjects(block("yaml", "kind: Subscription")) {
 			switch object.GetKind() {
 			case "Namespace":
 				Expect(object.GetName()).To(Equal("replika"))
@@ -47,7 +47,7 @@ var _ = Describe("The bundle for OLM", func() {
 			case "OperatorGroup":
 				group = object
 			}
-			namespaceOf(ctx, object)
+			ensureNamespace(ctx, object)
 			Expect(admin.Create(ctx, object, client.DryRunAll)).To(Succeed())
 		}
 		annotations, err := os.ReadFile(filepath.Join(repository, "bundle", "metadata", "annotations.yaml"))
@@ -117,7 +117,7 @@ func byKindAndName(folder string) map[string]*unstructured.Unstructured {
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		Expect(err).NotTo(HaveOccurred())
-		for _, object := range objects(string(content)) {
+		for _, object := range decodeObjects(string(content)) {
 			found[object.GetKind()+" "+object.GetName()] = object
 		}
 	}

@@ -32,10 +32,10 @@ import (
 )
 
 // published is where users find this repository, as in URLs of Kustomize.
-const published = "https://github.com/prosimcorp/replika//"
+const repositoryURL = "https://github.com/prosimcorp/replika//"
 
 // reference is the version that a URL of this repository asks for.
-var reference = regexp.MustCompile(`github\.com/prosimcorp/replika//\S+\?ref=([^\s'` + "`" + `]+)`)
+var versionReference = regexp.MustCompile(`github\.com/prosimcorp/replika//\S+\?ref=([^\s'` + "`" + `]+)`)
 
 // readme is the README's text.
 func readme() string {
@@ -66,7 +66,7 @@ func block(language, text string) string {
 // release is the version that the README tells users to install.
 func release() string {
 	GinkgoHelper()
-	matches := reference.FindAllStringSubmatch(readme(), -1)
+	matches := versionReference.FindAllStringSubmatch(readme(), -1)
 	Expect(matches).NotTo(BeEmpty(), "the README tells no version to install")
 	for _, match := range matches {
 		Expect(match[1]).To(Equal(matches[0][1]), "the README tells of several versions: %s", match[0])
@@ -75,25 +75,25 @@ func release() string {
 }
 
 // publish makes a repository of what is committed, with the release's tag.
-func publish(ctx context.Context) {
+func createBareClone(ctx context.Context) {
 	head := strings.TrimSpace(command(ctx, "git", "-C", repository, "rev-parse", "HEAD"))
-	command(ctx, "git", "clone", "--quiet", "--bare", "--no-local", repository, clone())
-	command(ctx, "git", "-C", clone(), "tag", "--force", release(), head)
+	command(ctx, "git", "clone", "--quiet", "--bare", "--no-local", repository, bareClone())
+	command(ctx, "git", "-C", bareClone(), "tag", "--force", release(), head)
 }
 
-func clone() string    { return filepath.Join(folder, "replika.git") }
-func commands() string { return filepath.Join(folder, "bin") }
+func bareClone() string    { return filepath.Join(folder, "replika.git") }
+func binDir() string { return filepath.Join(folder, "bin") }
 
 // local is the text with this clone in the place of the published repository.
-func local(text string) string {
-	return strings.ReplaceAll(text, published, "git::file://"+clone()+"//")
+func useBareClone(text string) string {
+	return strings.ReplaceAll(text, repositoryURL, "git::file://"+bareClone()+"//")
 }
 
 // shell runs a block of the README in the folder, as the cluster's
 // administrator, with this repository's kubectl.
 func shell(ctx context.Context, dir, text string) string {
 	GinkgoHelper()
-	run := exec.CommandContext(ctx, "/bin/sh", "-euc", local(text))
+	run := exec.CommandContext(ctx, "/bin/sh", "-euc", useBareClone(text))
 	run.Dir = dir
 	return output(run)
 }
@@ -106,7 +106,7 @@ func command(ctx context.Context, name string, args ...string) string {
 
 func output(run *exec.Cmd) string {
 	GinkgoHelper()
-	run.Env = append(os.Environ(), "PATH="+commands()+string(os.PathListSeparator)+os.Getenv("PATH"))
+	run.Env = append(os.Environ(), "PATH="+binDir()+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if controlPlane != nil {
 		run.Env = append(run.Env, "KUBECONFIG="+controlPlane.Kubeconfig)
 	}

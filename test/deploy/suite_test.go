@@ -65,10 +65,10 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	var err error
 	binary, err = operator.Build(ctx, folder)
 	Expect(err).NotTo(HaveOccurred())
-	Expect(os.Mkdir(commands(), 0o700)).To(Succeed())
+	Expect(os.Mkdir(binDir(), 0o700)).To(Succeed())
 	command(ctx, "go", "-C", filepath.Join(repository, "hack", "controlplane"), "build", "-trimpath", "-buildvcs=false",
-		"-o", filepath.Join(commands(), "kubectl"), "k8s.io/kubernetes/cmd/kubectl")
-	publish(ctx)
+		"-o", filepath.Join(binDir(), "kubectl"), "k8s.io/kubernetes/cmd/kubectl")
+	createBareClone(ctx)
 
 	controlPlane, err = cluster.Start(ctx, cluster.Options{CRDs: foreignCRDs(ctx)})
 	Expect(err).NotTo(HaveOccurred())

@@ -33,7 +33,7 @@ import (
 )
 
 // look is all that matters of a copy, to the last mark.
-type look struct {
+type copyState struct {
 	Namespace, Name     string
 	Data                map[string]string
 	BinaryData          map[string][]byte
@@ -41,22 +41,22 @@ type look struct {
 }
 
 // line is the look as text, in which people see a difference.
-func (l look) line() string {
+func (l copyState) json() string {
 	line, err := json.Marshal(l)
 	Expect(err).NotTo(HaveOccurred())
 	return string(line)
 }
 
-func lookOf(object *corev1.ConfigMap) look {
-	return look{
+func stateOf(object *corev1.ConfigMap) copyState {
+	return copyState{
 		Namespace: object.Namespace, Name: object.Name, Data: object.Data, BinaryData: object.BinaryData,
 		Labels: object.Labels, Annotations: object.Annotations,
 	}
 }
 
 // copyOf is the copy that the Replika makes of the source.
-func copyOf(replika *v1alpha1.Replika, source *corev1.ConfigMap, namespace string) look {
-	l := look{
+func wantCopy(replika *v1alpha1.Replika, source *corev1.ConfigMap, namespace string) copyState {
+	l := copyState{
 		Namespace: namespace, Name: replika.TargetName(), Data: source.Data, BinaryData: source.BinaryData,
 		Labels: maps.Clone(source.Labels), Annotations: maps.Clone(source.Annotations),
 	}
@@ -74,33 +74,33 @@ func copyOf(replika *v1alpha1.Replika, source *corev1.ConfigMap, namespace strin
 
 // expectCopies: the copies that are wished for are there, equal to their sources,
 // and nothing else in the whole cluster bears the operator's label.
-func (w *world) expectCopies(g Gomega) {
+func (f *fixture) expectCopies(g Gomega) {
 	GinkgoHelper()
 	ctx := context.Background()
 	var got, want []string
-	for _, wish := range w.wishes {
-		replika, source := w.replikaNamed(wish.name), &corev1.ConfigMap{}
+	for _, wish := range f.expectations {
+		replika, source := f.replika(wish.name), &corev1.ConfigMap{}
 		g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(replika), replika)).To(Succeed())
-		g.Expect(admin.Get(ctx, client.ObjectKey{Namespace: w.home, Name: wish.name}, source)).To(Succeed())
-		for _, namespace := range wish.targets {
-			want = append(want, copyOf(replika, source, namespace).line())
+		g.Expect(admin.Get(ctx, client.ObjectKey{Namespace: f.sourceNamespace, Name: wish.name}, source)).To(Succeed())
+		for _, namespace := range wish.namespaces {
+			want = append(want, wantCopy(replika, source, namespace).json())
 		}
 	}
 	list := &corev1.ConfigMapList{}
 	g.Expect(admin.List(ctx, list, client.HasLabels{v1alpha1.LabelCreatedBy})).To(Succeed())
 	for i := range list.Items {
-		got = append(got, lookOf(&list.Items[i]).line())
+		got = append(got, stateOf(&list.Items[i]).json())
 	}
 	g.Expect(got).To(ConsistOf(want))
 }
 
 // expectSynced: the status says that all is well, and nothing but that.
-func (w *world) expectSynced(g Gomega) {
+func (f *fixture) expectStatus(g Gomega) {
 	GinkgoHelper()
-	for _, wish := range w.wishes {
-		replika := w.replikaNamed(wish.name)
+	for _, wish := range f.expectations {
+		replika := f.replika(wish.name)
 		g.Expect(admin.Get(context.Background(), client.ObjectKeyFromObject(replika), replika)).To(Succeed())
-		status, all := replika.Status, int32(len(wish.targets))
+		status, all := replika.Status, int32(len(wish.namespaces))
 		g.Expect(status.ObservedGeneration).To(Equal(replika.Generation))
 		g.Expect(status.Conditions).To(HaveLen(1))
 		ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
@@ -110,26 +110,26 @@ func (w *world) expectSynced(g Gomega) {
 		g.Expect(status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{Desired: all, Synced: all})))
 		g.Expect(status.Failures).To(BeEmpty())
 		source := &corev1.ConfigMap{}
-		g.Expect(admin.Get(context.Background(), client.ObjectKey{Namespace: w.home, Name: wish.name}, source)).To(Succeed())
+		g.Expect(admin.Get(context.Background(), client.ObjectKey{Namespace: f.sourceNamespace, Name: wish.name}, source)).To(Succeed())
 		g.Expect(status.Source).To(HaveValue(Equal(v1alpha1.SourceStatus{ResourceVersion: source.ResourceVersion})))
 	}
 }
 
 // expectServed: copies and status are exactly right.
-func (w *world) expectServed(g Gomega) {
+func (f *fixture) expectReplicated(g Gomega) {
 	GinkgoHelper()
-	w.expectCopies(g)
-	w.expectSynced(g)
+	f.expectCopies(g)
+	f.expectStatus(g)
 }
 
 // eventuallyServed waits for the exact right state, and tells how long that took
 // from then on.
-func (w *world) eventuallyServed(what string, then time.Time, within time.Duration) {
+func (f *fixture) eventuallyReplicated(what string, then time.Time, within time.Duration) {
 	GinkgoHelper()
-	Eventually(w.expectServed).WithTimeout(max(time.Until(then.Add(within)), time.Second)).Should(Succeed())
+	Eventually(f.expectReplicated).WithTimeout(max(time.Until(then.Add(within)), time.Second)).Should(Succeed())
 	copies := 0
-	for _, wish := range w.wishes {
-		copies += len(wish.targets)
+	for _, wish := range f.expectations {
+		copies += len(wish.namespaces)
 	}
-	checked("%s: %d copies exact, none over, Ready Synced after %s", what, copies, since(then))
+	reportCheck("%s: %d copies exact, none over, Ready Synced after %s", what, copies, elapsed(then))
 }

@@ -33,14 +33,14 @@ import (
 
 // history is what happened to each copy, as a bystander sees it: the revisions of
 // its source that it was equal to, one after the other.
-type history struct {
+type copyHistory struct {
 	mu sync.Mutex
 	// revisions by namespace; a deletion is an empty one.
 	revisions map[string][]string
 }
 
 // watchCopies writes history from now on.
-func watchCopies() *history {
+func watchCopies() *copyHistory {
 	GinkgoHelper()
 	list := &corev1.ConfigMapList{}
 	ours := client.HasLabels{v1alpha1.LabelCreatedBy}
@@ -49,16 +49,16 @@ func watchCopies() *history {
 		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(watching.Stop)
-	h := &history{revisions: map[string][]string{}}
+	h := &copyHistory{revisions: map[string][]string{}}
 	go func() {
 		for event := range watching.ResultChan() {
-			h.note(event)
+			h.record(event)
 		}
 	}()
 	return h
 }
 
-func (h *history) note(event watch.Event) {
+func (h *copyHistory) record(event watch.Event) {
 	object, ok := event.Object.(*corev1.ConfigMap)
 	if !ok {
 		return
@@ -73,7 +73,7 @@ func (h *history) note(event watch.Event) {
 }
 
 // of is what happened in the namespace.
-func (h *history) of(namespace string) []string {
+func (h *copyHistory) revisionsIn(namespace string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.revisions[namespace])

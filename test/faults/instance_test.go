@@ -49,13 +49,13 @@ func startInstance(name string, args ...string) *instance {
 	process, err := operator.Start(options)
 	Expect(err).NotTo(HaveOccurred())
 	i := &instance{Process: process, Proxy: between}
-	DeferCleanup(i.end)
+	DeferCleanup(i.stop)
 	Eventually(i.Ready).Should(Succeed())
 	return i
 }
 
 // end stops the operator, unless the spec has made it end.
-func (i *instance) end() {
+func (i *instance) stop() {
 	if CurrentSpecReport().Failed() {
 		GinkgoWriter.Printf("\nThe operator's log:\n%s\nIts requests:\n", i.Log())
 		for _, request := range i.Requests(0) {
@@ -67,11 +67,11 @@ func (i *instance) end() {
 	if i.Running() {
 		Expect(i.Stop()).To(Succeed())
 	}
-	Expect(i.Complaints()).To(BeEmpty())
+	Expect(i.PanicsAndRaces()).To(BeEmpty())
 }
 
 // errors counts the lines of the log that tell of errors.
-func (i *instance) errors() int {
+func (i *instance) countErrors() int {
 	return strings.Count(i.Log(), `"level":"error"`)
 }
 
@@ -85,12 +85,12 @@ func toCopies(r proxy.Request) bool { return r.Resource == "configmaps" }
 
 // twoLooks returns when each source was looked at twice: one pass went from
 // beginning to end.
-func (i *instance) twoLooks(w *world) {
+func (i *instance) awaitTwoReconciles(f *fixture) {
 	GinkgoHelper()
 	begin := i.Mark()
-	for _, wish := range w.wishes {
+	for _, wish := range f.expectations {
 		isLook := func(r proxy.Request) bool {
-			return r.Verb == "get" && toCopies(r) && r.Namespace == w.home && r.Name == wish.name
+			return r.Verb == "get" && toCopies(r) && r.Namespace == f.sourceNamespace && r.Name == wish.name
 		}
 		Eventually(func() int { return len(i.Requests(begin, isLook)) }).WithTimeout(10 * synchronizationTime).
 			Should(BeNumerically(">=", 2))
@@ -98,15 +98,15 @@ func (i *instance) twoLooks(w *world) {
 }
 
 // expectRest: passes come and go, and nothing is written.
-func (i *instance) expectRest(w *world) {
+func (i *instance) expectNoWrites(f *fixture) {
 	GinkgoHelper()
-	i.twoLooks(w) // one that was under way may have something to write
+	i.awaitTwoReconciles(f) // one that was under way may have something to write
 	begin := i.Mark()
-	i.twoLooks(w)
+	i.awaitTwoReconciles(f)
 	ours := func(r proxy.Request) bool { return r.Resource != "events" && r.Resource != "leases" }
 	Expect(i.Requests(begin, proxy.Request.Writes, ours)).To(BeEmpty())
-	checked("no write in two intervals of rest")
+	reportCheck("no write in two intervals of rest")
 }
 
 // since is the time since then, for people.
-func since(then time.Time) time.Duration { return time.Since(then).Round(100 * time.Millisecond) }
+func elapsed(then time.Time) time.Duration { return time.Since(then).Round(100 * time.Millisecond) }

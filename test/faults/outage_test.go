@@ -34,7 +34,7 @@ const slowWrite = 500 * time.Millisecond
 
 // midFanOut makes a Replika with many copies, and returns when some of them, not
 // all, are written.
-func midFanOut(i *instance, w *world) {
+func startFanOut(i *instance, f *fixture) {
 	GinkgoHelper()
 	i.Intercept(func(r proxy.Request) *proxy.Fault {
 		if r.Writes() && toCopies(r) {
@@ -42,17 +42,17 @@ func midFanOut(i *instance, w *world) {
 		}
 		return nil
 	})
-	w.serve(one)
+	f.replicate(replikaName)
 	Eventually(func() int { return len(i.writesToCopies(0, proxy.Request.TookEffect)) }).Should(BeNumerically(">=", 5))
 	written := len(i.writesToCopies(0, proxy.Request.TookEffect))
-	Expect(written).To(BeNumerically("<", len(w.targets)))
+	Expect(written).To(BeNumerically("<", len(f.targetNamespaces)))
 	By("in the middle of the fan-out")
 }
 
 var _ = It("the API server is restarted in the middle of a fan-out", func() {
 	i := startInstance("restart")
-	w := newWorld("restart", 60)
-	midFanOut(i, w)
+	f := newFixture("restart", 60)
+	startFanOut(i, f)
 
 	Expect(controlPlane.StopAPIServer()).To(Succeed())
 	down, begin := time.Now(), i.Mark()
@@ -71,29 +71,29 @@ var _ = It("the API server is restarted in the middle of a fan-out", func() {
 	Expect(controlPlane.StartAPIServer()).To(Succeed())
 	up := time.Now()
 
-	injected(1, "SIGKILL of the API server after %d of %d copies, down for %s", written, len(w.targets), since(down))
-	Expect(written).To(BeNumerically("<", len(w.targets)))
-	injected(unanswered(), "requests failed meanwhile")
+	reportFault(1, "SIGKILL of the API server after %d of %d copies, down for %s", written, len(f.targetNamespaces), elapsed(down))
+	Expect(written).To(BeNumerically("<", len(f.targetNamespaces)))
+	reportFault(unanswered(), "requests failed meanwhile")
 	i.Intercept(nil)
-	w.eventuallyServed("after it is up again", up, time.Minute)
+	f.eventuallyReplicated("after it is up again", up, time.Minute)
 	then := time.Now()
-	w.edit()
-	w.meddle()
-	w.eventuallyServed("edit", then, 10*time.Second)
-	i.expectRest(w)
-	w.deleteReplikas()
+	f.editSource()
+	f.changeCopies()
+	f.eventuallyReplicated("edit", then, 10*time.Second)
+	i.expectNoWrites(f)
+	f.deleteReplikas()
 })
 
 var _ = It("etcd hangs for 30 s in the middle of a fan-out", Label(heavy), func() {
 	const pause = 30 * time.Second
 	i := startInstance("etcd")
-	w := newWorld("etcd", 60)
-	midFanOut(i, w)
+	f := newFixture("etcd", 60)
+	startFanOut(i, f)
 
 	Expect(controlPlane.PauseEtcd()).To(Succeed())
 	DeferCleanup(controlPlane.ResumeEtcd)
 	begin := time.Now()
-	expectNoWrite()
+	expectWriteTimeout()
 	silent := i.Mark()
 	<-time.After(time.Until(begin.Add(pause)))
 	Expect(i.writesToCopies(silent, proxy.Request.TookEffect)).To(BeEmpty())
@@ -101,20 +101,20 @@ var _ = It("etcd hangs for 30 s in the middle of a fan-out", Label(heavy), func(
 	resumed := time.Now()
 	Expect(controlPlane.ResumeEtcd()).To(Succeed())
 	i.Intercept(nil)
-	w.eventuallyServed("after it goes on", resumed, time.Minute)
+	f.eventuallyReplicated("after it goes on", resumed, time.Minute)
 
-	injected(1, "SIGSTOP of etcd for %s", resumed.Sub(begin).Round(100*time.Millisecond))
-	injected(len(i.Requests(answered, func(r proxy.Request) bool { return r.Received.Before(resumed) })), "requests hung meanwhile")
+	reportFault(1, "SIGSTOP of etcd for %s", resumed.Sub(begin).Round(100*time.Millisecond))
+	reportFault(len(i.Requests(answered, func(r proxy.Request) bool { return r.Received.Before(resumed) })), "requests hung meanwhile")
 	then := time.Now()
-	w.edit()
-	w.meddle()
-	w.eventuallyServed("edit", then, 10*time.Second)
-	i.expectRest(w)
-	w.deleteReplikas()
+	f.editSource()
+	f.changeCopies()
+	f.eventuallyReplicated("edit", then, 10*time.Second)
+	i.expectNoWrites(f)
+	f.deleteReplikas()
 })
 
 // expectNoWrite: the API server takes a write, and does not answer.
-func expectNoWrite() {
+func expectWriteTimeout() {
 	GinkgoHelper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

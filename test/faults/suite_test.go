@@ -38,7 +38,7 @@ import (
 )
 
 // everythingEnv makes the suite run what takes minutes, too.
-const everythingEnv = "REPLIKA_TEST_EVERYTHING"
+const runHeavyEnv = "REPLIKA_TEST_EVERYTHING"
 
 // heavy labels what takes minutes: most of it is waiting for a time-out or a
 // lease.
@@ -57,7 +57,7 @@ var (
 func TestFaults(t *testing.T) {
 	RegisterFailHandler(Fail)
 	suite, reporter := GinkgoConfiguration()
-	if suite.LabelFilter == "" && os.Getenv(everythingEnv) == "" {
+	if suite.LabelFilter == "" && os.Getenv(runHeavyEnv) == "" {
 		suite.LabelFilter = "!" + heavy
 	}
 	RunSpecs(t, "Faults", suite, reporter)

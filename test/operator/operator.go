@@ -57,14 +57,14 @@ type Process struct {
 	command  *exec.Cmd
 	health   string
 	logFile  string
-	lifeline *os.File
+	watchdog *os.File
 	exited   chan struct{}
 }
 
 // tied becomes the operator, and leaves behind a reader of the lifeline, file
 // 3, which the test holds open. When the test dies, in whatever way, the reader
 // sees its end and kills the process group.
-const tied = `{ read -r _ <&3; kill -s KILL -- -$$; } >/dev/null 2>&1 & exec 3<&-; exec "$0" "$@"`
+const watchdogScript = `{ read -r _ <&3; kill -s KILL -- -$$; } >/dev/null 2>&1 & exec 3<&-; exec "$0" "$@"`
 
 // Start starts the operator, and does not wait until it is ready.
 func Start(o Options) (_ *Process, err error) {
@@ -83,8 +83,8 @@ func Start(o Options) (_ *Process, err error) {
 	}
 	defer func() { _ = reader.Close() }()
 
-	args := []string{"-c", tied, o.Binary, "--metrics-bind-address=0", "--health-probe-bind-address=" + p.health}
-	p.lifeline, p.command = lifeline, exec.Command("/bin/sh", append(args, o.Args...)...)
+	args := []string{"-c", watchdogScript, o.Binary, "--metrics-bind-address=0", "--health-probe-bind-address=" + p.health}
+	p.watchdog, p.command = lifeline, exec.Command("/bin/sh", append(args, o.Args...)...)
 	p.command.Env = append(os.Environ(), "KUBECONFIG="+o.Kubeconfig)
 	p.command.Stdout, p.command.Stderr = log, log
 	p.command.ExtraFiles = []*os.File{reader}
@@ -217,7 +217,7 @@ func (p *Process) Tail() string {
 // Complaints are the lines of the log that no operator may say, whatever is
 // done to it: that it panicked, or that it races with itself. A killed one has
 // no exit code to tell so.
-func (p *Process) Complaints() []string {
+func (p *Process) PanicsAndRaces() []string {
 	var complaints []string
 	for line := range strings.Lines(p.Log()) {
 		if strings.Contains(line, "DATA RACE") || strings.HasPrefix(line, "panic:") || strings.Contains(line, "Observed a panic") {

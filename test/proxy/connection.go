@@ -56,7 +56,7 @@ func (l *listener) connections() []*connection {
 type connection struct {
 	net.Conn
 	listener       *listener
-	freezing, once sync.Once
+	freezeOnce, closeOnce sync.Once
 	frozen, closed chan struct{}
 }
 
@@ -64,7 +64,7 @@ type connection struct {
 // swallowed.
 func (c *connection) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if c.hangs() {
+	if c.blockIfFrozen() {
 		return 0, net.ErrClosed
 	}
 	return n, err
@@ -72,7 +72,7 @@ func (c *connection) Read(b []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *connection) Write(b []byte) (int, error) {
-	if c.hangs() {
+	if c.blockIfFrozen() {
 		return 0, net.ErrClosed
 	}
 	return c.Conn.Write(b)
@@ -80,7 +80,7 @@ func (c *connection) Write(b []byte) (int, error) {
 
 // Close implements net.Conn.
 func (c *connection) Close() error {
-	c.once.Do(func() {
+	c.closeOnce.Do(func() {
 		close(c.closed)
 		c.listener.mu.Lock()
 		defer c.listener.mu.Unlock()
@@ -91,7 +91,7 @@ func (c *connection) Close() error {
 
 // hangs returns false at once, or, on a frozen connection, true when it is
 // closed at last.
-func (c *connection) hangs() bool {
+func (c *connection) blockIfFrozen() bool {
 	select {
 	case <-c.frozen:
 		<-c.closed
@@ -102,7 +102,7 @@ func (c *connection) hangs() bool {
 }
 
 func (c *connection) freeze() {
-	c.freezing.Do(func() { close(c.frozen) })
+	c.freezeOnce.Do(func() { close(c.frozen) })
 }
 
 // drop closes the connection below TLS, without a farewell.

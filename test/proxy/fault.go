@@ -35,7 +35,7 @@ type FaultKind string
 const (
 	// Answered: the proxy answered in the API server's place, which never heard of
 	// the request.
-	Answered FaultKind = "answered"
+	Responded FaultKind = "answered"
 	// DroppedBefore: the connection was closed before the request reached the API
 	// server.
 	DroppedBefore FaultKind = "dropped before"
@@ -58,13 +58,13 @@ type Fault struct {
 }
 
 // Answer answers with the status, in the form that the API server gives to it.
-func Answer(status int) *Fault {
-	return &Fault{kind: Answered, status: status}
+func Respond(status int) *Fault {
+	return &Fault{kind: Responded, status: status}
 }
 
 // TooManyRequests answers 429, and tells to come again after so many seconds.
 func TooManyRequests(retryAfterSeconds int) *Fault {
-	return &Fault{kind: Answered, status: http.StatusTooManyRequests, retryAfter: retryAfterSeconds}
+	return &Fault{kind: Responded, status: http.StatusTooManyRequests, retryAfter: retryAfterSeconds}
 }
 
 // DropBefore closes the client's connection instead of passing the request on.
@@ -85,7 +85,7 @@ func (p *Proxy) inject(client *connection, request Request, fault *Fault, out *h
 	request.Fault = fault.kind
 	switch fault.kind {
 	case Delayed:
-		if err := pause(out, fault.delay); err != nil {
+		if err := wait(out, fault.delay); err != nil {
 			p.add(request)
 			return nil, err
 		}
@@ -100,11 +100,11 @@ func (p *Proxy) inject(client *connection, request Request, fault *Fault, out *h
 		client.drop()
 		p.addFault(DroppedAfter)
 		return nil, errDropped
-	case Answered:
+	case Responded:
 		request.Status = fault.status
-		p.addFault(Answered)
+		p.addFault(Responded)
 		p.add(request)
-		return fault.answer(&request, out)
+		return fault.response(&request, out)
 	case Hung:
 		client.freeze()
 	default:
@@ -116,7 +116,7 @@ func (p *Proxy) inject(client *connection, request Request, fault *Fault, out *h
 }
 
 // pause waits, unless the client hangs up first.
-func pause(out *http.Request, delay time.Duration) error {
+func wait(out *http.Request, delay time.Duration) error {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
@@ -128,7 +128,7 @@ func pause(out *http.Request, delay time.Duration) error {
 }
 
 // answer is the API server's answer of that status.
-func (f *Fault) answer(request *Request, out *http.Request) (*http.Response, error) {
+func (f *Fault) response(request *Request, out *http.Request) (*http.Response, error) {
 	resource := schema.GroupResource{Group: request.Group, Resource: request.Resource}
 	status := apierrors.NewGenericServerResponse(f.status, out.Method, resource, request.Name,
 		"injected by the proxy", f.retryAfter, false).Status()

@@ -46,7 +46,7 @@ type Options struct {
 	// OneWriteAtATime lets a write through only when the one before was answered
 	// and OnAnswer's function has returned, so that "after the k-th write" means
 	// something although the operator writes in parallel.
-	OneWriteAtATime bool
+	SerializeWrites bool
 }
 
 // Proxy is a running proxy.
@@ -56,15 +56,15 @@ type Proxy struct {
 	upstream *url.URL
 	ca       []byte
 	// withCredentials adds those of Options.Config, asIs adds nothing.
-	withCredentials, asIs http.RoundTripper
-	oneWriteAtATime       bool
-	writing               sync.Mutex // held from a write's departure until its answer was dealt with
+	withCredentials, withoutCredentials http.RoundTripper
+	serializeWrites       bool
+	writeMu               sync.Mutex // held from a write's departure until its answer was dealt with
 
 	record
 
 	hooksMu   sync.Mutex
 	intercept func(Request) *Fault
-	onAnswer  func(Request)
+	onResponse  func(Request)
 }
 
 // errDropped ends a request whose client must get no answer.
@@ -72,7 +72,7 @@ var errDropped = errors.New("the proxy dropped the request")
 
 // Start starts a proxy on a free port of the loopback interface.
 func Start(o Options) (*Proxy, error) {
-	p := &Proxy{oneWriteAtATime: o.OneWriteAtATime}
+	p := &Proxy{serializeWrites: o.SerializeWrites}
 	var err error
 	if p.upstream, _, err = rest.DefaultServerUrlFor(o.Config); err != nil {
 		return nil, fmt.Errorf("read the API server's address: %w", err)
@@ -80,7 +80,7 @@ func Start(o Options) (*Proxy, error) {
 	if p.withCredentials, err = rest.TransportFor(o.Config); err != nil {
 		return nil, fmt.Errorf("make the transport to the API server: %w", err)
 	}
-	if p.asIs, err = rest.TransportFor(rest.AnonymousClientConfig(o.Config)); err != nil {
+	if p.withoutCredentials, err = rest.TransportFor(rest.AnonymousClientConfig(o.Config)); err != nil {
 		return nil, fmt.Errorf("make the transport without credentials: %w", err)
 	}
 	if err := p.serve(); err != nil {
@@ -148,18 +148,18 @@ func (p *Proxy) Intercept(intercept func(Request) *Fault) {
 // OnAnswer has the function called each time the API server has answered a
 // write, with whatever status, and before any of the answer reaches the client:
 // the write took effect, and the client does not know yet. Nil for none.
-func (p *Proxy) OnAnswer(onAnswer func(Request)) {
+func (p *Proxy) OnResponse(onAnswer func(Request)) {
 	p.hooksMu.Lock()
 	defer p.hooksMu.Unlock()
-	p.onAnswer = onAnswer
+	p.onResponse = onAnswer
 }
 
 // Quiesce returns when no write is under way: all that took effect are recorded,
 // and OnAnswer's function was called for them. It means that only with
 // Options.OneWriteAtATime, and must not be called by that function.
 func (p *Proxy) Quiesce() {
-	p.writing.Lock()
-	defer p.writing.Unlock()
+	p.writeMu.Lock()
+	defer p.writeMu.Unlock()
 }
 
 // Disconnect closes all connections of clients, and tells how many there were.
@@ -187,7 +187,7 @@ func (p *Proxy) Freeze() int {
 func (p *Proxy) hooks() (func(Request) *Fault, func(Request)) {
 	p.hooksMu.Lock()
 	defer p.hooksMu.Unlock()
-	return p.intercept, p.onAnswer
+	return p.intercept, p.onResponse
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -231,14 +231,14 @@ func (p *Proxy) forward(client *connection, request Request, out *http.Request) 
 // forwardWrite passes a write on. One that has left is brought to its end
 // whoever hangs up meanwhile, so that what is recorded is what took effect.
 func (p *Proxy) forwardWrite(client *connection, request Request, out *http.Request) (*http.Response, error) {
-	if p.oneWriteAtATime {
-		p.writing.Lock()
-		defer p.writing.Unlock()
+	if p.serializeWrites {
+		p.writeMu.Lock()
+		defer p.writeMu.Unlock()
 	}
 	if client.isDropped() {
 		return nil, errDropped
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(out.Context()), longestWrite)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(out.Context()), writeTimeout)
 	defer cancel()
 	response, err := p.transport(out).RoundTrip(out.WithContext(ctx))
 	if err == nil {
@@ -259,7 +259,7 @@ func (p *Proxy) forwardWrite(client *connection, request Request, out *http.Requ
 // look at the certificate first, and never at the token.
 func (p *Proxy) transport(out *http.Request) http.RoundTripper {
 	if out.Header.Get("Authorization") != "" {
-		return p.asIs
+		return p.withoutCredentials
 	}
 	return p.withCredentials
 }

@@ -34,19 +34,19 @@ const configMaps = "/api/v1/namespaces/blue/configmaps"
 
 // stand is a proxy between a client and a backend that stands for the API
 // server.
-type stand struct {
+type testEnv struct {
 	*Proxy
 	client *http.Client
 	// arrived gets every request that the backend sees.
-	arrived chan *http.Request
+	received chan *http.Request
 	// release lets the backend end a watch's answer.
 	release chan struct{}
 }
 
-func newStand(t *testing.T, oneWriteAtATime bool) (*WithT, *stand) {
+func newTestEnv(t *testing.T, oneWriteAtATime bool) (*WithT, *testEnv) {
 	g := NewWithT(t)
 	g.SetDefaultEventuallyTimeout(20 * time.Second)
-	s := &stand{arrived: make(chan *http.Request, 100), release: make(chan struct{})}
+	s := &testEnv{received: make(chan *http.Request, 100), release: make(chan struct{})}
 	backend := httptest.NewUnstartedServer(http.HandlerFunc(s.backend))
 	backend.EnableHTTP2 = true
 	backend.StartTLS()
@@ -55,7 +55,7 @@ func newStand(t *testing.T, oneWriteAtATime bool) (*WithT, *stand) {
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: backend.Certificate().Raw})
 	config := &rest.Config{Host: backend.URL, BearerToken: "admin", TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
 	var err error
-	s.Proxy, err = Start(Options{Config: config, OneWriteAtATime: oneWriteAtATime})
+	s.Proxy, err = Start(Options{Config: config, SerializeWrites: oneWriteAtATime})
 	g.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() { _ = s.Close() })
 	s.client = s.newClient(g)
@@ -63,7 +63,7 @@ func newStand(t *testing.T, oneWriteAtATime bool) (*WithT, *stand) {
 }
 
 // newClient returns a client with a connection of its own.
-func (s *stand) newClient(g *WithT) *http.Client {
+func (s *testEnv) newClient(g *WithT) *http.Client {
 	config := s.Config()
 	config.Proxy = http.ProxyURL(nil) // a transport of its own: those without are shared
 	transport, err := rest.TransportFor(config)
@@ -72,8 +72,8 @@ func (s *stand) newClient(g *WithT) *http.Client {
 }
 
 // backend answers 200, and a watch in two halves.
-func (s *stand) backend(w http.ResponseWriter, r *http.Request) {
-	s.arrived <- r
+func (s *testEnv) backend(w http.ResponseWriter, r *http.Request) {
+	s.received <- r
 	_, _ = io.WriteString(w, "first\n")
 	if r.URL.Query().Has("watch") {
 		_ = http.NewResponseController(w).Flush()
@@ -83,7 +83,7 @@ func (s *stand) backend(w http.ResponseWriter, r *http.Request) {
 }
 
 // send sends a request; who calls it closes the answer.
-func (s *stand) send(ctx context.Context, method, path, body string, header ...string) (*http.Response, error) {
+func (s *testEnv) send(ctx context.Context, method, path, body string, header ...string) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, s.Config().Host+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -96,32 +96,32 @@ func (s *stand) send(ctx context.Context, method, path, body string, header ...s
 }
 
 // answer is what the client gets.
-type answer struct {
+type clientResponse struct {
 	status, protocol int
 	header           http.Header
 	body             string
 }
 
 // do sends a request and reads the whole answer.
-func (s *stand) do(ctx context.Context, method, path, body string, header ...string) (answer, error) {
+func (s *testEnv) do(ctx context.Context, method, path, body string, header ...string) (clientResponse, error) {
 	response, err := s.send(ctx, method, path, body, header...)
 	if err != nil {
-		return answer{}, err
+		return clientResponse{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, response.ProtoMajor, response.Header, string(content)}, err
+	return clientResponse{response.StatusCode, response.ProtoMajor, response.Header, string(content)}, err
 }
 
-func TestRequestsArePassedOnAndRecorded(t *testing.T) {
-	g, s := newStand(t, false)
+func TestProxy_ForwardsAndRecords(t *testing.T) {
+	g, s := newTestEnv(t, false)
 	mark := s.Mark()
 	got, err := s.do(t.Context(), http.MethodPost, configMaps, `{"metadata":{"name":"made"}}`)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(got.body).To(Equal("first\nsecond\n"))
 	g.Expect(got.protocol).To(Equal(2), "between client and proxy")
 
-	arrived := <-s.arrived
+	arrived := <-s.received
 	g.Expect(arrived.ProtoMajor).To(Equal(2), "between proxy and server")
 	g.Expect(arrived.Header.Get("Authorization")).To(Equal("Bearer admin"))
 	g.Expect(arrived.ContentLength).To(BeNumerically(">", 0), "the body was put back")
@@ -136,15 +136,15 @@ func TestRequestsArePassedOnAndRecorded(t *testing.T) {
 	g.Expect(s.Requests(s.Mark())).To(BeEmpty())
 }
 
-func TestATokenIsLeftAlone(t *testing.T) {
-	g, s := newStand(t, false)
+func TestProxy_KeepsBearerToken(t *testing.T) {
+	g, s := newTestEnv(t, false)
 	_, err := s.do(t.Context(), http.MethodGet, configMaps, "", "Authorization", "Bearer mine")
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect((<-s.arrived).Header.Values("Authorization")).To(ConsistOf("Bearer mine"))
+	g.Expect((<-s.received).Header.Values("Authorization")).To(ConsistOf("Bearer mine"))
 }
 
-func TestAWatchIsPassedOnAsItComes(t *testing.T) {
-	g, s := newStand(t, false)
+func TestProxy_StreamsWatch(t *testing.T) {
+	g, s := newTestEnv(t, false)
 	response, err := s.send(t.Context(), http.MethodGet, configMaps+"?watch=true", "")
 	g.Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = response.Body.Close() }()
@@ -160,10 +160,10 @@ func TestAWatchIsPassedOnAsItComes(t *testing.T) {
 
 // What OnAnswer is for: the client dies between the server's answer and its
 // arrival, and of what it sent at the same time nothing goes on.
-func TestNothingFollowsTheLastWriteOfADeadClient(t *testing.T) {
-	g, s := newStand(t, true)
+func TestProxy_DropsWritesOfKilledClient(t *testing.T) {
+	g, s := newTestEnv(t, true)
 	closed := make(chan int, 1)
-	s.OnAnswer(func(Request) { closed <- s.Disconnect() })
+	s.OnResponse(func(Request) { closed <- s.Disconnect() })
 
 	failures := make(chan error)
 	for range 5 {
@@ -177,30 +177,30 @@ func TestNothingFollowsTheLastWriteOfADeadClient(t *testing.T) {
 	}
 	// The five may have dialled more than one connection before they shared it.
 	g.Expect(closed).To(Receive(BeNumerically(">=", 1)))
-	g.Expect(s.arrived).To(HaveLen(1))
+	g.Expect(s.received).To(HaveLen(1))
 	g.Expect(s.Requests(0, Request.TookEffect)).To(HaveLen(1))
 
-	s.OnAnswer(nil)
+	s.OnResponse(nil)
 	_, err := s.do(t.Context(), http.MethodPost, configMaps, "{}")
 	g.Expect(err).NotTo(HaveOccurred(), "a new connection works")
 }
 
-func TestFaults(t *testing.T) {
+func TestProxy_Intercept(t *testing.T) {
 	tests := map[string]struct {
 		fault       *Fault
 		kind        FaultKind
 		wantStatus  int // 0: no answer
 		wantArrived int
 	}{
-		"conflict":       {fault: Answer(http.StatusConflict), kind: Answered, wantStatus: http.StatusConflict},
-		"slow down":      {fault: TooManyRequests(7), kind: Answered, wantStatus: http.StatusTooManyRequests},
+		"conflict":       {fault: Respond(http.StatusConflict), kind: Responded, wantStatus: http.StatusConflict},
+		"slow down":      {fault: TooManyRequests(7), kind: Responded, wantStatus: http.StatusTooManyRequests},
 		"dropped before": {fault: DropBefore(), kind: DroppedBefore},
 		"dropped after":  {fault: DropAfter(), kind: DroppedAfter, wantArrived: 1},
 		"delayed":        {fault: Delay(time.Millisecond), kind: Delayed, wantStatus: http.StatusOK, wantArrived: 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			g, s := newStand(t, false)
+			g, s := newTestEnv(t, false)
 			s.Intercept(func(r Request) *Fault {
 				if r.Verb == "patch" {
 					return test.fault
@@ -209,7 +209,7 @@ func TestFaults(t *testing.T) {
 			})
 			_, err := s.do(t.Context(), http.MethodGet, configMaps, "")
 			g.Expect(err).NotTo(HaveOccurred())
-			g.Expect((<-s.arrived).Method).To(Equal(http.MethodGet))
+			g.Expect((<-s.received).Method).To(Equal(http.MethodGet))
 			g.Expect(s.Injected(test.kind)).To(Equal(0), "a get is none of the fault's")
 
 			got, err := s.do(t.Context(), http.MethodPatch, configMaps+"/one", "{}")
@@ -219,7 +219,7 @@ func TestFaults(t *testing.T) {
 				g.Expect(err).NotTo(HaveOccurred())
 				g.Expect(got.status).To(Equal(test.wantStatus))
 			}
-			g.Expect(s.arrived).To(HaveLen(test.wantArrived))
+			g.Expect(s.received).To(HaveLen(test.wantArrived))
 			// A client whose connection is cut may know sooner than the record.
 			g.Eventually(func() int { return s.Injected(test.kind) }).Should(Equal(1))
 			faulty := s.Requests(0, func(r Request) bool { return r.Fault == test.kind })
@@ -229,8 +229,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestAnInventedAnswerReadsLikeTheServers(t *testing.T) {
-	g, s := newStand(t, false)
+func TestProxy_RespondsWithStatusObject(t *testing.T) {
+	g, s := newTestEnv(t, false)
 	s.Intercept(func(Request) *Fault { return TooManyRequests(7) })
 	got, err := s.do(t.Context(), http.MethodPost, configMaps, "{}")
 	g.Expect(err).NotTo(HaveOccurred())
@@ -241,25 +241,25 @@ func TestAnInventedAnswerReadsLikeTheServers(t *testing.T) {
 
 // Half-open is worse than closed: nobody is told, and what shares the
 // connection hangs too.
-func TestAHungConnectionSaysNothing(t *testing.T) {
-	hang := map[string]func(*WithT, *stand){
-		"by a request": func(g *WithT, s *stand) {
+func TestProxy_HungConnection(t *testing.T) {
+	hang := map[string]func(*WithT, *testEnv){
+		"by a request": func(g *WithT, s *testEnv) {
 			s.Intercept(func(Request) *Fault { return Hang() })
-			g.Expect(impatient(s)).To(MatchError(context.DeadlineExceeded))
+			g.Expect(getWithTimeout(s)).To(MatchError(context.DeadlineExceeded))
 			g.Expect(s.Injected(Hung)).To(Equal(1))
 			s.Intercept(nil)
 		},
-		"all of them": func(g *WithT, s *stand) { g.Expect(s.Freeze()).To(Equal(1)) },
+		"all of them": func(g *WithT, s *testEnv) { g.Expect(s.Freeze()).To(Equal(1)) },
 	}
 	for name, hang := range hang {
 		t.Run(name, func(t *testing.T) {
-			g, s := newStand(t, false)
+			g, s := newTestEnv(t, false)
 			_, err := s.do(t.Context(), http.MethodGet, configMaps, "")
 			g.Expect(err).NotTo(HaveOccurred())
-			<-s.arrived
+			<-s.received
 			hang(g, s)
-			g.Expect(impatient(s)).To(MatchError(context.DeadlineExceeded))
-			g.Expect(s.arrived).To(BeEmpty())
+			g.Expect(getWithTimeout(s)).To(MatchError(context.DeadlineExceeded))
+			g.Expect(s.received).To(BeEmpty())
 
 			s.client = s.newClient(g)
 			_, err = s.do(t.Context(), http.MethodGet, configMaps, "")
@@ -269,7 +269,7 @@ func TestAHungConnectionSaysNothing(t *testing.T) {
 }
 
 // impatient asks once, and not for long.
-func impatient(s *stand) error {
+func getWithTimeout(s *testEnv) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	_, err := s.do(ctx, http.MethodGet, configMaps, "")

@@ -29,7 +29,7 @@ import (
 )
 
 // longestWrite bounds how long the API server may take to answer a write.
-const longestWrite = time.Minute
+const writeTimeout = time.Minute
 
 // Request is one request as the proxy saw it.
 type Request struct {
@@ -59,7 +59,7 @@ func (r Request) Writes() bool {
 // TookEffect reports whether the request asked for a change and the API server
 // agreed.
 func (r Request) TookEffect() bool {
-	return r.Writes() && r.Fault != Answered && r.Status >= 200 && r.Status < 300
+	return r.Writes() && r.Fault != Responded && r.Status >= 200 && r.Status < 300
 }
 
 // String tells the request in one line.

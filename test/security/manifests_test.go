@@ -46,7 +46,7 @@ var remote = regexp.MustCompile(`https://github\.com/prosimcorp/replika//(config
 
 // lockDown is the kustomization that the documentation tells administrators to
 // install for tenants.
-func lockDown() string { return yamlBlock("docs/security.md", "components:") }
+func tenantKustomization() string { return yamlBlock("docs/security.md", "components:") }
 
 // readmePatch is the kustomization by which the README adds a kind to the
 // operator's own ClusterRole.
@@ -117,7 +117,7 @@ func (m manifests) apply(ctx context.Context) error {
 }
 
 // awaitCRDs waits until the API server serves the kinds that are defined.
-func (m manifests) awaitCRDs(ctx context.Context) {
+func (m manifests) waitForCRDs(ctx context.Context) {
 	GinkgoHelper()
 	for _, object := range m {
 		if object.GetKind() != "CustomResourceDefinition" {
@@ -133,7 +133,7 @@ func (m manifests) awaitCRDs(ctx context.Context) {
 }
 
 // of are the objects of the kind.
-func (m manifests) of(kind string) manifests {
+func (m manifests) ofKind(kind string) manifests {
 	var found manifests
 	for _, object := range m {
 		if object.GetKind() == kind {
@@ -146,7 +146,7 @@ func (m manifests) of(kind string) manifests {
 // find is the object of the kind and name, as its Go type.
 func find[T any](m manifests, kind, name string) T {
 	GinkgoHelper()
-	for _, object := range m.of(kind) {
+	for _, object := range m.ofKind(kind) {
 		if object.GetName() == name {
 			return typed[T](object)
 		}

@@ -40,7 +40,7 @@ var _ = Describe("The metrics", Ordered, func() {
 		for _, name := range []string{"prometheus", "somebody"} {
 			create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
 		}
-		letReadMetrics(ctx, namespace, "prometheus")
+		allowMetrics(ctx, namespace, "prometheus")
 	})
 
 	DescribeTable("are served over TLS, to whom RBAC allows it", func(ctx SpecContext, account string, want int) {
@@ -83,7 +83,7 @@ var _ = Describe("The metrics", Ordered, func() {
 		Expect(known.AppendCertsFromPEM(certificate)).To(BeTrue())
 
 		standby := startOperator(ctx, "with-certificate", "--metrics-cert-dir="+dir)
-		DeferCleanup(standby.end)
+		DeferCleanup(standby.stop)
 		token := tokenOf(ctx, namespace, "prometheus")
 		Eventually(ctx, func(g Gomega) {
 			status, _ := scrape(ctx, g, standby.metrics, token, &tls.Config{RootCAs: known})
@@ -94,7 +94,7 @@ var _ = Describe("The metrics", Ordered, func() {
 
 // letReadMetrics lets the account read the metrics, and returns when the API
 // server knows: that it did not, the operator would remember for half a minute.
-func letReadMetrics(ctx context.Context, namespace, account string) {
+func allowMetrics(ctx context.Context, namespace, account string) {
 	GinkgoHelper()
 	bindCluster(ctx, "replika-metrics-reader", serviceAccount(namespace, account))
 	Eventually(ctx, func(g Gomega) {

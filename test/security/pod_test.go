@@ -54,8 +54,8 @@ var _ = Describe("The Pod", func() {
 	})
 
 	DescribeTable("would be refused", func(ctx SpecContext, weaken func(*corev1.PodSpec)) {
-		Expect(tryPod(ctx, func(*corev1.PodSpec) {})).To(Succeed(), "as it is shipped")
-		Expect(tryPod(ctx, weaken)).To(MatchError(ContainSubstring(`violates PodSecurity "restricted`)))
+		Expect(admitPod(ctx, func(*corev1.PodSpec) {})).To(Succeed(), "as it is shipped")
+		Expect(admitPod(ctx, weaken)).To(MatchError(ContainSubstring(`violates PodSecurity "restricted`)))
 	},
 		Entry("as root", func(pod *corev1.PodSpec) { pod.SecurityContext.RunAsNonRoot = nil }),
 		Entry("without seccomp", func(pod *corev1.PodSpec) { pod.SecurityContext.SeccompProfile = nil }),
@@ -74,7 +74,7 @@ var _ = Describe("The Pod", func() {
 
 	It("is the one that the NetworkPolicy is about", func() {
 		pod := deployment().Spec.Template
-		policy := find[*networkingv1.NetworkPolicy](shipped, "NetworkPolicy", operatorAccount)
+		policy := find[*networkingv1.NetworkPolicy](deployed, "NetworkPolicy", operatorAccount)
 		selector, err := metav1.LabelSelectorAsSelector(&policy.Spec.PodSelector)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(selector.Matches(labels.Set(pod.Labels))).To(BeTrue())
@@ -85,7 +85,7 @@ var _ = Describe("The Pod", func() {
 
 func deployment() *appsv1.Deployment {
 	GinkgoHelper()
-	return find[*appsv1.Deployment](shipped, "Deployment", operatorAccount)
+	return find[*appsv1.Deployment](deployed, "Deployment", operatorAccount)
 }
 
 // podOfDeployment is a Pod from the Deployment's template, changed.
@@ -100,7 +100,7 @@ func podOfDeployment(change func(*corev1.PodSpec)) *corev1.Pod {
 }
 
 // tryPod has the API server admit such a Pod, without making it.
-func tryPod(ctx context.Context, change func(*corev1.PodSpec)) error {
+func admitPod(ctx context.Context, change func(*corev1.PodSpec)) error {
 	GinkgoHelper()
 	return admin.Create(ctx, podOfDeployment(change), client.DryRunAll)
 }

@@ -37,46 +37,46 @@ import (
 
 var (
 	allowed        = Succeed()
-	wantsAnAccount = MatchError(ContainSubstring("spec.serviceAccountName must name the ServiceAccount"))
-	notThatAccount = MatchError(ContainSubstring("you may not act as the ServiceAccount"))
-	notAtAll       = MatchError(ContainSubstring("cannot"))
+	accountRequired = MatchError(ContainSubstring("spec.serviceAccountName must name the ServiceAccount"))
+	accountForbidden = MatchError(ContainSubstring("you may not act as the ServiceAccount"))
+	forbiddenByRBAC       = MatchError(ContainSubstring("cannot"))
 )
 
 var _ = Describe("The policy", func() {
 	DescribeTable("lets a Replika be created", func(ctx SpecContext, user, account string, wanted gomegatypes.GomegaMatcher) {
-		Expect(as(user).Create(ctx, tenantReplika("new", account), client.DryRunAll)).To(wanted)
+		Expect(clientAs(user).Create(ctx, tenantReplika("new", account), client.DryRunAll)).To(wanted)
 	},
-		Entry("by a cluster administrator, for the operator's own rights", clusterAdmin, nobody, allowed),
+		Entry("by a cluster administrator, for the operator's own rights", clusterAdmin, noAccount, allowed),
 		Entry("by a cluster administrator, for an account", clusterAdmin, copier, allowed),
 		Entry("by a tenant's administrator, for an account of theirs", tenantAdmin, copier, allowed),
 		Entry("by a tenant's editor, for any account of the namespace: so is the built-in role", tenantEditor, other, allowed),
-		Entry("by who may act as that account", tenantDeputy, copier, allowed),
-		Entry("not by who may act as another one only", tenantDeputy, other, notThatAccount),
-		Entry("not by who may act as none", tenantWriter, copier, notThatAccount),
-		Entry("not by a tenant's administrator, for the operator's own rights", tenantAdmin, nobody, wantsAnAccount),
-		Entry("not by a tenant's editor, for the operator's own rights", tenantEditor, nobody, wantsAnAccount),
-		Entry("not by who writes nothing but Replikas, for the operator's own rights", tenantWriter, nobody, wantsAnAccount),
-		Entry("not by a viewer", tenantViewer, copier, notAtAll),
+		Entry("by who may act as that account", tenantImpersonator, copier, allowed),
+		Entry("not by who may act as another one only", tenantImpersonator, other, accountForbidden),
+		Entry("not by who may act as none", tenantWriter, copier, accountForbidden),
+		Entry("not by a tenant's administrator, for the operator's own rights", tenantAdmin, noAccount, accountRequired),
+		Entry("not by a tenant's editor, for the operator's own rights", tenantEditor, noAccount, accountRequired),
+		Entry("not by who writes nothing but Replikas, for the operator's own rights", tenantWriter, noAccount, accountRequired),
+		Entry("not by a viewer", tenantViewer, copier, forbiddenByRBAC),
 	)
 
 	It("wants the account named under --default-service-account too", func(ctx SpecContext) {
-		restartLeader(ctx, "--default-service-account="+copier)
-		Expect(as(tenantEditor).Create(ctx, tenantReplika("by-default", nobody))).To(wantsAnAccount)
+		restartLeaderWith(ctx, "--default-service-account="+copier)
+		Expect(clientAs(tenantEditor).Create(ctx, tenantReplika("by-default", noAccount))).To(accountRequired)
 
-		replika := tenantReplika("by-default", nobody)
-		Expect(as(clusterAdmin).Create(ctx, replika)).To(Succeed())
+		replika := tenantReplika("by-default", noAccount)
+		Expect(clientAs(clusterAdmin).Create(ctx, replika)).To(Succeed())
 		eventuallySynced(ctx, replika, 1)
-		Expect(requests(func(e cluster.AuditEvent) bool {
+		Expect(operatorRequests(func(e cluster.AuditEvent) bool {
 			return e.Verb == "create" && e.Namespace == annex && e.Name == "source"
 		})).To(HaveEach(HaveField("User", accountUser(tenant, copier))))
-		remove(ctx, replika)
+		deleteReplika(ctx, replika)
 	})
 
 	Describe("on an update", Ordered, func() {
 		const trusted, lent = "of-the-cluster-admin", "of-the-tenant"
 		BeforeAll(func(ctx SpecContext) {
-			Expect(as(clusterAdmin).Create(ctx, tenantReplika(trusted, nobody))).To(Succeed())
-			Expect(as(tenantEditor).Create(ctx, tenantReplika(lent, copier))).To(Succeed())
+			Expect(clientAs(clusterAdmin).Create(ctx, tenantReplika(trusted, noAccount))).To(Succeed())
+			Expect(clientAs(tenantEditor).Create(ctx, tenantReplika(lent, copier))).To(Succeed())
 		})
 
 		It("lets the operator put its finalizer on", func(ctx SpecContext) {
@@ -87,38 +87,38 @@ var _ = Describe("The policy", func() {
 			}).Should(Succeed())
 		})
 
-		for _, field := range slices.Sorted(maps.Keys(changes)) {
+		for _, field := range slices.Sorted(maps.Keys(specChanges)) {
 			It("checks who writes "+field, func(ctx SpecContext) {
-				change := changes[field]
-				Expect(update(ctx, clusterAdmin, trusted, change)).To(Succeed())
-				Expect(update(ctx, tenantEditor, lent, change)).To(Succeed())
+				change := specChanges[field]
+				Expect(dryRunUpdate(ctx, clusterAdmin, trusted, change)).To(Succeed())
+				Expect(dryRunUpdate(ctx, tenantEditor, lent, change)).To(Succeed())
 
 				By("somebody else's Replika, which may do what they may not")
-				Expect(update(ctx, tenantAdmin, trusted, change)).To(wantsAnAccount)
-				Expect(update(ctx, tenantWriter, lent, change)).To(notThatAccount)
-				Expect(update(ctx, tenantViewer, lent, change)).To(notAtAll)
+				Expect(dryRunUpdate(ctx, tenantAdmin, trusted, change)).To(accountRequired)
+				Expect(dryRunUpdate(ctx, tenantWriter, lent, change)).To(accountForbidden)
+				Expect(dryRunUpdate(ctx, tenantViewer, lent, change)).To(forbiddenByRBAC)
 			})
 		}
 
 		It("knows every field of the spec", func() {
-			Expect(slices.Sorted(maps.Keys(changes))).To(ConsistOf(slices.DeleteFunc(fieldsOfSpec(), func(field string) bool {
+			Expect(slices.Sorted(maps.Keys(specChanges))).To(ConsistOf(slices.DeleteFunc(fieldsOfSpec(), func(field string) bool {
 				return field == "serviceAccountName" // see below
 			})))
 		})
 
 		DescribeTable("checks who names another account", func(ctx SpecContext, user, name, account string, wanted gomegatypes.GomegaMatcher) {
-			Expect(update(ctx, user, name, func(spec *v1alpha1.ReplikaSpec) { spec.ServiceAccountName = account })).To(wanted)
+			Expect(dryRunUpdate(ctx, user, name, func(spec *v1alpha1.ReplikaSpec) { spec.ServiceAccountName = account })).To(wanted)
 		},
-			Entry("one that they may not act as", tenantDeputy, lent, other, notThatAccount),
-			Entry("none any more", tenantEditor, lent, nobody, wantsAnAccount),
-			Entry("an administrator is trusted", clusterAdmin, lent, nobody, allowed),
+			Entry("one that they may not act as", tenantImpersonator, lent, other, accountForbidden),
+			Entry("none any more", tenantEditor, lent, noAccount, accountRequired),
+			Entry("an administrator is trusted", clusterAdmin, lent, noAccount, allowed),
 			Entry("one of theirs, for what was the operator's own", tenantEditor, trusted, copier, allowed),
 		)
 
 		DescribeTable("lets pass what leaves the spec as it was", func(ctx SpecContext, patch string) {
 			for _, name := range []string{trusted, lent} {
 				replika := &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name}}
-				Expect(as(tenantWriter).Patch(ctx, replika, client.RawPatch(types.MergePatchType, []byte(patch)), client.DryRunAll)).To(Succeed())
+				Expect(clientAs(tenantWriter).Patch(ctx, replika, client.RawPatch(types.MergePatchType, []byte(patch)), client.DryRunAll)).To(Succeed())
 			}
 		},
 			Entry("a label", `{"metadata": {"labels": {"a": "b"}}}`),
@@ -129,7 +129,7 @@ var _ = Describe("The policy", func() {
 		It("lets be deleted what RBAC lets be deleted", func(ctx SpecContext) {
 			for _, name := range []string{trusted, lent} {
 				replika := &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name}}
-				Expect(as(tenantWriter).Delete(ctx, replika)).To(Succeed())
+				Expect(clientAs(tenantWriter).Delete(ctx, replika)).To(Succeed())
 				eventuallyNone(ctx, replika, tenant)
 			}
 		})
@@ -146,9 +146,9 @@ func tenantReplika(name, account string) *v1alpha1.Replika {
 
 // update has the API server say what it would to the user's update of a
 // Replika's spec.
-func update(ctx context.Context, user, name string, change func(*v1alpha1.ReplikaSpec)) error {
+func dryRunUpdate(ctx context.Context, user, name string, change func(*v1alpha1.ReplikaSpec)) error {
 	GinkgoHelper()
-	writer := as(user)
+	writer := clientAs(user)
 	return retry.RetryOnConflict(retry.DefaultRetry, func() error { // the operator writes to it too
 		replika := &v1alpha1.Replika{}
 		Expect(admin.Get(ctx, client.ObjectKey{Namespace: tenant, Name: name}, replika)).To(Succeed())
@@ -160,7 +160,7 @@ func update(ctx context.Context, user, name string, change func(*v1alpha1.Replik
 }
 
 // changes change one field of the spec each, but for the account.
-var changes = map[string]func(*v1alpha1.ReplikaSpec){
+var specChanges = map[string]func(*v1alpha1.ReplikaSpec){
 	"deletionPolicy":                   func(s *v1alpha1.ReplikaSpec) { s.DeletionPolicy = v1alpha1.DeletionPolicyRetain },
 	"suspend":                          func(s *v1alpha1.ReplikaSpec) { s.Suspend = true },
 	"source.group":                     func(s *v1alpha1.ReplikaSpec) { s.Source.Group = "apps" },
@@ -191,11 +191,11 @@ var changes = map[string]func(*v1alpha1.ReplikaSpec){
 // fieldsOfSpec are all fields that the CRD allows, by their paths.
 func fieldsOfSpec() []string {
 	GinkgoHelper()
-	definition := find[*apiextensionsv1.CustomResourceDefinition](shipped, "CustomResourceDefinition", "replikas.replika.prosimcorp.com")
-	return leaves("", definition.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"])
+	definition := find[*apiextensionsv1.CustomResourceDefinition](deployed, "CustomResourceDefinition", "replikas.replika.prosimcorp.com")
+	return leafPaths("", definition.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"])
 }
 
-func leaves(path string, schema apiextensionsv1.JSONSchemaProps) []string {
+func leafPaths(path string, schema apiextensionsv1.JSONSchemaProps) []string {
 	if len(schema.Properties) == 0 {
 		return []string{path}
 	}
@@ -204,7 +204,7 @@ func leaves(path string, schema apiextensionsv1.JSONSchemaProps) []string {
 		if path != "" {
 			name = path + "." + name
 		}
-		found = append(found, leaves(name, property)...)
+		found = append(found, leafPaths(name, property)...)
 	}
 	return found
 }

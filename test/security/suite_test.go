@@ -59,7 +59,7 @@ var (
 	admin client.Client
 	// shipped are the manifests that are installed, samples those of further
 	// kinds, whose roles are.
-	shipped, samples manifests
+	deployed, samples manifests
 	// binary is the operator, folder where its files go.
 	binary, folder string
 	// leader is the operator that works in all specs.
@@ -85,18 +85,18 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	DeferCleanup(func() { Expect(controlPlane.Stop()).To(Succeed()) })
 	admin = clientFor(controlPlane.Config)
 
-	shipped = build(lockDown())
-	Expect(shipped.apply(ctx)).To(Succeed())
-	shipped.awaitCRDs(ctx)
+	deployed = build(tenantKustomization())
+	Expect(deployed.apply(ctx)).To(Succeed())
+	deployed.waitForCRDs(ctx)
 	samples = buildFolder(filepath.Join(root, "config", "samples", "kinds"))
-	Expect(samples.of("ClusterRole").apply(ctx)).To(Succeed())
-	for _, role := range samples.of("ClusterRole") {
+	Expect(samples.ofKind("ClusterRole").apply(ctx)).To(Succeed())
+	for _, role := range samples.ofKind("ClusterRole") {
 		eventuallyAggregated(ctx, role)
 	}
-	settle(ctx)
+	createTenant(ctx)
 	eventuallyEnforced(ctx)
 	leader = startOperator(ctx, "leader")
-	DeferCleanup(func() { leader.end() })
+	DeferCleanup(func() { leader.stop() })
 })
 
 func clientFor(config *rest.Config) client.Client {
@@ -112,7 +112,7 @@ func clientFor(config *rest.Config) client.Client {
 }
 
 // as is the access of a user, with the rights that RBAC gives to the name.
-func as(user string) client.Client {
+func clientAs(user string) client.Client {
 	GinkgoHelper()
 	config, err := controlPlane.User(user)
 	Expect(err).NotTo(HaveOccurred())
@@ -135,10 +135,10 @@ type instance struct {
 }
 
 // end stops the operator, which must not have panicked nor raced.
-func (i *instance) end() {
+func (i *instance) stop() {
 	GinkgoHelper()
 	Expect(i.Stop()).To(Succeed())
-	Expect(i.Complaints()).To(BeEmpty())
+	Expect(i.PanicsAndRaces()).To(BeEmpty())
 }
 
 // startOperator runs the operator as its Deployment does: with the flags from
@@ -151,7 +151,7 @@ func startOperator(ctx context.Context, name string, args ...string) *instance {
 	Expect(controlPlane.KubeconfigFor(access, kubeconfig)).To(Succeed())
 
 	var flags []string
-	for _, flag := range find[*appsv1.Deployment](shipped, "Deployment", operatorAccount).Spec.Template.Spec.Containers[0].Args {
+	for _, flag := range find[*appsv1.Deployment](deployed, "Deployment", operatorAccount).Spec.Template.Spec.Containers[0].Args {
 		if !strings.Contains(flag, "-bind-address=") { // each instance here has ports of its own
 			flags = append(flags, flag)
 		}
@@ -169,12 +169,12 @@ func startOperator(ctx context.Context, name string, args ...string) *instance {
 }
 
 // restartLeader has the leader work with further flags, until the spec is over.
-func restartLeader(ctx context.Context, args ...string) {
+func restartLeaderWith(ctx context.Context, args ...string) {
 	GinkgoHelper()
-	leader.end()
+	leader.stop()
 	leader = startOperator(ctx, "leader-with-flags", args...)
 	DeferCleanup(func(ctx SpecContext) {
-		leader.end()
+		leader.stop()
 		leader = startOperator(ctx, "leader-again")
 	})
 }

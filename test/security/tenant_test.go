@@ -41,18 +41,18 @@ const (
 	// tenantWriter may write Replikas, and nothing else.
 	tenantWriter = "tenant-writer"
 	// tenantDeputy may do so too, and act as one of the accounts.
-	tenantDeputy = "tenant-deputy"
+	tenantImpersonator = "tenant-deputy"
 	tenantViewer = "tenant-viewer"
 
 	// copier is the account for Replikas: it may edit both namespaces. Others have
 	// other purposes.
 	copier = "copier"
 	other  = "other"
-	nobody = ""
+	noAccount = ""
 )
 
 // settle makes the tenant's namespaces, accounts and people.
-func settle(ctx context.Context) {
+func createTenant(ctx context.Context) {
 	GinkgoHelper()
 	for _, namespace := range []string{tenant, annex} {
 		create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
@@ -67,12 +67,12 @@ func settle(ctx context.Context) {
 	bind(ctx, tenant, "edit", user(tenantEditor))
 	bind(ctx, tenant, "view", user(tenantViewer))
 	bind(ctx, tenant, "replika-admin-role", user(tenantAdmin))
-	bind(ctx, tenant, "replika-editor-role", user(tenantEditor), user(tenantWriter), user(tenantDeputy))
+	bind(ctx, tenant, "replika-editor-role", user(tenantEditor), user(tenantWriter), user(tenantImpersonator))
 	bind(ctx, tenant, "replika-viewer-role", user(tenantViewer))
 	create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "suite-act-as-copier"}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, ResourceNames: []string{copier}, Verbs: []string{"impersonate"}},
 	}})
-	bind(ctx, tenant, "suite-act-as-copier", user(tenantDeputy))
+	bind(ctx, tenant, "suite-act-as-copier", user(tenantImpersonator))
 }
 
 // eventuallyEnforced waits until the API server goes by the policy, and by the
@@ -80,11 +80,11 @@ func settle(ctx context.Context) {
 func eventuallyEnforced(ctx context.Context) {
 	GinkgoHelper()
 	Eventually(ctx, func(g Gomega) {
-		g.Expect(as(tenantWriter).Create(ctx, tenantReplika("new", nobody), client.DryRunAll)).To(wantsAnAccount)
-		for _, user := range []string{clusterAdmin, tenantAdmin, tenantEditor, tenantDeputy} {
-			g.Expect(as(user).Create(ctx, tenantReplika("new", copier), client.DryRunAll)).To(Succeed(), user)
+		g.Expect(clientAs(tenantWriter).Create(ctx, tenantReplika("new", noAccount), client.DryRunAll)).To(accountRequired)
+		for _, user := range []string{clusterAdmin, tenantAdmin, tenantEditor, tenantImpersonator} {
+			g.Expect(clientAs(user).Create(ctx, tenantReplika("new", copier), client.DryRunAll)).To(Succeed(), user)
 		}
-		g.Expect(as(tenantViewer).List(ctx, &v1alpha1.ReplikaList{}, client.InNamespace(tenant))).To(Succeed())
+		g.Expect(clientAs(tenantViewer).List(ctx, &v1alpha1.ReplikaList{}, client.InNamespace(tenant))).To(Succeed())
 	}).Should(Succeed())
 }
 

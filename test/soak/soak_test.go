@@ -44,33 +44,33 @@ const (
 
 	defaultDuration = 30 * time.Second
 	// pace is the time from one thing that happens to the next.
-	pace = 40 * time.Millisecond
+	changeInterval = 40 * time.Millisecond
 	// patience is how long the operator may take to put everything right. A copy
 	// that was spoilt often is left alone for a while.
-	patience = 3 * time.Minute
+	convergenceTimeout = 3 * time.Minute
 )
 
 func TestSoak(t *testing.T) {
 	duration, seed := parameters(t)
 	t.Logf("%s=%s %s=%d", durationVariable, duration, seedVariable, seed)
-	w := newWorld(t, rand.New(rand.NewPCG(seed, 0)))
-	w.furnish()
-	w.startOperator()
+	e := newEnvironment(t, rand.New(rand.NewPCG(seed, 0)))
+	e.createInitialObjects()
+	e.startOperator()
 
-	unrest := time.NewTicker(pace)
+	unrest := time.NewTicker(changeInterval)
 	defer unrest.Stop()
 	over := time.After(duration)
 	for happening := true; happening; {
 		select {
 		case <-unrest.C:
-			w.happen()
+			e.applyRandomChange()
 		case <-over:
 			happening = false
 		}
 	}
-	w.settle()
-	w.awaitAgreement()
-	t.Logf("what happened: %v", w.happened)
+	e.restorePreconditions()
+	e.awaitConvergence()
+	t.Logf("what happened: %v", e.counts)
 }
 
 func parameters(t *testing.T) (time.Duration, uint64) {
@@ -107,69 +107,69 @@ func startCluster(t *testing.T) *cluster.Cluster {
 
 // startOperator starts the operator, which must never complain and must end
 // when it is told to.
-func (w *world) startOperator() {
-	w.Helper()
-	dir := w.TempDir()
-	binary, err := operator.Build(w.Context(), dir)
+func (e *environment) startOperator() {
+	e.Helper()
+	dir := e.TempDir()
+	binary, err := operator.Build(e.Context(), dir)
 	if err != nil {
-		w.Fatal(err)
+		e.Fatal(err)
 	}
-	w.options = operator.Options{Binary: binary, Kubeconfig: w.cluster.Kubeconfig, LogFile: filepath.Join(dir, "operator.log")}
-	if w.operator, err = operator.Start(w.options); err != nil {
-		w.Fatal(err)
+	e.options = operator.Options{Binary: binary, Kubeconfig: e.cluster.Kubeconfig, LogFile: filepath.Join(dir, "operator.log")}
+	if e.operator, err = operator.Start(e.options); err != nil {
+		e.Fatal(err)
 	}
-	w.Cleanup(func() {
-		if w.operator.Running() {
-			if err := w.operator.Stop(); err != nil {
-				w.Error(err)
+	e.Cleanup(func() {
+		if e.operator.Running() {
+			if err := e.operator.Stop(); err != nil {
+				e.Error(err)
 			}
 		}
-		if complaints := w.operator.Complaints(); len(complaints) > 0 {
-			w.Errorf("the operator complained: %s", strings.Join(complaints, "\n"))
+		if complaints := e.operator.PanicsAndRaces(); len(complaints) > 0 {
+			e.Errorf("the operator complained: %s", strings.Join(complaints, "\n"))
 		}
-		if w.Failed() {
-			w.keepLog()
+		if e.Failed() {
+			e.keepLog()
 		}
 	})
 }
 
 // keepLog puts the operator's log where it outlives the test.
-func (w *world) keepLog() {
+func (e *environment) keepLog() {
 	file, err := os.CreateTemp("", "replika-soak-*.log")
 	if err != nil {
-		w.Error(err)
+		e.Error(err)
 		return
 	}
-	_, err = file.WriteString(w.operator.Log())
-	w.Logf("the operator's log: %s (%v, %v)", file.Name(), err, file.Close())
+	_, err = file.WriteString(e.operator.Log())
+	e.Logf("the operator's log: %s (%v, %v)", file.Name(), err, file.Close())
 }
 
 // awaitAgreement waits until nothing is left to be done, and tells what is.
-func (w *world) awaitAgreement() {
-	w.Helper()
-	deadline := time.Now().Add(patience)
+func (e *environment) awaitConvergence() {
+	e.Helper()
+	deadline := time.Now().Add(convergenceTimeout)
 	for {
 		began := time.Now()
-		wrong := w.disagreements(w.Context())
+		wrong := e.mismatches(e.Context())
 		if len(wrong) == 0 {
-			w.Logf("in agreement %s before it had to be", time.Until(deadline).Round(time.Second))
+			e.Logf("in agreement %s before it had to be", time.Until(deadline).Round(time.Second))
 			return
 		}
 		if began.After(deadline) {
-			w.Fatalf("%s after the end of the unrest:\n%s", patience, strings.Join(wrong, "\n"))
+			e.Fatalf("%s after the end of the unrest:\n%s", convergenceTimeout, strings.Join(wrong, "\n"))
 		}
-		if !w.operator.Running() {
-			w.Fatalf("the operator has ended:\n%s", w.operator.Log())
+		if !e.operator.Running() {
+			e.Fatalf("the operator has ended:\n%s", e.operator.Log())
 		}
 		select {
 		case <-time.After(500 * time.Millisecond):
-		case <-w.Context().Done():
-			w.Fatal(context.Cause(w.Context()))
+		case <-e.Context().Done():
+			e.Fatal(context.Cause(e.Context()))
 		}
 	}
 }
 
 // count notes what happened, so that a run says what it has tried.
-func (w *world) count(format string, args ...any) {
-	w.happened[fmt.Sprintf(format, args...)]++
+func (e *environment) count(format string, args ...any) {
+	e.counts[fmt.Sprintf(format, args...)]++
 }

@@ -31,21 +31,21 @@ import (
 // in a panic, a test timeout or a kill. It is a named pipe that this process
 // alone holds open for writing; the kernel closes it with the process, and a
 // reader beside each program sees that at once.
-type lifeline struct {
+type watchdog struct {
 	path string
 	once sync.Once
 	pipe *os.File
 }
 
 // lifelineName is the pipe in Cluster.Dir.
-const lifelineName = "lifeline"
+const watchdogPipe = "lifeline"
 
 // pidSuffix ends the names of the files in Cluster.Dir that hold the numbers of
 // the programs' processes.
 const pidSuffix = ".pid"
 
-func newLifeline(dir string) (*lifeline, error) {
-	l := &lifeline{path: filepath.Join(dir, lifelineName)}
+func newWatchdog(dir string) (*watchdog, error) {
+	l := &watchdog{path: filepath.Join(dir, watchdogPipe)}
 	// It gets its name when it is held: to sweep, one that nobody holds means
 	// that its owner is dead.
 	unnamed := l.path + ".new"
@@ -66,8 +66,8 @@ func newLifeline(dir string) (*lifeline, error) {
 
 // sweep removes the folders of clusters whose process was killed: each holds
 // the state of an etcd, and nobody else will. What cannot be removed stays.
-func sweep() {
-	pipes, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*", lifelineName))
+func removeStaleDirs() {
+	pipes, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*", watchdogPipe))
 	for _, path := range pipes {
 		// An owner holds it for reading too, so this fails only if there is none.
 		f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
@@ -82,7 +82,7 @@ func sweep() {
 
 // cut kills all programs on the lifeline, and every one that starts later: its
 // reader finds no pipe any more.
-func (l *lifeline) cut() {
+func (l *watchdog) killAll() {
 	l.once.Do(func() {
 		_ = os.Remove(l.path)
 		_ = l.pipe.Close()
@@ -94,7 +94,7 @@ func (l *lifeline) cut() {
 // reader, which kills the whole process group. So the script has to be started
 // as the leader of a group; where it is not, as when envtest asks for --help,
 // there is no such group and nobody is hit.
-func (l *lifeline) tie(program string) (string, error) {
+func (l *watchdog) wrap(program string) (string, error) {
 	script := filepath.Join(filepath.Dir(l.path), "run-"+filepath.Base(program))
 	text := fmt.Sprintf(`#!/bin/sh
 case "$1" in --help) ;; *)

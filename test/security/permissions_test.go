@@ -49,7 +49,7 @@ var _ = Describe("With exactly the rights that are shipped, the operator", Order
 		// The leader has its watches begin with a stream of what there is. Older API servers do not know that: one that stands
 		// by lists, as it would there.
 		GinkgoT().Setenv("KUBE_FEATURE_WatchListClient", "false")
-		DeferCleanup(startOperator(ctx, "lists").end)
+		DeferCleanup(startOperator(ctx, "lists").stop)
 	})
 
 	DescribeTable("copies, edits, repairs and clears up", func(ctx SpecContext, source *unstructured.Unstructured) {
@@ -64,12 +64,12 @@ var _ = Describe("With exactly the rights that are shipped, the operator", Order
 		create(ctx, replika)
 		eventuallySynced(ctx, replika, 2)
 
-		edit(ctx, source, func() { source.SetLabels(map[string]string{"edited": "true"}) })
+		updateObject(ctx, source, func() { source.SetLabels(map[string]string{"edited": "true"}) })
 		eventuallyCopy(ctx, source, a, HaveField("GetLabels()", HaveKeyWithValue("edited", "true")))
-		Expect(admin.Delete(ctx, in(b, source))).To(Succeed())
+		Expect(admin.Delete(ctx, copyIn(b, source))).To(Succeed())
 		eventuallyCopy(ctx, source, b, HaveField("GetLabels()", HaveKeyWithValue("edited", "true")))
 
-		remove(ctx, replika)
+		deleteReplika(ctx, replika)
 		eventuallyNone(ctx, source, a, b)
 	},
 		Entry("ConfigMaps", object(`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}, "data": {"key": "value"}}`)),
@@ -99,7 +99,7 @@ var _ = Describe("With exactly the rights that are shipped, the operator", Order
 		source.ResourceVersion, source.UID, source.Data = "", "", map[string]string{"key": "new"}
 		create(ctx, source)
 		eventuallyCopy(ctx, source, a, HaveField("Object", HaveKeyWithValue("data", HaveKeyWithValue("key", "new"))))
-		remove(ctx, replika)
+		deleteReplika(ctx, replika)
 	})
 
 	It("repairs the same copy again and again, and tells of it in one event", func(ctx SpecContext) {
@@ -109,17 +109,17 @@ var _ = Describe("With exactly the rights that are shipped, the operator", Order
 		create(ctx, replika)
 		eventuallySynced(ctx, replika, 1)
 		patchesOfEvents := func() ([]cluster.AuditEvent, error) {
-			return requests(func(e cluster.AuditEvent) bool { return e.Verb == "patch" && e.Resource == "events" })
+			return operatorRequests(func(e cluster.AuditEvent) bool { return e.Verb == "patch" && e.Resource == "events" })
 		}
 		Eventually(ctx, func(g Gomega) {
-			meddled := in(a, source).(*corev1.ConfigMap)
+			meddled := copyIn(a, source).(*corev1.ConfigMap)
 			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(meddled), meddled)).To(Succeed())
 			g.Expect(meddled.Data).To(Equal(source.Data))
 			meddled.Data = map[string]string{"by": "hand"}
 			g.Expect(admin.Update(ctx, meddled)).To(Succeed())
 			g.Expect(patchesOfEvents()).NotTo(BeEmpty())
 		}).Should(Succeed())
-		remove(ctx, replika)
+		deleteReplika(ctx, replika)
 	})
 
 	It("leaves alone, adopts and releases what others made", func(ctx SpecContext) {
@@ -134,11 +134,11 @@ var _ = Describe("With exactly the rights that are shipped, the operator", Order
 			g.Expect(replika.Status.Failures).To(ConsistOf(HaveField("Reason", v1alpha1.FailureConflict)))
 		}).Should(Succeed())
 
-		edit(ctx, replika, func() { replika.Spec.Target.ConflictPolicy = v1alpha1.ConflictPolicyAdopt })
+		updateObject(ctx, replika, func() { replika.Spec.Target.ConflictPolicy = v1alpha1.ConflictPolicyAdopt })
 		eventuallySynced(ctx, replika, 2)
-		edit(ctx, replika, func() { replika.Spec.Target.Namespaces.ExcludeFrom = []string{b} })
+		updateObject(ctx, replika, func() { replika.Spec.Target.Namespaces.ExcludeFrom = []string{b} })
 		eventuallyNone(ctx, source, b)
-		remove(ctx, replika)
+		deleteReplika(ctx, replika)
 		eventuallyCopy(ctx, source, a, HaveField("GetAnnotations()", Not(HaveKey(v1alpha1.AnnotationOwner))))
 	})
 
@@ -155,9 +155,9 @@ var _ = Describe("With exactly the rights that are shipped, the operator", Order
 			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(second), second)).To(Succeed())
 			g.Expect(second.Status.Failures).To(ConsistOf(HaveField("Reason", v1alpha1.FailureConflict)))
 		}).Should(Succeed())
-		remove(ctx, first)
+		deleteReplika(ctx, first)
 		eventuallySynced(ctx, second, 1)
-		remove(ctx, second)
+		deleteReplika(ctx, second)
 	})
 
 	It("follows a source that goes, and a Replika that is suspended", func(ctx SpecContext) {
@@ -169,12 +169,12 @@ var _ = Describe("With exactly the rights that are shipped, the operator", Order
 		eventuallySynced(ctx, replika, 1)
 		Expect(admin.Delete(ctx, source)).To(Succeed())
 		eventuallyNone(ctx, source, a)
-		edit(ctx, replika, func() { replika.Spec.Suspend = true })
+		updateObject(ctx, replika, func() { replika.Spec.Suspend = true })
 		Eventually(ctx, func(g Gomega) {
 			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(replika), replika)).To(Succeed())
 			g.Expect(replika.Status.Conditions).To(ContainElement(HaveField("Reason", v1alpha1.ReasonSuspended)))
 		}).Should(Succeed())
-		remove(ctx, replika)
+		deleteReplika(ctx, replika)
 	})
 
 	It("acts as a ServiceAccount", func(ctx SpecContext) {
@@ -188,37 +188,37 @@ var _ = Describe("With exactly the rights that are shipped, the operator", Order
 		replika.Spec.ServiceAccountName = copier
 		create(ctx, replika)
 		eventuallySynced(ctx, replika, 1)
-		remove(ctx, replika)
+		deleteReplika(ctx, replika)
 		eventuallyNone(ctx, source, a)
-		Expect(requests(func(e cluster.AuditEvent) bool {
+		Expect(operatorRequests(func(e cluster.AuditEvent) bool {
 			return e.Resource == "configmaps" && e.Writes() && e.Name == source.Name && e.User != accountUser(home, copier)
 		})).To(BeEmpty())
 	})
 
 	It("answers who may read its metrics", func(ctx SpecContext) {
 		create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "scraper"}})
-		letReadMetrics(ctx, home, "scraper")
+		allowMetrics(ctx, home, "scraper")
 		status, _ := scrape(ctx, Default, leader.metrics, tokenOf(ctx, home, "scraper"), &tls.Config{InsecureSkipVerify: true})
 		Expect(status).To(Equal(http.StatusOK))
 	})
 
 	It("asks for nothing that it may not have", func() {
-		forbidden, err := requests(func(e cluster.AuditEvent) bool { return e.Code == http.StatusForbidden && e.User == operatorUser })
+		forbidden, err := operatorRequests(func(e cluster.AuditEvent) bool { return e.Code == http.StatusForbidden && e.User == operatorUser })
 		Expect(err).NotTo(HaveOccurred())
 		Expect(forbidden).To(BeEmpty())
 	})
 
 	It("has no right that it does not use", func() {
-		used := map[right]bool{}
-		asked, err := requests(func(e cluster.AuditEvent) bool { return e.Code != http.StatusForbidden })
+		used := map[permission]bool{}
+		asked, err := operatorRequests(func(e cluster.AuditEvent) bool { return e.Code != http.StatusForbidden })
 		Expect(err).NotTo(HaveOccurred())
 		for _, event := range asked {
-			for _, right := range takes(event) {
+			for _, right := range requiredPermissions(event) {
 				used[right] = true
 			}
 		}
 		var unused []string
-		for _, right := range append(rightsIn(shipped), rightsIn(samples)...) {
+		for _, right := range append(permissionsIn(deployed), permissionsIn(samples)...) {
 			if !used[right] {
 				unused = append(unused, right.String())
 			}
@@ -228,52 +228,52 @@ var _ = Describe("With exactly the rights that are shipped, the operator", Order
 })
 
 // right is one thing that a rule allows.
-type right struct{ verb, group, resource string }
+type permission struct{ verb, group, resource string }
 
-func (r right) String() string {
+func (r permission) String() string {
 	return fmt.Sprintf("%s %s", r.verb, strings.TrimSuffix(r.resource+"."+r.group, "."))
 }
 
 // requests are the operator's, as itself or as somebody else, since the suite
 // began.
-func requests(keep cluster.Filter) ([]cluster.AuditEvent, error) {
+func operatorRequests(keep cluster.Filter) ([]cluster.AuditEvent, error) {
 	return controlPlane.AuditEvents(0, func(e cluster.AuditEvent) bool { return e.Sender == operatorUser }, keep)
 }
 
 // takes are the operator's rights by which the API server let a request pass.
-func takes(event cluster.AuditEvent) []right {
+func requiredPermissions(event cluster.AuditEvent) []permission {
 	if event.User != event.Sender {
-		return []right{{verb: "impersonate", resource: "serviceaccounts"}}
+		return []permission{{verb: "impersonate", resource: "serviceaccounts"}}
 	}
 	resource := event.Resource
 	if event.Subresource != "" {
 		resource += "/" + event.Subresource
 	}
-	taken := []right{{verb: event.Verb, group: event.Group, resource: resource}}
+	taken := []permission{{verb: event.Verb, group: event.Group, resource: resource}}
 	if event.Verb == "create" && event.Group == rbacv1.GroupName && resource == "rolebindings" {
 		// Not recorded as a request of its own. None of the bindings here is to a role whose rights the operator has.
-		taken = append(taken, right{verb: "bind", group: rbacv1.GroupName, resource: "clusterroles"})
+		taken = append(taken, permission{verb: "bind", group: rbacv1.GroupName, resource: "clusterroles"})
 	}
 	return taken
 }
 
 // rightsIn are those that the manifests give to the operator: by a binding to
 // its ServiceAccount, or by the label of the aggregating role.
-func rightsIn(m manifests) []right {
+func permissionsIn(m manifests) []permission {
 	GinkgoHelper()
 	var given []rbacv1.PolicyRule
-	for _, object := range append(m.of("Role"), m.of("ClusterRole")...) {
+	for _, object := range append(m.ofKind("Role"), m.ofKind("ClusterRole")...) {
 		role := typed[*rbacv1.ClusterRole](object) // a Role has the same rules
 		if role.Labels[aggregateLabel] == "true" || isBound(m, object.GetKind(), object.GetName()) {
 			given = append(given, role.Rules...)
 		}
 	}
-	var rights []right
+	var rights []permission
 	for _, rule := range given {
 		for _, group := range rule.APIGroups {
 			for _, resource := range rule.Resources {
 				for _, verb := range rule.Verbs {
-					rights = append(rights, right{verb: verb, group: group, resource: resource})
+					rights = append(rights, permission{verb: verb, group: group, resource: resource})
 				}
 			}
 		}
@@ -283,7 +283,7 @@ func rightsIn(m manifests) []right {
 
 func isBound(m manifests, kind, name string) bool {
 	GinkgoHelper()
-	for _, object := range append(m.of("RoleBinding"), m.of("ClusterRoleBinding")...) {
+	for _, object := range append(m.ofKind("RoleBinding"), m.ofKind("ClusterRoleBinding")...) {
 		binding := typed[*rbacv1.ClusterRoleBinding](object)
 		if binding.RoleRef.Kind == kind && binding.RoleRef.Name == name &&
 			slices.Contains(binding.Subjects, serviceAccount(operatorNamespace, operatorAccount)) {
@@ -301,7 +301,7 @@ func eventuallyAggregated(ctx context.Context, role *unstructured.Unstructured) 
 	Eventually(ctx, func() []rbacv1.PolicyRule { return rulesOf(ctx, aggregatedRole) }).Should(ContainElements(rules))
 	for _, rule := range rules {
 		if len(rule.ResourceNames) == 0 {
-			eventuallyMayCopy(ctx, resourceOf(rule))
+			eventuallyAllowedToReplicate(ctx, resourceOf(rule))
 		}
 	}
 }

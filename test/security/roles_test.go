@@ -38,32 +38,32 @@ const (
 )
 
 // toCopy are the verbs that it takes to read sources and to write copies.
-var toCopy = []string{"get", "list", "watch", "create", "patch", "delete"}
+var replicationVerbs = []string{"get", "list", "watch", "create", "patch", "delete"}
 
 var _ = Describe("The roles", func() {
 	It("can be applied again, with what the cluster has added to them", func(ctx SpecContext) {
 		create(ctx, &rbacv1.ClusterRole{
 			ObjectMeta: metav1.ObjectMeta{Name: "suite-limits", Labels: map[string]string{aggregateLabel: "true"}},
-			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"limitranges"}, Verbs: toCopy}},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"limitranges"}, Verbs: replicationVerbs}},
 		})
-		eventuallyMayCopy(ctx, schema.GroupResource{Resource: "limitranges"})
+		eventuallyAllowedToReplicate(ctx, schema.GroupResource{Resource: "limitranges"})
 		before := rulesOf(ctx, aggregatedRole)
 		Expect(before).NotTo(BeEmpty())
 
-		Expect(shipped.apply(ctx)).To(Succeed())
+		Expect(deployed.apply(ctx)).To(Succeed())
 		Expect(rulesOf(ctx, aggregatedRole)).To(Equal(before))
 	})
 
 	It("cannot be made to grow by who lacks the rights", func(ctx SpecContext) {
 		create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "suite-make-roles"}, Rules: []rbacv1.PolicyRule{
 			{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterroles"}, Verbs: []string{"create"}},
-			{APIGroups: []string{""}, Resources: []string{"podtemplates"}, Verbs: toCopy},
+			{APIGroups: []string{""}, Resources: []string{"podtemplates"}, Verbs: replicationVerbs},
 		}})
 		bindCluster(ctx, "suite-make-roles", user("role-maker"))
 		adding := func(resource string) error {
-			return as("role-maker").Create(ctx, &rbacv1.ClusterRole{
+			return clientAs("role-maker").Create(ctx, &rbacv1.ClusterRole{
 				ObjectMeta: metav1.ObjectMeta{Name: "suite-added", Labels: map[string]string{aggregateLabel: "true"}},
-				Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{resource}, Verbs: toCopy}},
+				Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{resource}, Verbs: replicationVerbs}},
 			}, client.DryRunAll)
 		}
 		Eventually(ctx, func() error { return adding("podtemplates") }).Should(Succeed(), "what they may do themselves")
@@ -73,7 +73,7 @@ var _ = Describe("The roles", func() {
 	It("grow by the README's patch", func(ctx SpecContext) {
 		const kind = "alertmanagerconfigs"
 		patched := find[*rbacv1.ClusterRole](build(readmePatch()), "ClusterRole", managerRole)
-		unpatched := find[*rbacv1.ClusterRole](shipped, "ClusterRole", managerRole)
+		unpatched := find[*rbacv1.ClusterRole](deployed, "ClusterRole", managerRole)
 		Expect(patched.Rules[1:]).To(Equal(unpatched.Rules[1:]))
 
 		// As it is applied, by somebody else's name lest other specs profit from it.
@@ -81,7 +81,7 @@ var _ = Describe("The roles", func() {
 		create(ctx, patched)
 		bindCluster(ctx, patched.Name, user("patched"))
 		Eventually(ctx, func(g Gomega) {
-			for _, verb := range toCopy {
+			for _, verb := range replicationVerbs {
 				g.Expect(isAllowed(ctx, g, "patched", verb, schema.GroupResource{Group: "monitoring.coreos.com", Resource: kind})).To(BeTrue(), verb)
 			}
 		}).Should(Succeed())
@@ -89,7 +89,7 @@ var _ = Describe("The roles", func() {
 
 	It("of people are not part of the cluster's own", func() {
 		for _, name := range []string{"replika-admin-role", "replika-editor-role", "replika-viewer-role"} {
-			role := find[*rbacv1.ClusterRole](shipped, "ClusterRole", name)
+			role := find[*rbacv1.ClusterRole](deployed, "ClusterRole", name)
 			Expect(role.Labels).To(Equal(map[string]string{"app.kubernetes.io/name": "replika"}), name)
 			for _, rule := range role.Rules {
 				Expect(rule.APIGroups).To(Equal([]string{v1alpha1.GroupVersion.Group}))
@@ -107,10 +107,10 @@ func rulesOf(ctx context.Context, name string) []rbacv1.PolicyRule {
 }
 
 // eventuallyMayCopy waits until the API server lets the operator copy the kind.
-func eventuallyMayCopy(ctx context.Context, resource schema.GroupResource) {
+func eventuallyAllowedToReplicate(ctx context.Context, resource schema.GroupResource) {
 	GinkgoHelper()
 	Eventually(ctx, func(g Gomega) {
-		for _, verb := range toCopy {
+		for _, verb := range replicationVerbs {
 			g.Expect(isAllowed(ctx, g, operatorUser, verb, resource)).To(BeTrue(), "%s %s", verb, resource)
 		}
 	}).Should(Succeed())

@@ -32,60 +32,60 @@ func isWatch(r proxy.Request) bool { return r.Verb == "watch" }
 
 // watched is how many things the operator watches for one Replika: Replikas,
 // namespaces, definitions of kinds, the source and the copies.
-const watched = 5
+const watchesPerReplika = 5
 
 // What follows is healed by watches alone: the synchronization time is a day.
 var _ = It("all connections go half-open: watches hang and nobody is told", Label(heavy), func() {
 	i := startInstance("half-open")
-	w := newWorld("half-open", 5)
-	w.serve(one, every(watchesOnly))
-	Eventually(w.expectServed).Should(Succeed())
+	f := newFixture("half-open", 5)
+	f.replicate(replikaName, withInterval(watchesOnly))
+	Eventually(f.expectReplicated).Should(Succeed())
 
 	begin, then := i.Mark(), time.Now()
-	injected(i.Freeze(), "connections half-open, without a FIN")
-	w.edit()
-	w.meddle()
-	w.addTarget()
-	w.eventuallyServed("edit, two copies changed by hand, new namespace", then, time.Minute)
-	injected(int(time.Since(then).Seconds()), "seconds of silence, ended by the operator")
+	reportFault(i.Freeze(), "connections half-open, without a FIN")
+	f.editSource()
+	f.changeCopies()
+	f.addTarget()
+	f.eventuallyReplicated("edit, two copies changed by hand, new namespace", then, time.Minute)
+	reportFault(int(time.Since(then).Seconds()), "seconds of silence, ended by the operator")
 	anew := func() int { return len(i.Requests(begin, isWatch)) }
-	Eventually(anew).Should(BeNumerically(">=", watched))
-	injected(anew(), "watches lost and opened anew")
-	w.deleteReplikas()
+	Eventually(anew).Should(BeNumerically(">=", watchesPerReplika))
+	reportFault(anew(), "watches lost and opened anew")
+	f.deleteReplikas()
 })
 
 var _ = It("watches are answered 410 Gone", func() {
 	const times = 2
 	i := startInstance("gone")
-	w := newWorld("gone", 5)
-	w.serve(one, every(watchesOnly))
-	Eventually(w.expectServed).Should(Succeed())
+	f := newFixture("gone", 5)
+	f.replicate(replikaName, withInterval(watchesOnly))
+	Eventually(f.expectReplicated).Should(Succeed())
 
 	begin, then := i.Mark(), time.Now()
-	things := goneFor(i, times)
+	things := respondGone(i, times)
 	cut := i.Disconnect()
-	w.edit()
-	w.meddle()
-	w.addTarget()
-	w.eventuallyServed("edit, two copies changed by hand, new namespace", then, time.Minute)
-	injected(cut, "connections cut, so that watches are opened anew")
+	f.editSource()
+	f.changeCopies()
+	f.addTarget()
+	f.eventuallyReplicated("edit, two copies changed by hand, new namespace", then, time.Minute)
+	reportFault(cut, "connections cut, so that watches are opened anew")
 	// What one watch had not asked for again yet, another one told. So there is an edit more once all of them were answered so.
-	Eventually(things).Should(BeNumerically(">=", watched))
+	Eventually(things).Should(BeNumerically(">=", watchesPerReplika))
 	then = time.Now()
-	w.edit()
-	w.eventuallyServed("another edit", then, time.Minute)
-	injected(i.Injected(proxy.Answered), "watches of %d kinds of things answered 410", things())
+	f.editSource()
+	f.eventuallyReplicated("another edit", then, time.Minute)
+	reportFault(i.Injected(proxy.Responded), "watches of %d kinds of things answered 410", things())
 	fresh := func(r proxy.Request) bool {
 		return r.Status == http.StatusOK && (r.Verb == "list" || isWatch(r) && strings.Contains(r.URI, "sendInitialEvents=true"))
 	}
 	Eventually(func() []proxy.Request { return i.Requests(begin, fresh) }).ShouldNot(BeEmpty())
-	checked("%d lists read anew", len(i.Requests(begin, fresh)))
-	w.deleteReplikas()
+	reportCheck("%d lists read anew", len(i.Requests(begin, fresh)))
+	f.deleteReplikas()
 })
 
 // goneFor answers so many requests to watch the same thing with 410, and tells
 // how many things that happened to.
-func goneFor(i *instance, times int) (things func() int) {
+func respondGone(i *instance, times int) (things func() int) {
 	var mu sync.Mutex
 	asked := map[string]int{}
 	i.Intercept(func(r proxy.Request) *proxy.Fault {
@@ -99,7 +99,7 @@ func goneFor(i *instance, times int) (things func() int) {
 		if asked[thing]++; asked[thing] > times {
 			return nil
 		}
-		return proxy.Answer(http.StatusGone)
+		return proxy.Respond(http.StatusGone)
 	})
 	return func() int {
 		mu.Lock()

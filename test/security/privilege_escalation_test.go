@@ -38,7 +38,7 @@ var _ = Describe("A tenant gets nothing by a Replika", func() {
 		token.Annotations = map[string]string{corev1.ServiceAccountNameKey: other}
 		token.Type = corev1.SecretTypeServiceAccountToken
 		create(ctx, token)
-		tried := try(ctx, replikaOf(token, annex))
+		tried := createAsTenant(ctx, replikaOf(token, annex))
 		eventuallyRefused(ctx, tried, v1alpha1.ReasonSourceNotAllowed)
 		eventuallyNone(ctx, token, annex)
 	})
@@ -48,14 +48,14 @@ var _ = Describe("A tenant gets nothing by a Replika", func() {
 		create(ctx, hidden)
 		replika := replikaOf(hidden, annex)
 		replika.Namespace, replika.Spec.Source.Namespace = tenant, "kube-system"
-		tried := try(ctx, replika)
+		tried := createAsTenant(ctx, replika)
 		eventuallyRefused(ctx, tried, v1alpha1.ReasonForbidden)
 		eventuallyNone(ctx, hidden, annex)
 	})
 
 	It("that grants a role, which the operator may bind and the account may not", func(ctx SpecContext) {
 		create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "suite-write-bindings"}, Rules: []rbacv1.PolicyRule{
-			{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"rolebindings"}, Verbs: toCopy},
+			{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"rolebindings"}, Verbs: replicationVerbs},
 		}})
 		for _, namespace := range []string{tenant, annex} {
 			bind(ctx, namespace, "suite-write-bindings", serviceAccount(tenant, other))
@@ -65,7 +65,7 @@ var _ = Describe("A tenant gets nothing by a Replika", func() {
 			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
 		}
 		create(ctx, binding)
-		tried := tryAs(ctx, other, replikaOf(binding, annex))
+		tried := createAsTenantWithAccount(ctx, other, replikaOf(binding, annex))
 		eventuallyFailed(ctx, tried, annex, v1alpha1.FailureForbidden)
 		eventuallyNone(ctx, binding, annex)
 	})
@@ -73,7 +73,7 @@ var _ = Describe("A tenant gets nothing by a Replika", func() {
 	It("that writes into the operator's own namespace", func(ctx SpecContext) {
 		planted := configMap(tenant, "planted")
 		create(ctx, planted)
-		tried := try(ctx, replikaOf(planted, operatorNamespace, annex))
+		tried := createAsTenant(ctx, replikaOf(planted, operatorNamespace, annex))
 		eventuallyFailed(ctx, tried, operatorNamespace, v1alpha1.FailureForbidden)
 		eventuallyCopy(ctx, planted, annex, HaveField("GetName()", planted.Name))
 		eventuallyNone(ctx, planted, operatorNamespace)
@@ -84,14 +84,14 @@ var _ = Describe("A tenant gets nothing by a Replika", func() {
 		source := configMap(tenant, "lent-by-admin")
 		create(ctx, source)
 		replika := replikaOf(source, victim, annex)
-		Expect(as(clusterAdmin).Create(ctx, replika)).To(Succeed())
+		Expect(clientAs(clusterAdmin).Create(ctx, replika)).To(Succeed())
 		eventuallySynced(ctx, replika, 2)
 
 		By("naming an account of theirs, as the policy wants it")
-		Expect(as(tenantEditor).Patch(ctx, replika, client.RawPatch("application/merge-patch+json",
+		Expect(clientAs(tenantEditor).Patch(ctx, replika, client.RawPatch("application/merge-patch+json",
 			[]byte(`{"spec": {"serviceAccountName": "`+copier+`"}}`)))).To(Succeed())
-		DeferCleanup(remove, replika)
-		edit(ctx, source, func() { source.Data = map[string]string{"by": "the tenant"} })
+		DeferCleanup(deleteReplika, replika)
+		updateObject(ctx, source, func() { source.Data = map[string]string{"by": "the tenant"} })
 		eventuallyCopy(ctx, source, annex, HaveField("Object", HaveKeyWithValue("data", HaveKey("by"))))
 		eventuallyFailed(ctx, replika, victim, v1alpha1.FailureForbidden)
 		eventuallyCopy(ctx, source, victim, HaveField("Object", HaveKeyWithValue("data", HaveKey("key"))))
@@ -100,18 +100,18 @@ var _ = Describe("A tenant gets nothing by a Replika", func() {
 
 // try has the tenant's editor create the Replika, first with the operator's own
 // rights, which the policy refuses, and then as the account for Replikas.
-func try(ctx context.Context, replika *v1alpha1.Replika) *v1alpha1.Replika {
+func createAsTenant(ctx context.Context, replika *v1alpha1.Replika) *v1alpha1.Replika {
 	GinkgoHelper()
-	return tryAs(ctx, copier, replika)
+	return createAsTenantWithAccount(ctx, copier, replika)
 }
 
-func tryAs(ctx context.Context, account string, replika *v1alpha1.Replika) *v1alpha1.Replika {
+func createAsTenantWithAccount(ctx context.Context, account string, replika *v1alpha1.Replika) *v1alpha1.Replika {
 	GinkgoHelper()
-	tenantEditor := as(tenantEditor)
-	Expect(tenantEditor.Create(ctx, replika)).To(wantsAnAccount)
+	tenantEditor := clientAs(tenantEditor)
+	Expect(tenantEditor.Create(ctx, replika)).To(accountRequired)
 	replika.Spec.ServiceAccountName = account
 	Expect(tenantEditor.Create(ctx, replika)).To(Succeed())
-	DeferCleanup(remove, replika)
+	DeferCleanup(deleteReplika, replika)
 	return replika
 }
 

@@ -42,17 +42,17 @@ type snapshot struct {
 	replikas   []v1alpha1.Replika
 	objects    map[schema.GroupKind][]unstructured.Unstructured
 	observed   map[schema.GroupKind][]*planner.Observed
-	rivals     planner.Claimants
+	claimants     planner.Claimants
 }
 
-func (w *world) snapshot(ctx context.Context) *snapshot {
+func (e *environment) snapshot(ctx context.Context) *snapshot {
 	s := &snapshot{
 		cleaner:  planner.NewCleaner(),
 		objects:  map[schema.GroupKind][]unstructured.Unstructured{},
 		observed: map[schema.GroupKind][]*planner.Observed{},
 	}
 	namespaces := &corev1.NamespaceList{}
-	w.must(w.api.List(ctx, namespaces))
+	e.must(e.admin.List(ctx, namespaces))
 	for i := range namespaces.Items {
 		namespace := &namespaces.Items[i]
 		s.namespaces = append(s.namespaces, planner.Namespace{
@@ -60,7 +60,7 @@ func (w *world) snapshot(ctx context.Context) *snapshot {
 		})
 	}
 	list := &v1alpha1.ReplikaList{}
-	w.must(w.api.List(ctx, list))
+	e.must(e.admin.List(ctx, list))
 	s.replikas = list.Items
 	var claimants []planner.Claimant
 	for i := range s.replikas {
@@ -68,12 +68,12 @@ func (w *world) snapshot(ctx context.Context) *snapshot {
 			claimants = append(claimants, claimant)
 		}
 	}
-	s.rivals = planner.SortClaimants(claimants)
+	s.claimants = planner.SortClaimants(claimants)
 	for _, kind := range []schema.GroupVersionKind{configMap, secret, widget, gadget} {
-		s.objects[kind.GroupKind()] = w.all(ctx, kind)
+		s.objects[kind.GroupKind()] = e.listAll(ctx, kind)
 		for i := range s.objects[kind.GroupKind()] {
 			observed, err := s.cleaner.Observe(&s.objects[kind.GroupKind()][i])
-			w.must(err)
+			e.must(err)
 			s.observed[kind.GroupKind()] = append(s.observed[kind.GroupKind()], observed)
 		}
 	}
@@ -81,7 +81,7 @@ func (w *world) snapshot(ctx context.Context) *snapshot {
 }
 
 // at is the object of the kind there; nil for none.
-func (s *snapshot) at(kind schema.GroupKind, key types.NamespacedName) *unstructured.Unstructured {
+func (s *snapshot) get(kind schema.GroupKind, key types.NamespacedName) *unstructured.Unstructured {
 	for i := range s.objects[kind] {
 		if object := &s.objects[kind][i]; object.GetNamespace() == key.Namespace && object.GetName() == key.Name {
 			return object
@@ -91,8 +91,8 @@ func (s *snapshot) at(kind schema.GroupKind, key types.NamespacedName) *unstruct
 }
 
 // disagreements lists what is not as it should be.
-func (w *world) disagreements(ctx context.Context) []string {
-	s := w.snapshot(ctx)
+func (e *environment) mismatches(ctx context.Context) []string {
+	s := e.snapshot(ctx)
 	var wrong []string
 	for _, namespace := range s.namespaces {
 		if namespace.Terminating {
@@ -113,7 +113,7 @@ func (w *world) disagreements(ctx context.Context) []string {
 			wrong = append(wrong, fmt.Sprintf("%s: %s", name, found))
 		}
 	}
-	return append(append(wrong, s.orphans()...), w.missingStrangers(s)...)
+	return append(append(wrong, s.orphans()...), e.missingForeign(s)...)
 }
 
 // check lists what is wrong with one Replika's copies and status.
@@ -129,7 +129,7 @@ func (s *snapshot) check(replika *v1alpha1.Replika) []string {
 		switch action.Type {
 		case planner.Keep:
 			wanted++
-			if found := s.at(input.Kind, action.Key()); action.Template != nil {
+			if found := s.get(input.Kind, action.Key()); action.Template != nil {
 				for _, difference := range differences(replika, source, found) {
 					wrong = append(wrong, what+", but "+difference)
 				}
@@ -166,11 +166,11 @@ func (s *snapshot) input(replika *v1alpha1.Replika) (*planner.Input, *unstructur
 		DeletionPolicy:  replika.Spec.DeletionPolicy,
 		Namespaces:      s.namespaces,
 		Observed:        s.observed[kind],
-		Claimants:       s.rivals,
+		Claimants:       s.claimants,
 		Now:             time.Now(),
 		Synchronization: replika.Spec.Synchronization.Time.Duration,
 	}
-	source := s.at(kind, types.NamespacedName{Namespace: replika.SourceNamespace(), Name: replika.Spec.Source.Name})
+	source := s.get(kind, types.NamespacedName{Namespace: replika.SourceNamespace(), Name: replika.Spec.Source.Name})
 	if source == nil {
 		if replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete {
 			input.Selection = nil
@@ -256,7 +256,7 @@ func (s *snapshot) orphans() []string {
 }
 
 // missingStrangers lists foreign objects that nobody else can have deleted.
-func (w *world) missingStrangers(s *snapshot) []string {
+func (e *environment) missingForeign(s *snapshot) []string {
 	there := map[types.UID]bool{}
 	for _, objects := range s.objects {
 		for i := range objects {
@@ -264,7 +264,7 @@ func (w *world) missingStrangers(s *snapshot) []string {
 		}
 	}
 	var missing []string
-	for uid, name := range w.strangers {
+	for uid, name := range e.foreign {
 		if !there[uid] {
 			missing = append(missing, name+" was foreign, and is gone")
 		}

@@ -37,32 +37,32 @@ import (
 const synchronizationTime = 2 * time.Second
 
 // world is where one run of a scenario happens: namespaces of its own.
-type world struct {
+type fixture struct {
 	// home is where Replikas and sources are, targets where the copies belong.
-	home    string
-	targets []string
+	sourceNamespace    string
+	targetNamespaces []string
 	// before are objects that were there before, one in each target.
-	before []*corev1.ConfigMap
+	recorded []*corev1.ConfigMap
 }
 
-func newWorld(name string) *world {
+func newFixture(name string) *fixture {
 	GinkgoHelper()
-	w := &world{home: name + "-home"}
+	f := &fixture{sourceNamespace: name + "-home"}
 	for i := range 5 {
-		w.targets = append(w.targets, fmt.Sprintf("%s-target-%d", name, i+1))
+		f.targetNamespaces = append(f.targetNamespaces, fmt.Sprintf("%s-target-%d", name, i+1))
 	}
-	for _, namespace := range append([]string{w.home}, w.targets...) {
+	for _, namespace := range append([]string{f.sourceNamespace}, f.targetNamespaces...) {
 		create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 	}
-	return w
+	return f
 }
 
 // source makes a source of that name.
-func (w *world) source(name string) *corev1.ConfigMap {
+func (f *fixture) createSource(name string) *corev1.ConfigMap {
 	GinkgoHelper()
 	source := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: w.home, Name: name,
+			Namespace: f.sourceNamespace, Name: name,
 			Labels:      map[string]string{"app": name},
 			Annotations: map[string]string{"example.com/note": "from " + name},
 		},
@@ -75,15 +75,15 @@ func (w *world) source(name string) *corev1.ConfigMap {
 
 // replika makes a Replika of that name, of a source of the same name, which
 // selects the targets by a glob.
-func (w *world) replika(name string, change ...func(*v1alpha1.Replika)) *v1alpha1.Replika {
+func (f *fixture) createReplika(name string, change ...func(*v1alpha1.Replika)) *v1alpha1.Replika {
 	GinkgoHelper()
 	replika := &v1alpha1.Replika{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.home, Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.sourceNamespace, Name: name},
 		Spec: v1alpha1.ReplikaSpec{
 			Synchronization: v1alpha1.SynchronizationSpec{Time: metav1.Duration{Duration: synchronizationTime}},
 			Source:          v1alpha1.SourceSpec{Version: "v1", Kind: "ConfigMap", Name: name},
 			Target: v1alpha1.TargetSpec{
-				Namespaces: v1alpha1.TargetNamespaces{ReplicateIn: []string{w.targets[0][:len(w.targets[0])-1] + "*"}},
+				Namespaces: v1alpha1.TargetNamespaces{ReplicateIn: []string{f.targetNamespaces[0][:len(f.targetNamespaces[0])-1] + "*"}},
 			},
 		},
 	}
@@ -95,53 +95,53 @@ func (w *world) replika(name string, change ...func(*v1alpha1.Replika)) *v1alpha
 }
 
 // getReplika reads the Replika of that name.
-func (w *world) getReplika(g Gomega, name string) *v1alpha1.Replika {
+func (f *fixture) getReplika(g Gomega, name string) *v1alpha1.Replika {
 	GinkgoHelper()
 	replika := &v1alpha1.Replika{}
-	g.Expect(admin.Get(context.Background(), client.ObjectKey{Namespace: w.home, Name: name}, replika)).To(Succeed())
+	g.Expect(admin.Get(context.Background(), client.ObjectKey{Namespace: f.sourceNamespace, Name: name}, replika)).To(Succeed())
 	return replika
 }
 
 // getSource reads the source of that name.
-func (w *world) getSource(g Gomega, name string) *corev1.ConfigMap {
+func (f *fixture) getSource(g Gomega, name string) *corev1.ConfigMap {
 	GinkgoHelper()
 	source := &corev1.ConfigMap{}
-	g.Expect(admin.Get(context.Background(), client.ObjectKey{Namespace: w.home, Name: name}, source)).To(Succeed())
+	g.Expect(admin.Get(context.Background(), client.ObjectKey{Namespace: f.sourceNamespace, Name: name}, source)).To(Succeed())
 	return source
 }
 
 // replikas lists those that there are.
-func (w *world) replikas(g Gomega) []v1alpha1.Replika {
+func (f *fixture) listReplikas(g Gomega) []v1alpha1.Replika {
 	GinkgoHelper()
 	list := &v1alpha1.ReplikaList{}
-	g.Expect(admin.List(context.Background(), list, client.InNamespace(w.home))).To(Succeed())
+	g.Expect(admin.List(context.Background(), list, client.InNamespace(f.sourceNamespace))).To(Succeed())
 	return list.Items
 }
 
-func (w *world) deleteReplikas() {
+func (f *fixture) deleteReplikas() {
 	GinkgoHelper()
-	for _, replika := range w.replikas(Default) {
+	for _, replika := range f.listReplikas(Default) {
 		Expect(client.IgnoreNotFound(admin.Delete(context.Background(), &replika))).To(Succeed())
 	}
-	Eventually(func(g Gomega) { g.Expect(w.replikas(g)).To(BeEmpty()) }).Should(Succeed())
+	Eventually(func(g Gomega) { g.Expect(f.listReplikas(g)).To(BeEmpty()) }).Should(Succeed())
 }
 
 // remember keeps in mind which objects of that name there are.
-func (w *world) remember(name string) {
+func (f *fixture) recordObjects(name string) {
 	GinkgoHelper()
-	for _, namespace := range w.targets {
+	for _, namespace := range f.targetNamespaces {
 		object := &corev1.ConfigMap{}
 		Expect(admin.Get(context.Background(), client.ObjectKey{Namespace: namespace, Name: name}, object)).To(Succeed())
-		w.before = append(w.before, object)
+		f.recorded = append(f.recorded, object)
 	}
 }
 
 // expectSame: the objects from before are still there, and returns them as they
 // are now.
-func (w *world) expectSame(g Gomega) []*corev1.ConfigMap {
+func (f *fixture) expectSameObjects(g Gomega) []*corev1.ConfigMap {
 	GinkgoHelper()
 	var same []*corev1.ConfigMap
-	for _, before := range w.before {
+	for _, before := range f.recorded {
 		now := &corev1.ConfigMap{}
 		g.Expect(admin.Get(context.Background(), client.ObjectKeyFromObject(before), now)).To(Succeed())
 		g.Expect(now.UID).To(Equal(before.UID), "%s was made anew", client.ObjectKeyFromObject(before))
@@ -152,17 +152,17 @@ func (w *world) expectSame(g Gomega) []*corev1.ConfigMap {
 
 // expectRest: each Replika was looked at, twice and so at least once from
 // beginning to end, and nothing was written.
-func (w *world) expectRest() {
+func (f *fixture) expectNoWrites() {
 	GinkgoHelper()
-	begin := mark()
-	for _, replika := range w.replikas(Default) {
+	begin := proxyMark()
+	for _, replika := range f.listReplikas(Default) {
 		isLook := func(r proxy.Request) bool {
-			return r.Verb == "get" && r.Resource == "configmaps" && r.Namespace == w.home && r.Name == replika.Spec.Source.Name
+			return r.Verb == "get" && r.Resource == "configmaps" && r.Namespace == f.sourceNamespace && r.Name == replika.Spec.Source.Name
 		}
-		Eventually(func() int { return len(between.Requests(begin, isLook)) }).Should(BeNumerically(">=", 2))
+		Eventually(func() int { return len(apiProxy.Requests(begin, isLook)) }).Should(BeNumerically(">=", 2))
 	}
 	Expect(writesSince(begin)).To(BeEmpty())
-	Expect(refusedSince(begin)).To(BeEmpty())
+	Expect(rejectedSince(begin)).To(BeEmpty())
 }
 
 func create(object client.Object) {
@@ -171,7 +171,7 @@ func create(object client.Object) {
 }
 
 // update changes an object that the operator may change at the same time.
-func update[T client.Object](object T, change func(T)) {
+func updateObject[T client.Object](object T, change func(T)) {
 	GinkgoHelper()
 	Expect(retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		if err := admin.Get(context.Background(), client.ObjectKeyFromObject(object), object); err != nil {

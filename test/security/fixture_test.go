@@ -81,7 +81,7 @@ func kindOf(object client.Object) schema.GroupVersionKind {
 }
 
 // in is the object of that kind and name in another namespace.
-func in(namespace string, like client.Object) client.Object {
+func copyIn(namespace string, like client.Object) client.Object {
 	GinkgoHelper()
 	kind := kindOf(like)
 	var object client.Object = &unstructured.Unstructured{}
@@ -98,7 +98,7 @@ func in(namespace string, like client.Object) client.Object {
 
 // read reads what there is of that kind and name in the namespace; nil for
 // nothing.
-func read(ctx context.Context, g Gomega, like client.Object, namespace string) *unstructured.Unstructured {
+func getIfExists(ctx context.Context, g Gomega, like client.Object, namespace string) *unstructured.Unstructured {
 	GinkgoHelper()
 	found := &unstructured.Unstructured{}
 	found.SetGroupVersionKind(kindOf(like))
@@ -113,7 +113,7 @@ func read(ctx context.Context, g Gomega, like client.Object, namespace string) *
 func eventuallyCopy(ctx context.Context, like client.Object, namespace string, matches gomegatypes.GomegaMatcher) {
 	GinkgoHelper()
 	Eventually(ctx, func(g Gomega) {
-		found := read(ctx, g, like, namespace)
+		found := getIfExists(ctx, g, like, namespace)
 		g.Expect(found).NotTo(BeNil(), "no %s in %s", like.GetName(), namespace)
 		g.Expect(found).To(matches)
 	}).Should(Succeed())
@@ -122,7 +122,7 @@ func eventuallyCopy(ctx context.Context, like client.Object, namespace string, m
 func eventuallyNone(ctx context.Context, like client.Object, namespaces ...string) {
 	GinkgoHelper()
 	for _, namespace := range namespaces {
-		Eventually(ctx, func(g Gomega) { g.Expect(read(ctx, g, like, namespace)).To(BeNil(), "in %s", namespace) }).Should(Succeed())
+		Eventually(ctx, func(g Gomega) { g.Expect(getIfExists(ctx, g, like, namespace)).To(BeNil(), "in %s", namespace) }).Should(Succeed())
 	}
 }
 
@@ -139,7 +139,7 @@ func eventuallySynced(ctx context.Context, replika *v1alpha1.Replika, copies int
 }
 
 // edit changes what the operator may change at the same time.
-func edit(ctx context.Context, object client.Object, change func()) {
+func updateObject(ctx context.Context, object client.Object, change func()) {
 	GinkgoHelper()
 	Expect(retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		if err := admin.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
@@ -151,7 +151,7 @@ func edit(ctx context.Context, object client.Object, change func()) {
 }
 
 // remove deletes the Replika and waits until it is gone.
-func remove(ctx context.Context, replika *v1alpha1.Replika) {
+func deleteReplika(ctx context.Context, replika *v1alpha1.Replika) {
 	GinkgoHelper()
 	Expect(client.IgnoreNotFound(admin.Delete(ctx, replika))).To(Succeed())
 	eventuallyNone(ctx, replika, replika.Namespace)
@@ -181,7 +181,7 @@ func installKind(ctx context.Context, group, version, kind, plural string) {
 	unstructured.RemoveNestedField(content, "status")
 	made := manifests{{Object: content}}
 	Expect(made.apply(ctx)).To(Succeed())
-	made.awaitCRDs(ctx)
+	made.waitForCRDs(ctx)
 }
 
 // resourceOf is what a rule about one resource is about.

@@ -35,45 +35,45 @@ import (
 // How many namespaces come and go, and how many do at once.
 const (
 	shortLived = 300
-	atOnce     = 12
+	workers     = 12
 )
 
 var _ = It("300 namespaces are created and deleted while Replikas select them", Label(heavy), func() {
 	i := startInstance("churn")
-	w := newWorld("churn", 5)
-	w.serve("by-glob")
-	w.serve("by-label", func(replika *v1alpha1.Replika) {
+	f := newFixture("churn", 5)
+	f.replicate("by-glob")
+	f.replicate("by-label", func(replika *v1alpha1.Replika) {
 		replika.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"churn": "yes"}}}
 	})
-	w.serve("everywhere", func(replika *v1alpha1.Replika) {
+	f.replicate("everywhere", func(replika *v1alpha1.Replika) {
 		replika.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{
-			MatchAll: true, ExcludeFrom: append([]string{"default", "kube-*", "*-home"}, targetsOfOtherWorlds(w)...),
+			MatchAll: true, ExcludeFrom: append([]string{"default", "kube-*", "*-home"}, targetsOfOtherFixtures(f)...),
 		}
 	})
-	w.wishes[1].targets = nil
-	Eventually(w.expectServed).Should(Succeed())
+	f.expectations[1].namespaces = nil
+	Eventually(f.expectReplicated).Should(Succeed())
 	begin, then := i.Mark(), time.Now()
 
-	comeAndGo(w)
-	came := since(then)
-	Eventually(w.shortLived).WithTimeout(3 * time.Minute).Should(BeEmpty())
-	checked("the last namespace gone %s after the first came", since(then))
+	createAndDeleteNamespaces(f)
+	came := elapsed(then)
+	Eventually(f.shortLivedNamespaces).WithTimeout(3 * time.Minute).Should(BeEmpty())
+	reportCheck("the last namespace gone %s after the first came", elapsed(then))
 	made := i.writesToCopies(begin, func(r proxy.Request) bool { return r.Verb == "create" && r.TookEffect() })
 	refused := i.writesToCopies(begin, func(r proxy.Request) bool { return !r.TookEffect() })
-	injected(shortLived, "namespaces that came and went, within %s", came)
-	injected(len(made), "copies made in them")
+	reportFault(shortLived, "namespaces that came and went, within %s", came)
+	reportFault(len(made), "copies made in them")
 	Expect(len(made)).To(BeNumerically(">=", shortLived/3), "those that lived to be served")
-	w.eventuallyServed("after the last is gone", time.Now(), 30*time.Second)
+	f.eventuallyReplicated("after the last is gone", time.Now(), 30*time.Second)
 	Expect(len(refused)).To(BeNumerically("<=", 3*shortLived), "at most once for each namespace and Replika")
-	Expect(i.errors()).To(BeNumerically("<=", 10))
-	checked("%d writes refused, %d errors in the log", len(refused), i.errors())
-	i.expectRest(w)
-	w.deleteReplikas()
+	Expect(i.countErrors()).To(BeNumerically("<=", 10))
+	reportCheck("%d writes refused, %d errors in the log", len(refused), i.countErrors())
+	i.expectNoWrites(f)
+	f.deleteReplikas()
 })
 
 // comeAndGo makes the namespaces and deletes them: a third at once, a third when
 // the last Replika has served it, the others after all have come.
-func comeAndGo(w *world) {
+func createAndDeleteNamespaces(f *fixture) {
 	GinkgoHelper()
 	numbers := make(chan int, shortLived)
 	for number := range shortLived {
@@ -83,17 +83,17 @@ func comeAndGo(w *world) {
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	var last []string
-	for range atOnce {
+	for range workers {
 		group.Go(func() {
 			defer GinkgoRecover()
 			for number := range numbers {
-				namespace := fmt.Sprintf("%s-target-x%d", w.name, number)
+				namespace := fmt.Sprintf("%s-target-x%d", f.name, number)
 				create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{"churn": "yes"}}})
 				switch number % 3 {
 				case 0:
 					deleteNamespace(namespace)
 				case 1:
-					Eventually(served).WithArguments(namespace).Should(Succeed())
+					Eventually(expectAllCopies).WithArguments(namespace).Should(Succeed())
 					deleteNamespace(namespace)
 				default:
 					mu.Lock()
@@ -110,7 +110,7 @@ func comeAndGo(w *world) {
 }
 
 // served: the namespace has the copies of all three Replikas.
-func served(g Gomega, namespace string) {
+func expectAllCopies(g Gomega, namespace string) {
 	list := &corev1.ConfigMapList{}
 	g.Expect(admin.List(context.Background(), list, client.InNamespace(namespace), client.HasLabels{v1alpha1.LabelCreatedBy})).To(Succeed())
 	g.Expect(list.Items).To(HaveLen(3))
@@ -122,7 +122,7 @@ func deleteNamespace(name string) {
 }
 
 // shortLived lists those that are still there.
-func (w *world) shortLived(g Gomega) []string {
+func (f *fixture) shortLivedNamespaces(g Gomega) []string {
 	list := &corev1.NamespaceList{}
 	g.Expect(admin.List(context.Background(), list, client.MatchingLabels{"churn": "yes"})).To(Succeed())
 	var names []string

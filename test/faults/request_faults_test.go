@@ -37,38 +37,38 @@ import (
 var _ = DescribeTable("every n-th request goes wrong",
 	func(name string, n int, kind proxy.FaultKind, fault func() *proxy.Fault) {
 		i := startInstance(name)
-		w := newWorld(name, 8)
+		f := newFixture(name, 8)
 		begin := i.Mark()
-		hitEvery(i, n, fault)
+		injectEvery(i, n, fault)
 
 		then := time.Now()
-		w.serve(one)
-		w.eventuallyServed("fan-out", then, time.Minute)
+		f.replicate(replikaName)
+		f.eventuallyReplicated("fan-out", then, time.Minute)
 		then = time.Now()
-		w.edit()
-		w.eventuallyServed("edit", then, time.Minute)
+		f.editSource()
+		f.eventuallyReplicated("edit", then, time.Minute)
 		then = time.Now()
-		w.meddle()
-		w.eventuallyServed("two copies changed by hand", then, time.Minute)
+		f.changeCopies()
+		f.eventuallyReplicated("two copies changed by hand", then, time.Minute)
 		then = time.Now()
-		w.addTarget()
-		w.eventuallyServed("new namespace", then, time.Minute)
+		f.addTarget()
+		f.eventuallyReplicated("new namespace", then, time.Minute)
 		then = time.Now()
-		w.rename()
-		w.eventuallyServed("rename", then, time.Minute)
+		f.renameCopies()
+		f.eventuallyReplicated("rename", then, time.Minute)
 
 		i.Intercept(nil)
-		Eventually(w.expectServed).Should(Succeed())
-		i.expectRest(w)
+		Eventually(f.expectReplicated).Should(Succeed())
+		i.expectNoWrites(f)
 
-		hitEvery(i, n, fault)
-		w.deleteReplikas()
-		tellHits(i, begin, n, kind)
+		injectEvery(i, n, fault)
+		f.deleteReplikas()
+		reportHits(i, begin, n, kind)
 	},
-	Entry("409 Conflict", "conflict", 3, proxy.Answered, func() *proxy.Fault { return proxy.Answer(http.StatusConflict) }),
-	Entry("422 Unprocessable", Label(heavy), "unprocessable", 3, proxy.Answered, func() *proxy.Fault { return proxy.Answer(http.StatusUnprocessableEntity) }),
-	Entry("429 with Retry-After", Label(heavy), "throttled", 3, proxy.Answered, func() *proxy.Fault { return proxy.TooManyRequests(1) }),
-	Entry("500 Internal Server Error", Label(heavy), "broken", 3, proxy.Answered, func() *proxy.Fault { return proxy.Answer(http.StatusInternalServerError) }),
+	Entry("409 Conflict", "conflict", 3, proxy.Responded, func() *proxy.Fault { return proxy.Respond(http.StatusConflict) }),
+	Entry("422 Unprocessable", Label(heavy), "unprocessable", 3, proxy.Responded, func() *proxy.Fault { return proxy.Respond(http.StatusUnprocessableEntity) }),
+	Entry("429 with Retry-After", Label(heavy), "throttled", 3, proxy.Responded, func() *proxy.Fault { return proxy.TooManyRequests(1) }),
+	Entry("500 Internal Server Error", Label(heavy), "broken", 3, proxy.Responded, func() *proxy.Fault { return proxy.Respond(http.StatusInternalServerError) }),
 	Entry("connection dropped before it took effect", Label(heavy), "dropped-before", 5, proxy.DroppedBefore, proxy.DropBefore),
 	Entry("connection dropped after it took effect", "dropped-after", 5, proxy.DroppedAfter, proxy.DropAfter),
 )
@@ -76,35 +76,35 @@ var _ = DescribeTable("every n-th request goes wrong",
 // A source is gone when the API server says so, and not before: else an outage would take every copy along.
 var _ = It("a source whose copies go with it is deleted while nobody can tell", func() {
 	i := startInstance("untold")
-	w := newWorld("untold", 3)
-	w.serve(one, func(replika *v1alpha1.Replika) {
+	f := newFixture("untold", 3)
+	f.replicate(replikaName, func(replika *v1alpha1.Replika) {
 		replika.Spec.Synchronization.OnSourceDeletion = v1alpha1.SourceDeletionDelete
 	})
-	Eventually(w.expectServed).Should(Succeed())
+	Eventually(f.expectReplicated).Should(Succeed())
 	var looks atomic.Int32
 	faults := []func() *proxy.Fault{
-		func() *proxy.Fault { return proxy.Answer(http.StatusInternalServerError) },
-		func() *proxy.Fault { return proxy.Answer(http.StatusServiceUnavailable) },
-		func() *proxy.Fault { return proxy.Answer(http.StatusForbidden) },
-		func() *proxy.Fault { return proxy.Answer(http.StatusUnauthorized) },
+		func() *proxy.Fault { return proxy.Respond(http.StatusInternalServerError) },
+		func() *proxy.Fault { return proxy.Respond(http.StatusServiceUnavailable) },
+		func() *proxy.Fault { return proxy.Respond(http.StatusForbidden) },
+		func() *proxy.Fault { return proxy.Respond(http.StatusUnauthorized) },
 		proxy.DropBefore,
 	}
 	i.Intercept(func(r proxy.Request) *proxy.Fault {
-		if r.Verb != "get" || !toCopies(r) || r.Namespace != w.home {
+		if r.Verb != "get" || !toCopies(r) || r.Namespace != f.sourceNamespace {
 			return nil
 		}
 		return faults[int(looks.Add(1))%len(faults)]()
 	})
 	begin := i.Mark()
-	Expect(admin.Delete(context.Background(), w.copyIn(w.home))).To(Succeed())
+	Expect(admin.Delete(context.Background(), f.copyIn(f.sourceNamespace))).To(Succeed())
 	Eventually(looks.Load).Should(BeNumerically(">=", 2*len(faults)))
-	injected(i.Injected(proxy.Answered)+i.Injected(proxy.DroppedBefore), "looks at the source of %d kinds went wrong", len(faults))
-	for _, namespace := range w.targets {
-		object := w.copyIn(namespace)
+	reportFault(i.Injected(proxy.Responded)+i.Injected(proxy.DroppedBefore), "looks at the source of %d kinds went wrong", len(faults))
+	for _, namespace := range f.targetNamespaces {
+		object := f.copyIn(namespace)
 		Expect(admin.Get(context.Background(), client.ObjectKeyFromObject(object), object)).To(Succeed())
 	}
 	Expect(i.writesToCopies(begin)).To(BeEmpty())
-	checked("every copy stays")
+	reportCheck("every copy stays")
 
 	i.Intercept(nil)
 	told := time.Now()
@@ -113,14 +113,14 @@ var _ = It("a source whose copies go with it is deleted while nobody can tell", 
 		g.Expect(admin.List(context.Background(), list, client.HasLabels{v1alpha1.LabelCreatedBy})).To(Succeed())
 		g.Expect(list.Items).To(BeEmpty())
 	}).Should(Succeed())
-	checked("all gone %s after it could be told", since(told))
-	w.deleteReplikas()
+	reportCheck("all gone %s after it could be told", elapsed(told))
+	f.deleteReplikas()
 })
 
 // hitEvery lets every n-th request from now on meet the fault, of each verb and
 // resource: were they counted together, a loop of n requests would never get past
 // the one that is always hit.
-func hitEvery(i *instance, n int, fault func() *proxy.Fault) {
+func injectEvery(i *instance, n int, fault func() *proxy.Fault) {
 	var mu sync.Mutex
 	counts := map[string]int{}
 	i.Intercept(func(r proxy.Request) *proxy.Fault {
@@ -138,7 +138,7 @@ func hitEvery(i *instance, n int, fault func() *proxy.Fault) {
 }
 
 // tellHits: the fault hit reads, watches and writes.
-func tellHits(i *instance, begin, n int, kind proxy.FaultKind) {
+func reportHits(i *instance, begin, n int, kind proxy.FaultKind) {
 	GinkgoHelper()
 	isHit := func(r proxy.Request) bool {
 		// One that got no answer fell with the connection of another, before it could be dropped after its answer.
@@ -148,13 +148,13 @@ func tellHits(i *instance, begin, n int, kind proxy.FaultKind) {
 	isRead := func(r proxy.Request) bool { return r.Verb == "get" || r.Verb == "list" }
 	i.Intercept(nil)
 	Eventually(func(g Gomega) { g.Expect(i.Injected(kind)).To(Equal(hits()), "every fault is recorded") }).Should(Succeed())
-	injected(hits(), "times, every %d. of each kind of request, %d in all", n, len(i.Requests(begin)))
-	injected(hits(proxy.Request.Writes, toCopies), "of these on writes to copies")
-	injected(hits(isRead), "on reads")
-	if kind != proxy.Answered { // an answered watch may stand for as long as the spec lasts
-		injected(hits(isWatch), "on watches")
+	reportFault(hits(), "times, every %d. of each kind of request, %d in all", n, len(i.Requests(begin)))
+	reportFault(hits(proxy.Request.Writes, toCopies), "of these on writes to copies")
+	reportFault(hits(isRead), "on reads")
+	if kind != proxy.Responded { // an answered watch may stand for as long as the spec lasts
+		reportFault(hits(isWatch), "on watches")
 	}
 	if kind == proxy.DroppedAfter {
-		injected(hits(proxy.Request.TookEffect, toCopies), "writes to copies that took effect and were not answered")
+		reportFault(hits(proxy.Request.TookEffect, toCopies), "writes to copies that took effect and were not answered")
 	}
 }

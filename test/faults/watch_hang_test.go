@@ -43,50 +43,50 @@ var _ = It("watches of one kind hang: it is polled, and no other waits for it", 
 		}
 		return nil
 	})
-	w := newWorld("one-hangs", 2)
+	f := newFixture("one-hangs", 2)
 	secrets := make([]*corev1.Secret, others)
 	for n := range secrets {
-		secrets[n] = w.serveSecret(fmt.Sprintf("secret-%d", n))
+		secrets[n] = f.replicateSecret(fmt.Sprintf("secret-%d", n))
 	}
-	w.serve(one, every(watchesOnly))
+	f.replicate(replikaName, withInterval(watchesOnly))
 	for _, secret := range secrets {
-		Eventually(w.expectSecret).WithArguments(secret).Should(Succeed())
+		Eventually(f.expectSecret).WithArguments(secret).Should(Succeed())
 	}
-	Eventually(w.expectServed).Should(Succeed())
-	injected(int(hanging.Load()), "watches of Secrets that are never answered")
+	Eventually(f.expectReplicated).Should(Succeed())
+	reportFault(int(hanging.Load()), "watches of Secrets that are never answered")
 
 	for range 3 {
 		then := time.Now()
-		w.edit()
-		w.eventuallyServed("edit while another kind hangs", then, 5*time.Second)
+		f.editSource()
+		f.eventuallyReplicated("edit while another kind hangs", then, 5*time.Second)
 	}
-	update(secrets[0], func() { secrets[0].Data = map[string][]byte{"key": []byte("two")} })
-	Eventually(w.expectSecret).WithArguments(secrets[0]).WithTimeout(5 * synchronizationTime).Should(Succeed())
-	checked("a Secret, by polling")
+	updateObject(secrets[0], func() { secrets[0].Data = map[string][]byte{"key": []byte("two")} })
+	Eventually(f.expectSecret).WithArguments(secrets[0]).WithTimeout(5 * synchronizationTime).Should(Succeed())
+	reportCheck("a Secret, by polling")
 	for _, secret := range secrets {
-		Expect(admin.Delete(context.Background(), w.replikaNamed(secret.Name))).To(Succeed())
+		Expect(admin.Delete(context.Background(), f.replika(secret.Name))).To(Succeed())
 	}
-	w.deleteReplikas()
+	f.deleteReplikas()
 })
 
 // serveSecret makes a Secret and a Replika of it, both of that name.
-func (w *world) serveSecret(name string) *corev1.Secret {
+func (f *fixture) replicateSecret(name string) *corev1.Secret {
 	GinkgoHelper()
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.home, Name: name}, Data: map[string][]byte{"key": []byte("one")},
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.sourceNamespace, Name: name}, Data: map[string][]byte{"key": []byte("one")},
 	}
 	create(secret)
-	replika := w.replikaNamed(name)
+	replika := f.replika(name)
 	replika.Spec.Synchronization.Time.Duration = synchronizationTime
 	replika.Spec.Source = v1alpha1.SourceSpec{Version: "v1", Kind: "Secret", Name: name}
-	replika.Spec.Target.Namespaces.ReplicateIn = []string{w.name + "-target-*"}
+	replika.Spec.Target.Namespaces.ReplicateIn = []string{f.name + "-target-*"}
 	create(replika)
 	return secret
 }
 
 // expectSecret expects copies of it that are as it is.
-func (w *world) expectSecret(g Gomega, secret *corev1.Secret) {
-	for _, target := range w.targets {
+func (f *fixture) expectSecret(g Gomega, secret *corev1.Secret) {
+	for _, target := range f.targetNamespaces {
 		found := &corev1.Secret{}
 		g.Expect(admin.Get(context.Background(), client.ObjectKey{Namespace: target, Name: secret.Name}, found)).To(Succeed())
 		g.Expect(found.Data).To(Equal(secret.Data))

@@ -51,35 +51,35 @@ var _ = Describe("What a Secret holds", func() {
 		for _, namespace := range []string{home, a, b, strict, spy} {
 			create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 		}
-		rejectAloud(ctx, strict)
-		restartLeader(ctx, "--zap-log-level=10")
-		loot := treasure{}
+		rejectWithContent(ctx, strict)
+		restartLeaderWith(ctx, "--zap-log-level=10")
+		loot := sensitiveValues{}
 
-		plain := loot.secret(home, "plain")
+		plain := loot.newSecret(home, "plain")
 		// As kubectl leaves it: the whole Secret again.
-		plain.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: string(rendered(plain))}
+		plain.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: string(toJSON(plain))}
 		create(ctx, plain)
 		replika := replikaOf(plain, a, b, strict)
 		create(ctx, replika)
 		eventuallyFailed(ctx, replika, strict, v1alpha1.FailureRejected)
 		eventuallyCopy(ctx, plain, b, HaveField("Object", HaveKeyWithValue("data", Not(BeEmpty()))))
 
-		edit(ctx, plain, func() { plain.Data = loot.values() })
-		eventuallyCopy(ctx, plain, a, HaveField("Object", HaveKeyWithValue("data", HaveKeyWithValue("pin", encoded(plain.Data["pin"])))))
-		drifted := in(b, plain).(*corev1.Secret)
-		edit(ctx, drifted, func() { drifted.Data = loot.values() })
-		eventuallyCopy(ctx, plain, b, HaveField("Object", HaveKeyWithValue("data", HaveKeyWithValue("pin", encoded(plain.Data["pin"])))))
+		updateObject(ctx, plain, func() { plain.Data = loot.newValues() })
+		eventuallyCopy(ctx, plain, a, HaveField("Object", HaveKeyWithValue("data", HaveKeyWithValue("pin", toBase64(plain.Data["pin"])))))
+		drifted := copyIn(b, plain).(*corev1.Secret)
+		updateObject(ctx, drifted, func() { drifted.Data = loot.newValues() })
+		eventuallyCopy(ctx, plain, b, HaveField("Object", HaveKeyWithValue("data", HaveKeyWithValue("pin", toBase64(plain.Data["pin"])))))
 
-		foreign, contended := loot.secret(a, "contended"), loot.secret(home, "contended")
+		foreign, contended := loot.newSecret(a, "contended"), loot.newSecret(home, "contended")
 		create(ctx, foreign)
 		create(ctx, contended)
 		rival := replikaOf(contended, a)
 		create(ctx, rival)
 		eventuallyFailed(ctx, rival, a, v1alpha1.FailureConflict)
-		edit(ctx, rival, func() { rival.Spec.Target.ConflictPolicy = v1alpha1.ConflictPolicyAdopt })
+		updateObject(ctx, rival, func() { rival.Spec.Target.ConflictPolicy = v1alpha1.ConflictPolicyAdopt })
 		eventuallySynced(ctx, rival, 1)
 
-		fixed := loot.secret(home, "fixed")
+		fixed := loot.newSecret(home, "fixed")
 		fixed.Immutable = new(true)
 		create(ctx, fixed)
 		rigid := replikaOf(fixed, a)
@@ -87,12 +87,12 @@ var _ = Describe("What a Secret holds", func() {
 		create(ctx, rigid)
 		eventuallySynced(ctx, rigid, 1)
 		Expect(admin.Delete(ctx, fixed)).To(Succeed())
-		again := loot.secret(home, "fixed")
+		again := loot.newSecret(home, "fixed")
 		again.Immutable = new(true)
 		create(ctx, again)
 		eventuallyFailed(ctx, rigid, a, v1alpha1.FailureImmutable)
 
-		hidden := loot.secret(home, "hidden")
+		hidden := loot.newSecret(home, "hidden")
 		create(ctx, hidden)
 		prying := replikaOf(hidden, a)
 		prying.Namespace, prying.Spec.Source.Namespace, prying.Spec.ServiceAccountName = spy, home, "spy"
@@ -100,43 +100,43 @@ var _ = Describe("What a Secret holds", func() {
 		eventuallyRefused(ctx, prying, v1alpha1.ReasonForbidden)
 
 		for _, replika := range []*v1alpha1.Replika{replika, rival, rigid, prying} {
-			Expect(read(ctx, Default, replika, replika.Namespace)).NotTo(BeNil())
+			Expect(getIfExists(ctx, Default, replika, replika.Namespace)).NotTo(BeNil())
 		}
-		expectNothingOf(ctx, loot, "while all is there")
+		expectNotExposed(ctx, loot, "while all is there")
 		for _, replika := range []*v1alpha1.Replika{replika, rival, rigid, prying} {
-			remove(ctx, replika)
+			deleteReplika(ctx, replika)
 		}
-		expectNothingOf(ctx, loot, "after all is gone")
+		expectNotExposed(ctx, loot, "after all is gone")
 	})
 })
 
 // treasure is what must stay hidden, and what that is called in a failure.
-type treasure map[string]string
+type sensitiveValues map[string]string
 
 // secret is one to be created whose content is hidden from then on.
-func (t treasure) secret(namespace, name string) *corev1.Secret {
+func (t sensitiveValues) newSecret(namespace, name string) *corev1.Secret {
 	return &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Type: corev1.SecretTypeOpaque, Data: t.values(),
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Type: corev1.SecretTypeOpaque, Data: t.newValues(),
 	}
 }
 
 // values are a password and a short number. Of both, and of all of it together as it is copied, every usual digest is as
 // good as the value, if that is short.
-func (t treasure) values() map[string][]byte {
+func (t sensitiveValues) newValues() map[string][]byte {
 	GinkgoHelper()
 	values := map[string][]byte{"password": []byte("hush-" + rand.String(20)), "pin": []byte(fmt.Sprintf("%012d", rand.Int63nRange(0, 1_000_000_000_000)))}
 	for name, value := range values {
 		t[string(value)] = name
-		t[encoded(value)] = name + " in base64"
-		t.hideDigests(name, value)
-		t.hideDigests(name+" in base64", []byte(encoded(value)))
+		t[toBase64(value)] = name + " in base64"
+		t.addDigests(name, value)
+		t.addDigests(name+" in base64", []byte(toBase64(value)))
 	}
-	t.hideDigests("the data", rendered(values))
+	t.addDigests("the data", toJSON(values))
 	return values
 }
 
-func (t treasure) hideDigests(name string, of []byte) {
+func (t sensitiveValues) addDigests(name string, of []byte) {
 	sha1Sum, sha256Sum, sha512Sum, md5Sum := sha1.Sum(of), sha256.Sum256(of), sha512.Sum512(of), md5.Sum(of)
 	for algorithm, sum := range map[string][]byte{"SHA-1": sha1Sum[:], "SHA-256": sha256Sum[:], "SHA-512": sha512Sum[:], "MD5": md5Sum[:]} {
 		// Digests are often cut; a quarter of one is enough to tell a guess.
@@ -146,7 +146,7 @@ func (t treasure) hideDigests(name string, of []byte) {
 }
 
 // rejectAloud has the API server refuse all Secrets in the namespace, with a message that quotes them.
-func rejectAloud(ctx context.Context, namespace string) {
+func rejectWithContent(ctx context.Context, namespace string) {
 	GinkgoHelper()
 	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "aloud"},
@@ -184,21 +184,21 @@ func rejectAloud(ctx context.Context, namespace string) {
 }
 
 // expectNothingOf searches everything that the operator has said so far, and every label and annotation that it wrote.
-func expectNothingOf(ctx context.Context, loot treasure, when string) {
+func expectNotExposed(ctx context.Context, loot sensitiveValues, when string) {
 	GinkgoHelper()
 	secrets := &corev1.SecretList{}
 	Expect(admin.List(ctx, secrets)).To(Succeed())
-	Expect(loot.in(string(rendered(secrets)))).NotTo(BeEmpty(), "the search finds what is there")
+	Expect(loot.foundIn(string(toJSON(secrets)))).NotTo(BeEmpty(), "the search finds what is there")
 
-	said := emitted(ctx, secrets)
+	said := operatorOutput(ctx, secrets)
 	for _, where := range slices.Sorted(maps.Keys(said)) {
 		Expect(said[where]).NotTo(BeEmpty(), "%s: %s", when, where)
-		Expect(loot.in(said[where])).To(BeEmpty(), "%s: %s", when, where)
+		Expect(loot.foundIn(said[where])).To(BeEmpty(), "%s: %s", when, where)
 	}
 }
 
 // in lists what of the treasure is in the text.
-func (t treasure) in(text string) []string {
+func (t sensitiveValues) foundIn(text string) []string {
 	var found []string
 	for hidden, name := range t {
 		if strings.Contains(text, hidden) {
@@ -209,11 +209,11 @@ func (t treasure) in(text string) []string {
 }
 
 // emitted is all that leaves the operator but the copies' content.
-func emitted(ctx context.Context, secrets *corev1.SecretList) map[string]string {
+func operatorOutput(ctx context.Context, secrets *corev1.SecretList) map[string]string {
 	GinkgoHelper()
 	list := func(list client.ObjectList) string {
 		Expect(admin.List(ctx, list)).To(Succeed())
-		return string(rendered(list))
+		return string(toJSON(list))
 	}
 	var marks []metav1.ObjectMeta
 	for i := range secrets.Items {
@@ -225,7 +225,7 @@ func emitted(ctx context.Context, secrets *corev1.SecretList) map[string]string 
 		"the log":                    leader.Log(),
 		"the events":                 list(&eventsv1.EventList{}),
 		"the Replikas":               list(&v1alpha1.ReplikaList{}),
-		"the metadata of the copies": string(rendered(marks)),
+		"the metadata of the copies": string(toJSON(marks)),
 		"the metrics":                metricsOfLeader(ctx),
 	}
 }
@@ -233,15 +233,15 @@ func emitted(ctx context.Context, secrets *corev1.SecretList) map[string]string 
 // metricsOfLeader are the metrics, as one gets them who may read them.
 func metricsOfLeader(ctx context.Context) string {
 	GinkgoHelper()
-	letReadMetrics(ctx, tenant, copier)
+	allowMetrics(ctx, tenant, copier)
 	status, metrics := scrape(ctx, Default, leader.metrics, tokenOf(ctx, tenant, copier), &tls.Config{InsecureSkipVerify: true})
 	Expect(status).To(Equal(http.StatusOK))
 	return metrics
 }
 
-func encoded(value []byte) string { return base64.StdEncoding.EncodeToString(value) }
+func toBase64(value []byte) string { return base64.StdEncoding.EncodeToString(value) }
 
-func rendered(value any) []byte {
+func toJSON(value any) []byte {
 	GinkgoHelper()
 	text, err := json.Marshal(value)
 	Expect(err).NotTo(HaveOccurred())

@@ -27,9 +27,9 @@ import (
 
 // story is what the running spec did and looked at, for people who read the
 // output and for the table in docs/reliability.md.
-var story struct{ faults, checks []string }
+var specReport struct{ faults, checks []string }
 
-var _ = BeforeEach(func() { story.faults, story.checks = nil, nil })
+var _ = BeforeEach(func() { specReport.faults, specReport.checks = nil, nil })
 
 // A spec that injected nothing, or looked at nothing, has no right to pass.
 var _ = AfterEach(func() {
@@ -37,25 +37,25 @@ var _ = AfterEach(func() {
 	if report.Failed() {
 		return
 	}
-	Expect(story.faults).NotTo(BeEmpty())
-	Expect(story.checks).NotTo(BeEmpty())
+	Expect(specReport.faults).NotTo(BeEmpty())
+	Expect(specReport.checks).NotTo(BeEmpty())
 	fmt.Printf("\n%s\n  injected: %s\n  checked:  %s\n  took:     %s\n", report.LeafNodeText,
-		strings.Join(story.faults, "; "), strings.Join(story.checks, "; "), time.Since(report.StartTime).Round(time.Second))
+		strings.Join(specReport.faults, "; "), strings.Join(specReport.checks, "; "), time.Since(report.StartTime).Round(time.Second))
 })
 
 // injected tells what went wrong, and how often as counted by who did it or saw
 // it. A fault that never happened fails the spec.
-func injected(count int, format string, args ...any) {
+func reportFault(count int, format string, args ...any) {
 	GinkgoHelper()
 	what := fmt.Sprintf("%d %s", count, fmt.Sprintf(format, args...))
 	By("injected " + what)
 	Expect(count).To(BeNumerically(">", 0), "the fault did not happen: %s", what)
-	story.faults = append(story.faults, what)
+	specReport.faults = append(specReport.faults, what)
 }
 
 // checked tells what turned out right.
-func checked(format string, args ...any) {
+func reportCheck(format string, args ...any) {
 	what := fmt.Sprintf(format, args...)
 	By("checked " + what)
-	story.checks = append(story.checks, what)
+	specReport.checks = append(specReport.checks, what)
 }

@@ -43,32 +43,32 @@ const (
 )
 
 // one is the name of Replika, source and copies where there is one of each.
-const one = "one"
+const replikaName = "one"
 
 // world is where one spec happens: namespaces of its own.
-type world struct {
+type fixture struct {
 	name string
 	// home is where Replikas and sources are, targets where copies belong.
-	home    string
-	targets []string
-	wishes  []wish
+	sourceNamespace    string
+	targetNamespaces []string
+	expectations  []expectation
 }
 
 // wish is a Replika, by its name and that of its source, and where its copies
 // belong.
-type wish struct {
+type expectation struct {
 	name    string
-	targets []string
+	namespaces []string
 }
 
 // worlds are the names of all there have been: their namespaces stay.
-var worlds []string
+var fixtureNames []string
 
 // targetsOfOtherWorlds are globs for a Replika that selects everything else.
-func targetsOfOtherWorlds(w *world) []string {
+func targetsOfOtherFixtures(f *fixture) []string {
 	var globs []string
-	for _, name := range worlds {
-		if name != w.name {
+	for _, name := range fixtureNames {
+		if name != f.name {
 			globs = append(globs, name+"-target-*")
 		}
 	}
@@ -77,36 +77,36 @@ func targetsOfOtherWorlds(w *world) []string {
 
 // newWorld makes the namespaces, and sees to it that a spec that fails leaves
 // nothing that makes the next ones fail too.
-func newWorld(name string, targets int) *world {
+func newFixture(name string, targets int) *fixture {
 	GinkgoHelper()
-	w := &world{name: name, home: name + "-home"}
-	create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.home}})
+	f := &fixture{name: name, sourceNamespace: name + "-home"}
+	create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.sourceNamespace}})
 	for range targets {
-		w.addTarget()
+		f.addTarget()
 	}
-	worlds = append(worlds, name)
-	DeferCleanup(w.sweep)
-	return w
+	fixtureNames = append(fixtureNames, name)
+	DeferCleanup(f.removeLeftovers)
+	return f
 }
 
 // addTarget makes one more namespace that the glob of the Replikas matches.
-func (w *world) addTarget() {
+func (f *fixture) addTarget() {
 	GinkgoHelper()
-	namespace := fmt.Sprintf("%s-target-%d", w.name, len(w.targets)+1)
+	namespace := fmt.Sprintf("%s-target-%d", f.name, len(f.targetNamespaces)+1)
 	create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
-	w.targets = append(w.targets, namespace)
-	for i := range w.wishes {
-		w.wishes[i].targets = w.targets
+	f.targetNamespaces = append(f.targetNamespaces, namespace)
+	for i := range f.expectations {
+		f.expectations[i].namespaces = f.targetNamespaces
 	}
 }
 
 // serve makes a source and a Replika of it, both of that name, and expects from
 // now on that all targets have copies.
-func (w *world) serve(name string, change ...func(*v1alpha1.Replika)) {
+func (f *fixture) replicate(name string, change ...func(*v1alpha1.Replika)) {
 	GinkgoHelper()
 	create(&corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: w.home, Name: name,
+			Namespace: f.sourceNamespace, Name: name,
 			Labels:      map[string]string{"app": name},
 			Annotations: map[string]string{"example.com/note": "from " + name},
 		},
@@ -114,12 +114,12 @@ func (w *world) serve(name string, change ...func(*v1alpha1.Replika)) {
 		BinaryData: map[string][]byte{"raw": {0, 1, 2, 0xff}},
 	})
 	replika := &v1alpha1.Replika{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.home, Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.sourceNamespace, Name: name},
 		Spec: v1alpha1.ReplikaSpec{
 			Synchronization: v1alpha1.SynchronizationSpec{Time: metav1.Duration{Duration: synchronizationTime}},
 			Source:          v1alpha1.SourceSpec{Version: "v1", Kind: "ConfigMap", Name: name},
 			Target: v1alpha1.TargetSpec{
-				Namespaces: v1alpha1.TargetNamespaces{ReplicateIn: []string{w.name + "-target-*"}},
+				Namespaces: v1alpha1.TargetNamespaces{ReplicateIn: []string{f.name + "-target-*"}},
 			},
 		},
 	}
@@ -127,11 +127,11 @@ func (w *world) serve(name string, change ...func(*v1alpha1.Replika)) {
 		change(replika)
 	}
 	create(replika)
-	w.wishes = append(w.wishes, wish{name: name, targets: w.targets})
+	f.expectations = append(f.expectations, expectation{name: name, namespaces: f.targetNamespaces})
 }
 
 // every sets the synchronization time.
-func every(time time.Duration) func(*v1alpha1.Replika) {
+func withInterval(time time.Duration) func(*v1alpha1.Replika) {
 	return func(replika *v1alpha1.Replika) { replika.Spec.Synchronization.Time.Duration = time }
 }
 
@@ -140,10 +140,10 @@ const revision = "revision"
 
 // edit changes the source and returns its revision: one value changes, one key
 // goes.
-func (w *world) edit() string {
+func (f *fixture) editSource() string {
 	GinkgoHelper()
-	source := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.home, Name: one}}
-	update(source, func() {
+	source := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: f.sourceNamespace, Name: replikaName}}
+	updateObject(source, func() {
 		number, err := strconv.Atoi(source.Data[revision])
 		Expect(err).NotTo(HaveOccurred())
 		source.Data[revision] = strconv.Itoa(number + 1)
@@ -153,46 +153,46 @@ func (w *world) edit() string {
 }
 
 // rename gives the copies another name.
-func (w *world) rename() {
+func (f *fixture) renameCopies() {
 	GinkgoHelper()
-	replika := &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: w.home, Name: one}}
-	update(replika, func() { replika.Spec.Target.Name = "renamed" })
+	replika := &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: f.sourceNamespace, Name: replikaName}}
+	updateObject(replika, func() { replika.Spec.Target.Name = "renamed" })
 }
 
 // meddle changes the first copy by hand and deletes the second.
-func (w *world) meddle() {
+func (f *fixture) changeCopies() {
 	GinkgoHelper()
-	changed := w.copyIn(w.targets[0])
-	update(changed, func() { changed.Data = map[string]string{"by": "hand"} })
-	Expect(admin.Delete(context.Background(), w.copyIn(w.targets[1]))).To(Succeed())
+	changed := f.copyIn(f.targetNamespaces[0])
+	updateObject(changed, func() { changed.Data = map[string]string{"by": "hand"} })
+	Expect(admin.Delete(context.Background(), f.copyIn(f.targetNamespaces[1]))).To(Succeed())
 }
 
-func (w *world) copyIn(namespace string) *corev1.ConfigMap {
-	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: one}}
+func (f *fixture) copyIn(namespace string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: replikaName}}
 }
 
 // deleteReplikas returns when they are gone, and expects that no copy is left.
-func (w *world) deleteReplikas() {
+func (f *fixture) deleteReplikas() {
 	GinkgoHelper()
-	for _, wish := range w.wishes {
-		Expect(admin.Delete(context.Background(), w.replikaNamed(wish.name))).To(Succeed())
+	for _, wish := range f.expectations {
+		Expect(admin.Delete(context.Background(), f.replika(wish.name))).To(Succeed())
 	}
-	w.wishes = nil
+	f.expectations = nil
 	Eventually(func(g Gomega) {
 		list := &v1alpha1.ReplikaList{}
-		g.Expect(admin.List(context.Background(), list, client.InNamespace(w.home))).To(Succeed())
+		g.Expect(admin.List(context.Background(), list, client.InNamespace(f.sourceNamespace))).To(Succeed())
 		g.Expect(list.Items).To(BeEmpty())
 	}).Should(Succeed())
-	w.expectCopies(Default)
-	checked("the Replika deleted, no copy left behind")
+	f.expectCopies(Default)
+	reportCheck("the Replika deleted, no copy left behind")
 }
 
-func (w *world) replikaNamed(name string) *v1alpha1.Replika {
-	return &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: w.home, Name: name}}
+func (f *fixture) replika(name string) *v1alpha1.Replika {
+	return &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: f.sourceNamespace, Name: name}}
 }
 
 // sweep removes by force what a failed spec left.
-func (w *world) sweep(ctx SpecContext) {
+func (f *fixture) removeLeftovers(ctx SpecContext) {
 	if !CurrentSpecReport().Failed() {
 		return
 	}
@@ -217,7 +217,7 @@ func create(object client.Object) {
 }
 
 // update changes an object that the operator may change at the same time.
-func update(object client.Object, change func()) {
+func updateObject(object client.Object, change func()) {
 	GinkgoHelper()
 	Expect(retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		if err := admin.Get(context.Background(), client.ObjectKeyFromObject(object), object); err != nil {

@@ -32,7 +32,7 @@ import (
 
 // rewrite changes the copy in the namespace every 50 ms until the context ends,
 // and then tells how often it did.
-func rewrite(ctx context.Context, w *world, namespace string) <-chan int {
+func rewriteCopy(ctx context.Context, f *fixture, namespace string) <-chan int {
 	done := make(chan int, 1)
 	go func() {
 		defer GinkgoRecover()
@@ -45,7 +45,7 @@ func rewrite(ctx context.Context, w *world, namespace string) <-chan int {
 				return
 			case <-ticker.C:
 				patch := fmt.Appendf(nil, `{"data":{"rival":"%d"}}`, count)
-				if err := admin.Patch(ctx, w.copyIn(namespace), client.RawPatch(types.MergePatchType, patch)); err == nil {
+				if err := admin.Patch(ctx, f.copyIn(namespace), client.RawPatch(types.MergePatchType, patch)); err == nil {
 					count++
 				}
 			}
@@ -61,57 +61,57 @@ var _ = It("a second controller rewrites two copies every 50 ms", func() {
 		peace = 10 * time.Second
 	)
 	i := startInstance("contest")
-	w := newWorld("contest", 6)
-	w.serve(one)
-	Eventually(w.expectServed).Should(Succeed())
+	f := newFixture("contest", 6)
+	f.replicate(replikaName)
+	Eventually(f.expectReplicated).Should(Succeed())
 	begin, then := i.Mark(), time.Now()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	contested, others := w.targets[:2], w.targets[2:]
-	rivals := []<-chan int{rewrite(ctx, w, contested[0]), rewrite(ctx, w, contested[1])}
+	contested, others := f.targetNamespaces[:2], f.targetNamespaces[2:]
+	rivals := []<-chan int{rewriteCopy(ctx, f, contested[0]), rewriteCopy(ctx, f, contested[1])}
 
-	Eventually(w.contested).Should(ConsistOf(contested))
-	checked("Contested in exactly these two namespaces after %s", since(then))
+	Eventually(f.contestedNamespaces).Should(ConsistOf(contested))
+	reportCheck("Contested in exactly these two namespaces after %s", elapsed(then))
 	writesIn := func(namespace string) int {
 		return len(i.writesToCopies(begin, func(r proxy.Request) bool { return r.Namespace == namespace }))
 	}
 	for _, namespace := range others {
 		Expect(writesIn(namespace)).To(BeZero())
 	}
-	edited, now := w.edit(), time.Now()
+	edited, now := f.editSource(), time.Now()
 	Eventually(func(g Gomega) {
 		for _, namespace := range others {
-			object := w.copyIn(namespace)
+			object := f.copyIn(namespace)
 			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
 			g.Expect(object.Data).To(HaveKeyWithValue(revision, edited))
 		}
 	}).WithTimeout(5 * time.Second).Should(Succeed())
-	checked("an edit reaches the others within %s", since(now))
+	reportCheck("an edit reaches the others within %s", elapsed(now))
 	<-time.After(time.Until(then.Add(contest)))
 	stop()
 	stopped := time.Now()
-	injected(<-rivals[0]+<-rivals[1], "changes by the second controller in %s", since(then))
+	reportFault(<-rivals[0]+<-rivals[1], "changes by the second controller in %s", elapsed(then))
 
-	limit := mostRepairs(stopped.Sub(then)) + 1 // the edit goes through at once
+	limit := maxRepairs(stopped.Sub(then)) + 1 // the edit goes through at once
 	for _, namespace := range contested {
 		Expect(writesIn(namespace)).To(BeNumerically("<=", limit))
 	}
 	for _, namespace := range others {
 		Expect(writesIn(namespace)).To(Equal(1), "one for the edit")
 	}
-	checked("%d and %d writes there, of at most %d; one each elsewhere", writesIn(contested[0]), writesIn(contested[1]), limit)
+	reportCheck("%d and %d writes there, of at most %d; one each elsewhere", writesIn(contested[0]), writesIn(contested[1]), limit)
 	statuses := len(i.Requests(begin, proxy.Request.Writes, func(r proxy.Request) bool { return r.Subresource == "status" }))
 	Expect(statuses).To(BeNumerically("<=", 4), "the status does not flap")
-	checked("%d writes of status", statuses)
-	w.eventuallyServed("after the second controller has stopped", stopped, peace+2*synchronizationTime)
-	i.expectRest(w)
-	w.deleteReplikas()
+	reportCheck("%d writes of status", statuses)
+	f.eventuallyReplicated("after the second controller has stopped", stopped, peace+2*synchronizationTime)
+	i.expectNoWrites(f)
+	f.deleteReplikas()
 })
 
 // mostRepairs is how often a copy may be repaired in so long a contest: three
 // times at once, then after delays that double from 0.5 s to the synchronization
 // time.
-func mostRepairs(contest time.Duration) int {
+func maxRepairs(contest time.Duration) int {
 	repairs, delay := 3, 500*time.Millisecond
 	for at := delay; at < contest; at += delay {
 		repairs++
@@ -121,8 +121,8 @@ func mostRepairs(contest time.Duration) int {
 }
 
 // contested lists the namespaces that the status tells a contest of.
-func (w *world) contested(g Gomega) []string {
-	replika := w.replikaNamed(one)
+func (f *fixture) contestedNamespaces(g Gomega) []string {
+	replika := f.replika(replikaName)
 	g.Expect(admin.Get(context.Background(), client.ObjectKeyFromObject(replika), replika)).To(Succeed())
 	var namespaces []string
 	for _, failure := range replika.Status.Failures {

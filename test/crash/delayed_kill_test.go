@@ -29,7 +29,7 @@ import (
 )
 
 // kill is a SIGKILL that waits for a write.
-type kill struct {
+type delayedKill struct {
 	// done is closed when the operator is dead.
 	done chan struct{}
 	err  error
@@ -39,32 +39,32 @@ type kill struct {
 	// moment in the audit log, which is written a little later.
 	mark      int
 	auditMark int64
-	armed     time.Time
+	started     time.Time
 }
 
 // killAfter has the operator killed when the API server has answered the k-th
 // write from now on that it agrees to, and before the operator hears of that.
 // The proxy holds all further writes back meanwhile, so that no other takes
 // effect.
-func killAfter(k int) *kill {
-	kill := &kill{done: make(chan struct{}), auditMark: controlPlane.Mark(), mark: mark(), armed: time.Now()}
-	victim := running
-	between.OnAnswer(func(request proxy.Request) {
-		if !counts(request) {
+func killAfter(k int) *delayedKill {
+	kill := &delayedKill{done: make(chan struct{}), auditMark: controlPlane.Mark(), mark: proxyMark(), started: time.Now()}
+	victim := process
+	apiProxy.OnResponse(func(request proxy.Request) {
+		if !isCountedWrite(request) {
 			return
 		}
 		if kill.seen++; kill.seen != k {
 			return
 		}
 		kill.err = victim.Kill()
-		between.Disconnect() // as far as the connections have not ended with the operator
+		apiProxy.Disconnect() // as far as the connections have not ended with the operator
 		close(kill.done)
 	})
 	return kill
 }
 
 // struck tells whether the operator is dead.
-func (k *kill) struck() bool {
+func (k *delayedKill) fired() bool {
 	select {
 	case <-k.done:
 		return true
@@ -74,46 +74,46 @@ func (k *kill) struck() bool {
 }
 
 // disarm calls the kill off, and tells whether it is too late for that.
-func (k *kill) disarm() bool {
-	between.OnAnswer(nil)
-	between.Quiesce() // a write that is under way may still be the k-th
-	return k.struck()
+func (k *delayedKill) cancel() bool {
+	apiProxy.OnResponse(nil)
+	apiProxy.Quiesce() // a write that is under way may still be the k-th
+	return k.fired()
 }
 
 // expectDeathAfter: the operator is dead, and so many writes were all it made:
 // in the proxy's eyes, and in the API server's own.
-func (k *kill) expectDeathAfter(writes int) {
+func (k *delayedKill) expectKilledAfter(writes int) {
 	GinkgoHelper()
 	Expect(k.err).NotTo(HaveOccurred())
-	Expect(running.Running()).To(BeFalse())
-	Expect(running.Complaints()).To(BeEmpty())
+	Expect(process.Running()).To(BeFalse())
+	Expect(process.PanicsAndRaces()).To(BeEmpty())
 	Expect(writesSince(k.mark)).To(HaveLen(writes))
-	Eventually(controlPlane.AuditEvents).WithArguments(k.auditMark, cluster.Filter(isAuditedWrite), cluster.Filter(k.isLater)).
+	Eventually(controlPlane.AuditEvents).WithArguments(k.auditMark, cluster.Filter(isCountedAuditEvent), cluster.Filter(k.isAfterStart)).
 		Should(HaveLen(writes))
 }
 
-func (k *kill) isLater(e cluster.AuditEvent) bool {
-	return e.Received.After(k.armed)
+func (k *delayedKill) isAfterStart(e cluster.AuditEvent) bool {
+	return e.Received.After(k.started)
 }
 
 // counts tells whether the request is one of the writes that the operator is
 // killed after: one that took effect. Events are told on the side, whenever
 // there is time.
-func counts(request proxy.Request) bool {
+func isCountedWrite(request proxy.Request) bool {
 	return request.TookEffect() && request.Resource != "events"
 }
 
 // isAuditedWrite is counts for the audit log.
-func isAuditedWrite(e cluster.AuditEvent) bool {
+func isCountedAuditEvent(e cluster.AuditEvent) bool {
 	return cluster.ByUserAgent("replika/")(e) && e.Writes() && e.Resource != "events" && e.Code < 300 &&
 		!strings.Contains(e.RequestURI, "dryRun=")
 }
 
 // mark is the place in the proxy's record after all writes so far. What the API
 // server shows already may not be recorded yet.
-func mark() int {
-	between.Quiesce()
-	return between.Mark()
+func proxyMark() int {
+	apiProxy.Quiesce()
+	return apiProxy.Mark()
 }
 
 // requests are what the proxy recorded, as a list for people.
@@ -135,13 +135,13 @@ func (r requests) toCopies() requests {
 
 // writesSince are the operator's writes that took effect since the mark.
 func writesSince(mark int) requests {
-	between.Quiesce()
-	return between.Requests(mark, counts)
+	apiProxy.Quiesce()
+	return apiProxy.Requests(mark, isCountedWrite)
 }
 
 // refusedSince are the operator's writes that the API server refused since the
 // mark.
-func refusedSince(mark int) requests {
-	between.Quiesce()
-	return between.Requests(mark, proxy.Request.Writes, func(r proxy.Request) bool { return !r.TookEffect() && r.Resource != "events" })
+func rejectedSince(mark int) requests {
+	apiProxy.Quiesce()
+	return apiProxy.Requests(mark, proxy.Request.Writes, func(r proxy.Request) bool { return !r.TookEffect() && r.Resource != "events" })
 }

@@ -30,8 +30,8 @@ const (
 	// lease is how long a leader may be silent. A standby looks every 2 s to 4.4 s:
 	// so late it may see the last renewal, and so late that the lease is over. slack
 	// is twice that and a little.
-	lease = 15 * time.Second
-	slack = 10 * time.Second
+	leaseDuration = 15 * time.Second
+	leaseTolerance = 10 * time.Second
 )
 
 // holdsLease tells whether the instance has written the lease since the mark.
@@ -40,13 +40,13 @@ func holdsLease(i *instance, mark int) bool {
 }
 
 // startPair starts a leader and a standby whose watches stand.
-func startPair(w *world, name string) (leader, standby *instance) {
+func startPair(f *fixture, name string) (leader, standby *instance) {
 	GinkgoHelper()
-	args := []string{"--leader-elect", "--leader-election-namespace=" + w.home}
+	args := []string{"--leader-elect", "--leader-election-namespace=" + f.sourceNamespace}
 	leader = startInstance(name+"-leader", args...)
 	Eventually(holdsLease).WithArguments(leader, 0).Should(BeTrue())
-	w.serve(one)
-	Eventually(w.expectServed).Should(Succeed())
+	f.replicate(replikaName)
+	Eventually(f.expectReplicated).Should(Succeed())
 	standby = startInstance(name+"-standby", args...)
 	copiesAreWatched := func() []proxy.Request { return standby.Requests(0, isWatch, toCopies) }
 	Eventually(copiesAreWatched).Should(HaveLen(2), "copies and source")
@@ -56,76 +56,76 @@ func startPair(w *world, name string) (leader, standby *instance) {
 
 // expectTakeover waits until the standby leads, and expects that it reads nothing
 // that it knows already.
-func expectTakeover(w *world, standby *instance, mark int, paused time.Time) {
+func expectTakeover(f *fixture, standby *instance, mark int, paused time.Time) {
 	GinkgoHelper()
-	Eventually(holdsLease).WithArguments(standby, mark).WithTimeout(time.Until(paused.Add(lease + slack))).Should(BeTrue())
-	checked("takeover %s after the leader's pause", since(paused))
-	w.eventuallyServed("by the standby", time.Now(), 10*time.Second)
+	Eventually(holdsLease).WithArguments(standby, mark).WithTimeout(time.Until(paused.Add(leaseDuration + leaseTolerance))).Should(BeTrue())
+	reportCheck("takeover %s after the leader's pause", elapsed(paused))
+	f.eventuallyReplicated("by the standby", time.Now(), 10*time.Second)
 	Expect(standby.Requests(mark, func(r proxy.Request) bool { return isWatch(r) || r.Verb == "list" })).To(BeEmpty())
-	checked("no list and no watch by the standby")
+	reportCheck("no list and no watch by the standby")
 }
 
 // expectEnd expects that the resumed leader notices by itself what happened to it,
 // and ends without another write.
-func expectEnd(leader *instance, mark int) {
+func expectExit(leader *instance, mark int) {
 	GinkgoHelper()
-	Eventually(leader.Running).WithTimeout(lease).Should(BeFalse())
+	Eventually(leader.Running).WithTimeout(leaseDuration).Should(BeFalse())
 	Expect(leader.Log()).To(ContainSubstring("the operator stood still for"))
 	Expect(leader.writesToCopies(mark)).To(BeEmpty())
-	checked("the old leader ends by itself, without another write")
+	reportCheck("the old leader ends by itself, without another write")
 }
 
 var _ = Describe("the leader of two operators is paused past its lease and resumed", Label(heavy), func() {
 	It("at rest", func() {
-		w := newWorld("leader", 20)
-		leader, standby := startPair(w, "leader")
+		f := newFixture("leader", 20)
+		leader, standby := startPair(f, "leader")
 		seen := watchCopies()
 
 		Expect(leader.Pause()).To(Succeed())
 		paused, markLeader, markStandby := time.Now(), leader.Mark(), standby.Mark()
-		edited := w.edit()
-		expectTakeover(w, standby, markStandby, paused)
-		injected(1, "SIGSTOP of the leader for %s", since(paused))
+		edited := f.editSource()
+		expectTakeover(f, standby, markStandby, paused)
+		reportFault(1, "SIGSTOP of the leader for %s", elapsed(paused))
 		Expect(leader.Resume()).To(Succeed())
-		again := w.edit()
-		w.eventuallyServed("edit once the old leader is back", time.Now(), 10*time.Second)
-		expectEnd(leader, markLeader)
+		again := f.editSource()
+		f.eventuallyReplicated("edit once the old leader is back", time.Now(), 10*time.Second)
+		expectExit(leader, markLeader)
 
-		standby.expectRest(w)
-		for _, namespace := range w.targets {
-			Expect(seen.of(namespace)).To(Equal([]string{edited, again}), "%s: one change for each edit, none back", namespace)
+		standby.expectNoWrites(f)
+		for _, namespace := range f.targetNamespaces {
+			Expect(seen.revisionsIn(namespace)).To(Equal([]string{edited, again}), "%s: one change for each edit, none back", namespace)
 		}
-		checked("each copy changed once for each edit")
-		w.deleteReplikas()
+		reportCheck("each copy changed once for each edit")
+		f.deleteReplikas()
 	})
 
 	It("in the middle of writing", func() {
-		w := newWorld("fenced", 60)
-		leader, standby := startPair(w, "fenced")
+		f := newFixture("fenced", 60)
+		leader, standby := startPair(f, "fenced")
 		seen := watchCopies()
 
-		midEdit := w.pauseInMidEdit(leader)
+		midEdit := f.pauseInMidEdit(leader)
 		paused, markLeader, markStandby := time.Now(), leader.Mark(), standby.Mark()
-		edited := w.edit()
-		expectTakeover(w, standby, markStandby, paused)
-		injected(1, "SIGSTOP of the leader for %s, after %d of %d copies", since(paused), midEdit, len(w.targets))
+		edited := f.editSource()
+		expectTakeover(f, standby, markStandby, paused)
+		reportFault(1, "SIGSTOP of the leader for %s, after %d of %d copies", elapsed(paused), midEdit, len(f.targetNamespaces))
 		Expect(leader.Resume()).To(Succeed())
-		expectEnd(leader, markLeader)
+		expectExit(leader, markLeader)
 
-		Eventually(w.expectServed).Should(Succeed())
-		standby.expectRest(w)
-		for _, namespace := range w.targets {
-			revisions := seen.of(namespace)
+		Eventually(f.expectReplicated).Should(Succeed())
+		standby.expectNoWrites(f)
+		for _, namespace := range f.targetNamespaces {
+			revisions := seen.revisionsIn(namespace)
 			Expect(slices.Index(revisions, edited)).To(Equal(len(revisions)-1), "%s: nothing comes after the newest: %v", namespace, revisions)
 		}
-		checked("no copy fell back to the source that the old leader had read")
-		w.deleteReplikas()
+		reportCheck("no copy fell back to the source that the old leader had read")
+		f.deleteReplikas()
 	})
 })
 
 // pauseInMidEdit edits the source and pauses the operator when some copies, not
 // all, have the edit. It returns how many.
-func (w *world) pauseInMidEdit(leader *instance) int {
+func (f *fixture) pauseInMidEdit(leader *instance) int {
 	GinkgoHelper()
 	begin := leader.Mark()
 	paused := make(chan error, 1)
@@ -135,7 +135,7 @@ func (w *world) pauseInMidEdit(leader *instance) int {
 		}
 		return nil
 	})
-	leader.OnAnswer(func(r proxy.Request) {
+	leader.OnResponse(func(r proxy.Request) {
 		if toCopies(r) {
 			select {
 			case paused <- leader.Pause():
@@ -143,14 +143,14 @@ func (w *world) pauseInMidEdit(leader *instance) int {
 			}
 		}
 	})
-	w.edit()
+	f.editSource()
 	Eventually(paused).Should(Receive(Succeed()))
-	leader.OnAnswer(nil)
+	leader.OnResponse(nil)
 	// What was sent already takes effect; then there is silence.
 	Eventually(func(g Gomega) {
 		g.Expect(leader.Requests(begin, proxy.Request.TookEffect, toCopies)).To(HaveLen(leader.Injected(proxy.Delayed)))
 	}).Should(Succeed())
 	written := len(leader.Requests(begin, proxy.Request.TookEffect, toCopies))
-	Expect(written).To(And(BeNumerically(">", 0), BeNumerically("<", len(w.targets))))
+	Expect(written).To(And(BeNumerically(">", 0), BeNumerically("<", len(f.targetNamespaces))))
 	return written
 }
