@@ -25,13 +25,13 @@ import (
 	"strings"
 )
 
-// assetsEnv is envtest's own variable.
+// assetsEnv is the variable that envtest reads.
 const assetsEnv = "KUBEBUILDER_ASSETS"
 
 // binaries is the folder of the control plane's programs.
 type binaries string
 
-// What the programs are called that envtest starts.
+// Names of the programs that envtest starts.
 const (
 	etcdName      = "etcd"
 	apiServerName = "kube-apiserver"
@@ -43,7 +43,7 @@ func (b binaries) controllerManager() string {
 	return filepath.Join(string(b), "kube-controller-manager")
 }
 
-// complete says which program is not there.
+// validate returns an error that names the first program that is missing.
 func (b binaries) validate() error {
 	for _, path := range []string{b.etcd(), b.apiServer(), b.controllerManager()} {
 		if _, err := os.Stat(path); err != nil {
@@ -53,9 +53,9 @@ func (b binaries) validate() error {
 	return nil
 }
 
-// findBinaries returns the folder that the environment names, else the
-// per-user cache of hack/controlplane. It provides nothing: a test must not
-// compile Kubernetes unasked.
+// findBinaries returns the folder that the environment names, or else the
+// per-user cache of hack/controlplane. It does not build the binaries: a test
+// must not compile Kubernetes implicitly.
 func findBinaries() (binaries, error) {
 	const advice = "run `make controlplane`, or `export KUBEBUILDER_ASSETS=\"$(make -s controlplane | tail -n 1)\"`"
 	dir := os.Getenv(assetsEnv)
@@ -72,8 +72,8 @@ func findBinaries() (binaries, error) {
 	return b, nil
 }
 
-// cacheFolder is where hack/controlplane keeps the binaries of the versions
-// that its go.mod pins.
+// cacheFolder returns the folder where hack/controlplane keeps the binaries of
+// the versions that its go.mod pins.
 func cacheFolder() (string, error) {
 	goMod, err := findUp(filepath.Join("hack", "controlplane", "go.mod"))
 	if err != nil {
@@ -81,11 +81,11 @@ func cacheFolder() (string, error) {
 	}
 	content, err := os.ReadFile(goMod)
 	if err != nil {
-		return "", fmt.Errorf("read the control plane's pins: %w", err)
+		return "", fmt.Errorf("reading the control plane's versions: %w", err)
 	}
 	user, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("find the per-user cache folder: %w", err)
+		return "", fmt.Errorf("finding the per-user cache folder: %w", err)
 	}
 	return filepath.Join(user, "replika", "controlplane", fmt.Sprintf("%s-etcd-%s-%s-%s",
 		requiredVersion(string(content), "k8s.io/kubernetes"),
@@ -93,11 +93,12 @@ func cacheFolder() (string, error) {
 		runtime.GOOS, runtime.GOARCH)), nil
 }
 
-// findUp looks for a file of the repository from the working folder upwards.
+// findUp returns the path of a repository file, which it searches in the working
+// folder and its parents.
 func findUp(name string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("find the repository: %w", err)
+		return "", fmt.Errorf("finding the repository: %w", err)
 	}
 	for {
 		path := filepath.Join(dir, name)
@@ -106,13 +107,13 @@ func findUp(name string) (string, error) {
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return "", errors.New("not run inside the repository")
+			return "", errors.New("the working folder is outside the repository")
 		}
 		dir = parent
 	}
 }
 
-// required returns the version at which goMod requires module, or "".
+// requiredVersion returns the version at which goMod requires module, or "".
 func requiredVersion(goMod, module string) string {
 	for line := range strings.Lines(goMod) {
 		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))

@@ -26,50 +26,51 @@ import (
 	"syscall"
 )
 
-// lifeline ties the cluster's programs to this process: they are killed when
-// it is cut, and also when this process dies without a chance to clean up, as
-// in a panic, a test timeout or a kill. It is a named pipe that this process
-// alone holds open for writing; the kernel closes it with the process, and a
-// reader beside each program sees that at once.
+// watchdog kills the cluster's programs when killAll is called, and also when
+// this process ends without a cleanup, as after a panic, a test timeout or a
+// kill. It is a named pipe that only this process holds open for writing. When
+// the process ends, the kernel closes the pipe, and a reader beside each program
+// kills it.
 type watchdog struct {
 	path string
 	once sync.Once
 	pipe *os.File
 }
 
-// lifelineName is the pipe in Cluster.Dir.
-const watchdogPipe = "lifeline"
+// watchdogPipe is the name of the pipe in Cluster.Dir.
+const watchdogPipe = "watchdog"
 
-// pidSuffix ends the names of the files in Cluster.Dir that hold the numbers of
-// the programs' processes.
+// pidSuffix is the suffix of the files in Cluster.Dir that hold the programs'
+// process IDs.
 const pidSuffix = ".pid"
 
 func newWatchdog(dir string) (*watchdog, error) {
-	l := &watchdog{path: filepath.Join(dir, watchdogPipe)}
-	// It gets its name when it is held: to sweep, one that nobody holds means
-	// that its owner is dead.
-	unnamed := l.path + ".new"
-	if err := syscall.Mkfifo(unnamed, 0o600); err != nil {
-		return nil, fmt.Errorf("make the lifeline %s: %w", l.path, err)
+	w := &watchdog{path: filepath.Join(dir, watchdogPipe)}
+	// The pipe gets its name only after it is open: removeStaleDirs takes a pipe
+	// that no process has open for that of a killed process.
+	temporary := w.path + ".new"
+	if err := syscall.Mkfifo(temporary, 0o600); err != nil {
+		return nil, fmt.Errorf("creating the pipe %s: %w", w.path, err)
 	}
-	// For reading too: else open waits for a reader.
-	pipe, err := os.OpenFile(unnamed, os.O_RDWR, 0)
+	// Also for reading: otherwise opening it blocks until there is a reader.
+	pipe, err := os.OpenFile(temporary, os.O_RDWR, 0)
 	if err != nil {
-		return nil, fmt.Errorf("hold the lifeline %s: %w", l.path, err)
+		return nil, fmt.Errorf("opening the pipe %s: %w", w.path, err)
 	}
-	if err := os.Rename(unnamed, l.path); err != nil {
-		return nil, errors.Join(fmt.Errorf("name the lifeline %s: %w", l.path, err), pipe.Close())
+	if err := os.Rename(temporary, w.path); err != nil {
+		return nil, errors.Join(fmt.Errorf("renaming the pipe %s: %w", w.path, err), pipe.Close())
 	}
-	l.pipe = pipe
-	return l, nil
+	w.pipe = pipe
+	return w, nil
 }
 
-// sweep removes the folders of clusters whose process was killed: each holds
-// the state of an etcd, and nobody else will. What cannot be removed stays.
+// removeStaleDirs removes the folders of clusters whose process was killed,
+// because each holds the state of an etcd. It ignores errors.
 func removeStaleDirs() {
 	pipes, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*", watchdogPipe))
 	for _, path := range pipes {
-		// An owner holds it for reading too, so this fails only if there is none.
+		// The owner has it open for reading too, so this fails only if the owner has
+		// ended.
 		f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
 		switch {
 		case err == nil:
@@ -80,36 +81,36 @@ func removeStaleDirs() {
 	}
 }
 
-// cut kills all programs on the lifeline, and every one that starts later: its
-// reader finds no pipe any more.
-func (l *watchdog) killAll() {
-	l.once.Do(func() {
-		_ = os.Remove(l.path)
-		_ = l.pipe.Close()
+// killAll kills all wrapped programs, and each that starts later, because its
+// reader finds no pipe.
+func (w *watchdog) killAll() {
+	w.once.Do(func() {
+		_ = os.Remove(w.path)
+		_ = w.pipe.Close()
 	})
 }
 
-// tie returns the path of a script to start instead of program. It becomes the
-// program, and leaves behind a file with the number of the process, and the
-// reader, which kills the whole process group. So the script has to be started
-// as the leader of a group; where it is not, as when envtest asks for --help,
-// there is no such group and nobody is hit.
-func (l *watchdog) wrap(program string) (string, error) {
-	script := filepath.Join(filepath.Dir(l.path), "run-"+filepath.Base(program))
+// wrap returns the path of a shell script to start instead of the program. The
+// script writes its process ID to a file, starts the reader in the background and
+// then executes the program. The reader kills the whole process group, so the
+// script has to be started as the leader of a group. For --help, which envtest
+// runs without a group, the script starts no reader.
+func (w *watchdog) wrap(program string) (string, error) {
+	script := filepath.Join(filepath.Dir(w.path), "run-"+filepath.Base(program))
 	text := fmt.Sprintf(`#!/bin/sh
 case "$1" in --help) ;; *)
 	echo $$ >%s
 	{ read -r _ <%s; kill -s KILL -- -$$; } >/dev/null 2>&1 &
 esac
 exec %s "$@"
-`, quote(filepath.Join(filepath.Dir(l.path), filepath.Base(program)+pidSuffix)), quote(l.path), quote(program))
+`, quote(filepath.Join(filepath.Dir(w.path), filepath.Base(program)+pidSuffix)), quote(w.path), quote(program))
 	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
-		return "", fmt.Errorf("tie %s to the lifeline: %w", filepath.Base(program), err)
+		return "", fmt.Errorf("wrapping %s: %w", filepath.Base(program), err)
 	}
 	return script, nil
 }
 
-// quote makes s one word for the shell.
+// quote quotes s for the shell.
 func quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

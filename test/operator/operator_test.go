@@ -32,22 +32,22 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// nowhere is a kubeconfig of a cluster that is not there: what is tested here
-// is the process.
+// unreachableKubeconfig is a kubeconfig of a cluster that does not exist: these
+// tests are about the process.
 const unreachableKubeconfig = `{apiVersion: v1, kind: Config, current-context: it,
 contexts: [{name: it, context: {cluster: it}}],
 clusters: [{name: it, cluster: {server: "https://127.0.0.1:1"}}]}`
 
-// holdEnv makes the test binary start the operator that is in the folder, print
-// the number of its process, and wait to be killed: for the test of that.
+// startAndBlockEnv makes the test binary start the operator in the folder that
+// the variable names, print its process ID, and block until a test kills it.
 const startAndBlockEnv = "REPLIKA_TEST_HOLD_OPERATOR"
 
-// folder holds the binary and the kubeconfig of all tests.
+// dir holds the binary and the kubeconfig of all tests.
 var dir string
 
 func TestMain(m *testing.M) {
 	if dir = os.Getenv(startAndBlockEnv); dir != "" {
-		p, err := Start(options(filepath.Join(dir, "held.log")))
+		p, err := Start(options(filepath.Join(dir, "blocked.log")))
 		if err != nil {
 			panic(err)
 		}
@@ -95,14 +95,14 @@ func TestProcess_PauseResumeStop(t *testing.T) {
 	g, p := start(t)
 	g.Eventually(p.Ready).Should(Succeed())
 	g.Expect(p.Pause()).To(Succeed())
-	g.Eventually(p.Ready).Should(MatchError(ContainSubstring("ask the readiness probe")))
+	g.Eventually(p.Ready).Should(MatchError(ContainSubstring("readiness probe")))
 	g.Expect(p.Running()).To(BeTrue())
 	g.Expect(p.Resume()).To(Succeed())
 	g.Eventually(p.Ready).Should(Succeed())
 	g.Expect(p.Stop()).To(Succeed(), p.Log())
 	g.Expect(p.Running()).To(BeFalse())
 	g.Expect(p.PanicsAndRaces()).To(BeEmpty())
-	g.Expect(p.Kill()).NotTo(Succeed(), "there is nothing left to kill")
+	g.Expect(p.Kill()).NotTo(Succeed(), "it has exited already")
 }
 
 func TestProcess_Kill(t *testing.T) {
@@ -124,19 +124,19 @@ func TestProcess_ExitsByItself(t *testing.T) {
 func TestProcess_PanicsAndRaces(t *testing.T) {
 	g := NewWithT(t)
 	p := &Process{logFile: filepath.Join(t.TempDir(), "log")}
-	log := "INFO all is well\nWARNING: DATA RACE\nERROR Observed a panic {}\npanic: oh\n"
+	log := "INFO starting\nWARNING: DATA RACE\nERROR Observed a panic {}\npanic: nil map\n"
 	g.Expect(os.WriteFile(p.logFile, []byte(log), 0o600)).To(Succeed())
-	g.Expect(p.PanicsAndRaces()).To(Equal([]string{"WARNING: DATA RACE", "ERROR Observed a panic {}", "panic: oh"}))
+	g.Expect(p.PanicsAndRaces()).To(Equal([]string{"WARNING: DATA RACE", "ERROR Observed a panic {}", "panic: nil map"}))
 }
 
 func TestProcess_StopsWhenItsParentIsKilled(t *testing.T) {
 	g := NewWithT(t)
-	held := exec.Command(os.Args[0])
-	held.Env = append(os.Environ(), startAndBlockEnv+"="+dir)
-	held.Stderr = os.Stderr
-	out, err := held.StdoutPipe()
+	parent := exec.Command(os.Args[0])
+	parent.Env = append(os.Environ(), startAndBlockEnv+"="+dir)
+	parent.Stderr = os.Stderr
+	out, err := parent.StdoutPipe()
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(held.Start()).To(Succeed())
+	g.Expect(parent.Start()).To(Succeed())
 	line, err := bufio.NewReader(out).ReadString('\n')
 	g.Expect(err).NotTo(HaveOccurred())
 	pid, err := strconv.Atoi(strings.TrimSpace(line))
@@ -144,7 +144,7 @@ func TestProcess_StopsWhenItsParentIsKilled(t *testing.T) {
 	group := func() error { return syscall.Kill(-pid, 0) }
 	g.Expect(group()).To(Succeed())
 
-	g.Expect(held.Process.Kill()).To(Succeed())
-	_ = held.Wait()
-	g.Eventually(group).WithTimeout(10*time.Second).Should(MatchError(syscall.ESRCH), "neither the operator nor the reader is left")
+	g.Expect(parent.Process.Kill()).To(Succeed())
+	_ = parent.Wait()
+	g.Eventually(group).WithTimeout(10*time.Second).Should(MatchError(syscall.ESRCH), "both the operator and the reader are killed")
 }
