@@ -28,27 +28,25 @@ import (
 	"github.com/prosimcorp/replika/test/proxy"
 )
 
-// kill is a SIGKILL that waits for a write.
+// delayedKill kills the operator after a number of writes.
 type delayedKill struct {
-	// done is closed when the operator is dead.
-	done chan struct{}
-	err  error
-	// seen counts the writes. The proxy lets them through one at a time.
+	// exited is closed when the operator has exited; err is valid then.
+	exited chan struct{}
+	err    error
+	// seen counts the writes. The proxy forwards one at a time.
 	seen int
-	// The counting begins at a place in the proxy's record, and at a place and a
-	// moment in the audit log, which is written a little later.
+	// mark is where the count starts in the proxy's record; auditMark and start are where it starts in the audit log, which
+	// may still get events of earlier requests.
 	mark      int
 	auditMark int64
-	started     time.Time
+	start     time.Time
 }
 
-// killAfter has the operator killed when the API server has answered the k-th
-// write from now on that it agrees to, and before the operator hears of that.
-// The proxy holds all further writes back meanwhile, so that no other takes
-// effect.
+// killAfter kills the operator after the API server's response to the k-th write from now on that it accepts, before the
+// operator gets the response. Meanwhile the proxy forwards no other write, so none takes effect.
 func killAfter(k int) *delayedKill {
-	kill := &delayedKill{done: make(chan struct{}), auditMark: controlPlane.Mark(), mark: proxyMark(), started: time.Now()}
-	victim := process
+	kill := &delayedKill{exited: make(chan struct{}), auditMark: env.Mark(), mark: proxyMark(), start: time.Now()}
+	target := process
 	apiProxy.OnResponse(func(request proxy.Request) {
 		if !isCountedWrite(request) {
 			return
@@ -56,67 +54,63 @@ func killAfter(k int) *delayedKill {
 		if kill.seen++; kill.seen != k {
 			return
 		}
-		kill.err = victim.Kill()
-		apiProxy.Disconnect() // as far as the connections have not ended with the operator
-		close(kill.done)
+		kill.err = target.Kill()
+		apiProxy.Disconnect() // the operator's exit may not have closed all connections yet
+		close(kill.exited)
 	})
 	return kill
 }
 
-// struck tells whether the operator is dead.
-func (k *delayedKill) fired() bool {
+// done reports whether the operator was killed.
+func (k *delayedKill) done() bool {
 	select {
-	case <-k.done:
+	case <-k.exited:
 		return true
 	default:
 		return false
 	}
 }
 
-// disarm calls the kill off, and tells whether it is too late for that.
+// cancel cancels the kill. It returns true if the operator was killed already.
 func (k *delayedKill) cancel() bool {
 	apiProxy.OnResponse(nil)
-	apiProxy.Quiesce() // a write that is under way may still be the k-th
-	return k.fired()
+	apiProxy.Quiesce() // a write in progress may still be the k-th
+	return k.done()
 }
 
-// expectDeathAfter: the operator is dead, and so many writes were all it made:
-// in the proxy's eyes, and in the API server's own.
+// expectKilledAfter expects that the operator was killed, after this number of writes by the proxy's record and by the API
+// server's audit log.
 func (k *delayedKill) expectKilledAfter(writes int) {
 	GinkgoHelper()
 	Expect(k.err).NotTo(HaveOccurred())
 	Expect(process.Running()).To(BeFalse())
 	Expect(process.PanicsAndRaces()).To(BeEmpty())
 	Expect(writesSince(k.mark)).To(HaveLen(writes))
-	Eventually(controlPlane.AuditEvents).WithArguments(k.auditMark, cluster.Filter(isCountedAuditEvent), cluster.Filter(k.isAfterStart)).
+	sinceStart := func(e cluster.AuditEvent) bool { return e.Received.After(k.start) }
+	Eventually(env.AuditEvents).WithArguments(k.auditMark, cluster.Filter(isCountedAuditEvent), cluster.Filter(sinceStart)).
 		Should(HaveLen(writes))
 }
 
-func (k *delayedKill) isAfterStart(e cluster.AuditEvent) bool {
-	return e.Received.After(k.started)
-}
-
-// counts tells whether the request is one of the writes that the operator is
-// killed after: one that took effect. Events are told on the side, whenever
-// there is time.
+// isCountedWrite reports whether the request is a write that took effect. Events do not count, because the operator sends
+// them asynchronously.
 func isCountedWrite(request proxy.Request) bool {
 	return request.TookEffect() && request.Resource != "events"
 }
 
-// isAuditedWrite is counts for the audit log.
+// isCountedAuditEvent is isCountedWrite for the audit log.
 func isCountedAuditEvent(e cluster.AuditEvent) bool {
 	return cluster.ByUserAgent("replika/")(e) && e.Writes() && e.Resource != "events" && e.Code < 300 &&
 		!strings.Contains(e.RequestURI, "dryRun=")
 }
 
-// mark is the place in the proxy's record after all writes so far. What the API
-// server shows already may not be recorded yet.
+// proxyMark returns the position in the proxy's record after all writes so far. A write that is visible in the API server may
+// not be recorded yet.
 func proxyMark() int {
 	apiProxy.Quiesce()
 	return apiProxy.Mark()
 }
 
-// requests are what the proxy recorded, as a list for people.
+// requests are recorded requests, with a readable format in failures.
 type requests []proxy.Request
 
 // GomegaString implements format.GomegaStringer.
@@ -128,19 +122,18 @@ func (r requests) GomegaString() string {
 	return text.String()
 }
 
-// toCopies picks those to copies.
+// toCopies selects the requests for copies.
 func (r requests) toCopies() requests {
 	return slices.DeleteFunc(slices.Clone(r), func(request proxy.Request) bool { return request.Resource != "configmaps" })
 }
 
-// writesSince are the operator's writes that took effect since the mark.
+// writesSince returns the operator's writes since the mark that took effect.
 func writesSince(mark int) requests {
 	apiProxy.Quiesce()
 	return apiProxy.Requests(mark, isCountedWrite)
 }
 
-// refusedSince are the operator's writes that the API server refused since the
-// mark.
+// rejectedSince returns the operator's writes since the mark that the API server rejected.
 func rejectedSince(mark int) requests {
 	apiProxy.Quiesce()
 	return apiProxy.Requests(mark, proxy.Request.Writes, func(r proxy.Request) bool { return !r.TookEffect() && r.Resource != "events" })

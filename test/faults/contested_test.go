@@ -27,13 +27,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/e2e"
 	"github.com/prosimcorp/replika/test/proxy"
 )
 
-// rewrite changes the copy in the namespace every 50 ms until the context ends,
-// and then tells how often it did.
+// rewriteCopy changes the copy in the namespace every 50 ms until the context ends. Then it sends the number of changes.
 func rewriteCopy(ctx context.Context, f *fixture, namespace string) <-chan int {
-	done := make(chan int, 1)
+	changes := make(chan int, 1)
 	go func() {
 		defer GinkgoRecover()
 		ticker := time.NewTicker(50 * time.Millisecond)
@@ -41,91 +41,82 @@ func rewriteCopy(ctx context.Context, f *fixture, namespace string) <-chan int {
 		for count := 0; ; {
 			select {
 			case <-ctx.Done():
-				done <- count
+				changes <- count
 				return
 			case <-ticker.C:
 				patch := fmt.Appendf(nil, `{"data":{"rival":"%d"}}`, count)
-				if err := admin.Patch(ctx, f.copyIn(namespace), client.RawPatch(types.MergePatchType, patch)); err == nil {
+				if err := env.Admin.Patch(ctx, f.copyIn(namespace), client.RawPatch(types.MergePatchType, patch)); err == nil {
 					count++
 				}
 			}
 		}
 	}()
-	return done
+	return changes
 }
 
-var _ = It("a second controller rewrites two copies every 50 ms", func() {
+var _ = It("A second controller rewrites two copies every 50 ms", func() {
 	const (
-		contest = 15 * time.Second
-		// peace is how long a copy must need no repair before its contest is taken for over.
-		peace = 10 * time.Second
+		duration = 15 * time.Second
+		// quietPeriod is the time without a repair after which a copy is no longer contested.
+		quietPeriod = 10 * time.Second
 	)
 	i := startInstance("contest")
 	f := newFixture("contest", 6)
-	f.replicate(replikaName)
+	f.replicate(name)
 	Eventually(f.expectReplicated).Should(Succeed())
-	begin, then := i.Mark(), time.Now()
+	mark, start := i.Mark(), time.Now()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	contested, others := f.targetNamespaces[:2], f.targetNamespaces[2:]
-	rivals := []<-chan int{rewriteCopy(ctx, f, contested[0]), rewriteCopy(ctx, f, contested[1])}
+	contested, others := f.TargetNamespaces[:2], f.TargetNamespaces[2:]
+	changes := []<-chan int{rewriteCopy(ctx, f, contested[0]), rewriteCopy(ctx, f, contested[1])}
 
 	Eventually(f.contestedNamespaces).Should(ConsistOf(contested))
-	reportCheck("Contested in exactly these two namespaces after %s", elapsed(then))
+	reportCheck("Contested in exactly these two namespaces after %s", elapsed(start))
 	writesIn := func(namespace string) int {
-		return len(i.writesToCopies(begin, func(r proxy.Request) bool { return r.Namespace == namespace }))
+		return len(i.writesToCopies(mark, func(r proxy.Request) bool { return r.Namespace == namespace }))
 	}
 	for _, namespace := range others {
 		Expect(writesIn(namespace)).To(BeZero())
 	}
-	edited, now := f.editSource(), time.Now()
-	Eventually(func(g Gomega) {
-		for _, namespace := range others {
-			object := f.copyIn(namespace)
-			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
-			g.Expect(object.Data).To(HaveKeyWithValue(revision, edited))
-		}
-	}).WithTimeout(5 * time.Second).Should(Succeed())
-	reportCheck("an edit reaches the others within %s", elapsed(now))
-	<-time.After(time.Until(then.Add(contest)))
+	revision, edited := f.editSource(), time.Now()
+	f.eventuallyCopied(ctx, others, revision, 5*time.Second)
+	reportCheck("an edit reaches the other copies within %s", elapsed(edited))
+	<-time.After(time.Until(start.Add(duration)))
 	stop()
 	stopped := time.Now()
-	reportFault(<-rivals[0]+<-rivals[1], "changes by the second controller in %s", elapsed(then))
+	reportFault(<-changes[0]+<-changes[1], "changes by the second controller in %s", elapsed(start))
 
-	limit := maxRepairs(stopped.Sub(then)) + 1 // the edit goes through at once
+	limit := maxRepairs(stopped.Sub(start)) + 1 // the backoff does not delay the edit
 	for _, namespace := range contested {
 		Expect(writesIn(namespace)).To(BeNumerically("<=", limit))
 	}
 	for _, namespace := range others {
 		Expect(writesIn(namespace)).To(Equal(1), "one for the edit")
 	}
-	reportCheck("%d and %d writes there, of at most %d; one each elsewhere", writesIn(contested[0]), writesIn(contested[1]), limit)
-	statuses := len(i.Requests(begin, proxy.Request.Writes, func(r proxy.Request) bool { return r.Subresource == "status" }))
+	reportCheck("%d and %d writes to these copies, of at most %d; 1 to each other copy", writesIn(contested[0]), writesIn(contested[1]), limit)
+	statuses := len(i.Requests(mark, proxy.Request.Writes, func(r proxy.Request) bool { return r.Subresource == "status" }))
 	Expect(statuses).To(BeNumerically("<=", 4), "the status does not flap")
-	reportCheck("%d writes of status", statuses)
-	f.eventuallyReplicated("after the second controller has stopped", stopped, peace+2*synchronizationTime)
+	reportCheck("%d status updates", statuses)
+	f.eventuallyReplicated("after the second controller has stopped", stopped, quietPeriod+2*e2e.Interval)
 	i.expectNoWrites(f)
 	f.deleteReplikas()
 })
 
-// mostRepairs is how often a copy may be repaired in so long a contest: three
-// times at once, then after delays that double from 0.5 s to the synchronization
-// time.
-func maxRepairs(contest time.Duration) int {
-	repairs, delay := 3, 500*time.Millisecond
-	for at := delay; at < contest; at += delay {
+// maxRepairs returns how often the operator repairs a copy that is contested for this duration: three times at once, then with
+// a backoff that doubles from 0.5 s to the synchronization time.
+func maxRepairs(duration time.Duration) int {
+	repairs, backoff := 3, 500*time.Millisecond
+	for at := backoff; at < duration; at += backoff {
 		repairs++
-		delay = min(2*delay, synchronizationTime)
+		backoff = min(2*backoff, e2e.Interval)
 	}
 	return repairs
 }
 
-// contested lists the namespaces that the status tells a contest of.
+// contestedNamespaces returns the namespaces for which the status reports Contested. It expects no other failures.
 func (f *fixture) contestedNamespaces(g Gomega) []string {
-	replika := f.replika(replikaName)
-	g.Expect(admin.Get(context.Background(), client.ObjectKeyFromObject(replika), replika)).To(Succeed())
 	var namespaces []string
-	for _, failure := range replika.Status.Failures {
+	for _, failure := range f.GetReplika(g, name).Status.Failures {
 		g.Expect(failure.Reason).To(Equal(v1alpha1.FailureContested))
 		namespaces = append(namespaces, failure.Namespace)
 	}

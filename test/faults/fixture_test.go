@@ -18,212 +18,155 @@ package faults
 
 import (
 	"context"
-	"fmt"
-	"strconv"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/e2e"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-const (
-	// synchronizationTime is short, so that a rest which nothing disturbs is seen
-	// soon.
-	synchronizationTime = 2 * time.Second
-	// watchesOnly is a synchronization time that no spec lives to see: whatever
-	// happens, a watch has told of it.
-	watchesOnly = 24 * time.Hour
-)
+// watchesOnly is an interval longer than any spec. With it, only watches can trigger a reconcile.
+const watchesOnly = 24 * time.Hour
 
-// one is the name of Replika, source and copies where there is one of each.
-const replikaName = "one"
+// name is the name of the Replika, its source and its copies in specs with one Replika.
+const name = "single"
 
-// world is where one spec happens: namespaces of its own.
+// fixture is the namespaces of one spec, and the Replikas whose copies it expects.
 type fixture struct {
-	name string
-	// home is where Replikas and sources are, targets where copies belong.
-	sourceNamespace    string
-	targetNamespaces []string
-	expectations  []expectation
+	*e2e.Fixture
+	expected []expectation
 }
 
-// wish is a Replika, by its name and that of its source, and where its copies
-// belong.
+// expectation is a Replika, by its name and its source's name, and the namespaces of its copies.
 type expectation struct {
-	name    string
+	name       string
 	namespaces []string
 }
 
-// worlds are the names of all there have been: their namespaces stay.
+// fixtureNames are the names of the fixtures so far. Their namespaces remain until the suite ends.
 var fixtureNames []string
 
-// targetsOfOtherWorlds are globs for a Replika that selects everything else.
+// targetsOfOtherFixtures returns globs of the target namespaces of all other fixtures.
 func targetsOfOtherFixtures(f *fixture) []string {
-	var globs []string
-	for _, name := range fixtureNames {
-		if name != f.name {
-			globs = append(globs, name+"-target-*")
+	var patterns []string
+	for _, other := range fixtureNames {
+		if other != f.Name {
+			patterns = append(patterns, other+"-target-*")
 		}
 	}
-	return globs
+	return patterns
 }
 
-// newWorld makes the namespaces, and sees to it that a spec that fails leaves
-// nothing that makes the next ones fail too.
-func newFixture(name string, targets int) *fixture {
+// newFixture creates the namespaces. After a failure, it removes everything that would make the next specs fail too.
+func newFixture(prefix string, targets int) *fixture {
 	GinkgoHelper()
-	f := &fixture{name: name, sourceNamespace: name + "-home"}
-	create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.sourceNamespace}})
-	for range targets {
-		f.addTarget()
-	}
-	fixtureNames = append(fixtureNames, name)
-	DeferCleanup(f.removeLeftovers)
+	f := &fixture{Fixture: e2e.NewFixture(env.Admin, prefix, targets)}
+	fixtureNames = append(fixtureNames, prefix)
+	DeferCleanup(func(ctx SpecContext) {
+		if CurrentSpecReport().Failed() {
+			e2e.RemoveLeftovers(ctx, env.Admin)
+		}
+	})
 	return f
 }
 
-// addTarget makes one more namespace that the glob of the Replikas matches.
+// addTarget creates one more namespace that the Replikas select.
 func (f *fixture) addTarget() {
 	GinkgoHelper()
-	namespace := fmt.Sprintf("%s-target-%d", f.name, len(f.targetNamespaces)+1)
-	create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
-	f.targetNamespaces = append(f.targetNamespaces, namespace)
-	for i := range f.expectations {
-		f.expectations[i].namespaces = f.targetNamespaces
+	f.AddTargetNamespace()
+	for i := range f.expected {
+		f.expected[i].namespaces = f.TargetNamespaces
 	}
 }
 
-// serve makes a source and a Replika of it, both of that name, and expects from
-// now on that all targets have copies.
-func (f *fixture) replicate(name string, change ...func(*v1alpha1.Replika)) {
+// replicate creates a source and a Replika of it, both of this name, and expects copies in all target namespaces from now on.
+func (f *fixture) replicate(name string, options ...kit.ReplikaOption) {
 	GinkgoHelper()
-	create(&corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: f.sourceNamespace, Name: name,
-			Labels:      map[string]string{"app": name},
-			Annotations: map[string]string{"example.com/note": "from " + name},
-		},
-		Data:       map[string]string{revision: "1", "gone-soon": "yes"},
-		BinaryData: map[string][]byte{"raw": {0, 1, 2, 0xff}},
-	})
-	replika := &v1alpha1.Replika{
-		ObjectMeta: metav1.ObjectMeta{Namespace: f.sourceNamespace, Name: name},
-		Spec: v1alpha1.ReplikaSpec{
-			Synchronization: v1alpha1.SynchronizationSpec{Time: metav1.Duration{Duration: synchronizationTime}},
-			Source:          v1alpha1.SourceSpec{Version: "v1", Kind: "ConfigMap", Name: name},
-			Target: v1alpha1.TargetSpec{
-				Namespaces: v1alpha1.TargetNamespaces{ReplicateIn: []string{f.name + "-target-*"}},
-			},
-		},
-	}
-	for _, change := range change {
-		change(replika)
-	}
-	create(replika)
-	f.expectations = append(f.expectations, expectation{name: name, namespaces: f.targetNamespaces})
+	f.CreateReplika(f.CreateSource(name), options...)
+	f.expected = append(f.expected, expectation{name: name, namespaces: f.TargetNamespaces})
 }
 
-// every sets the synchronization time.
-func withInterval(time time.Duration) func(*v1alpha1.Replika) {
-	return func(replika *v1alpha1.Replika) { replika.Spec.Synchronization.Time.Duration = time }
-}
-
-// revision is the key of a source's data that each edit raises.
-const revision = "revision"
-
-// edit changes the source and returns its revision: one value changes, one key
-// goes.
+// editSource changes the source and returns its new revision.
 func (f *fixture) editSource() string {
 	GinkgoHelper()
-	source := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: f.sourceNamespace, Name: replikaName}}
-	updateObject(source, func() {
-		number, err := strconv.Atoi(source.Data[revision])
-		Expect(err).NotTo(HaveOccurred())
-		source.Data[revision] = strconv.Itoa(number + 1)
-		delete(source.Data, "gone-soon")
-	})
-	return source.Data[revision]
+	return f.EditSource(name)
 }
 
-// rename gives the copies another name.
+// renameCopies gives the copies another name.
 func (f *fixture) renameCopies() {
 	GinkgoHelper()
-	replika := &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: f.sourceNamespace, Name: replikaName}}
-	updateObject(replika, func() { replika.Spec.Target.Name = "renamed" })
+	f.UpdateReplika(name, kit.TargetName("renamed"))
 }
 
-// meddle changes the first copy by hand and deletes the second.
-func (f *fixture) changeCopies() {
+// driftCopies changes the first copy and deletes the second.
+func (f *fixture) driftCopies() {
 	GinkgoHelper()
-	changed := f.copyIn(f.targetNamespaces[0])
-	updateObject(changed, func() { changed.Data = map[string]string{"by": "hand"} })
-	Expect(admin.Delete(context.Background(), f.copyIn(f.targetNamespaces[1]))).To(Succeed())
+	expect.Update(context.Background(), env.Admin, f.copyIn(f.TargetNamespaces[0]), func(changed *corev1.ConfigMap) {
+		changed.Data = map[string]string{"changed": "by a user"}
+	})
+	Expect(env.Admin.Delete(context.Background(), f.copyIn(f.TargetNamespaces[1]))).To(Succeed())
 }
 
+// copyIn returns the copy's name in the namespace, without content.
 func (f *fixture) copyIn(namespace string) *corev1.ConfigMap {
-	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: replikaName}}
+	return kit.ConfigMap(namespace, name, "")
 }
 
-// deleteReplikas returns when they are gone, and expects that no copy is left.
+// deleteReplikas deletes all Replikas, and expects that no copy is left.
 func (f *fixture) deleteReplikas() {
 	GinkgoHelper()
-	for _, wish := range f.expectations {
-		Expect(admin.Delete(context.Background(), f.replika(wish.name))).To(Succeed())
-	}
-	f.expectations = nil
-	Eventually(func(g Gomega) {
-		list := &v1alpha1.ReplikaList{}
-		g.Expect(admin.List(context.Background(), list, client.InNamespace(f.sourceNamespace))).To(Succeed())
-		g.Expect(list.Items).To(BeEmpty())
-	}).Should(Succeed())
+	f.DeleteReplikas()
+	f.expected = nil
 	f.expectCopies(Default)
-	reportCheck("the Replika deleted, no copy left behind")
+	reportCheck("the Replika is deleted, no copy is left")
 }
 
-func (f *fixture) replika(name string) *v1alpha1.Replika {
-	return &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: f.sourceNamespace, Name: name}}
-}
-
-// sweep removes by force what a failed spec left.
-func (f *fixture) removeLeftovers(ctx SpecContext) {
-	if !CurrentSpecReport().Failed() {
-		return
-	}
-	replikas := &v1alpha1.ReplikaList{}
-	Expect(admin.List(ctx, replikas)).To(Succeed())
-	for i := range replikas.Items {
-		replika := &replikas.Items[i]
-		Expect(client.IgnoreNotFound(admin.Delete(ctx, replika))).To(Succeed())
-		Expect(client.IgnoreNotFound(admin.Patch(ctx, replika,
-			client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))))).To(Succeed())
-	}
-	copies := &corev1.ConfigMapList{}
-	Expect(admin.List(ctx, copies, client.HasLabels{v1alpha1.LabelCreatedBy})).To(Succeed())
-	for i := range copies.Items {
-		Expect(client.IgnoreNotFound(admin.Delete(ctx, &copies.Items[i]))).To(Succeed())
-	}
-}
-
-func create(object client.Object) {
+// expectCopies expects exactly the expected copies in the whole cluster, equal to their sources.
+func (f *fixture) expectCopies(g Gomega) {
 	GinkgoHelper()
-	Expect(admin.Create(context.Background(), object)).To(Succeed())
-}
-
-// update changes an object that the operator may change at the same time.
-func updateObject(object client.Object, change func()) {
-	GinkgoHelper()
-	Expect(retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		if err := admin.Get(context.Background(), client.ObjectKeyFromObject(object), object); err != nil {
-			return err
+	var want []e2e.CopyState
+	for _, expected := range f.expected {
+		replika, source := f.GetReplika(g, expected.name), f.GetSource(g, expected.name)
+		for _, namespace := range expected.namespaces {
+			want = append(want, e2e.WantCopy(replika, source, namespace))
 		}
-		change()
-		return admin.Update(context.Background(), object)
-	})).To(Succeed())
+	}
+	e2e.ExpectCopies(g, env.Admin, want...)
+}
+
+// expectReplicated expects the exact copies, and a status that reports them.
+func (f *fixture) expectReplicated(g Gomega) {
+	GinkgoHelper()
+	f.expectCopies(g)
+	for _, expected := range f.expected {
+		f.ExpectSynced(g, expected.name, len(expected.namespaces))
+	}
+}
+
+// eventuallyReplicated waits for the exact copies and the status, within a time from start on, and reports how long it took.
+func (f *fixture) eventuallyReplicated(operation string, start time.Time, within time.Duration) {
+	GinkgoHelper()
+	Eventually(f.expectReplicated).WithTimeout(max(time.Until(start.Add(within)), time.Second)).Should(Succeed())
+	copies := 0
+	for _, expected := range f.expected {
+		copies += len(expected.namespaces)
+	}
+	reportCheck("%s: exactly %d copies, Ready, Synced after %s", operation, copies, elapsed(start))
+}
+
+// eventuallyCopied waits until the copies in the namespaces have the revision of the source.
+func (f *fixture) eventuallyCopied(ctx context.Context, namespaces []string, revision string, within time.Duration) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		for _, namespace := range namespaces {
+			object := f.copyIn(namespace)
+			g.Expect(env.Admin.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
+			g.Expect(object.Data).To(HaveKeyWithValue(e2e.RevisionKey, revision))
+		}
+	}).WithTimeout(within).Should(Succeed())
 }

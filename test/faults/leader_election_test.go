@@ -17,6 +17,7 @@ limitations under the License.
 package faults
 
 import (
+	"regexp"
 	"slices"
 	"time"
 
@@ -27,114 +28,114 @@ import (
 )
 
 const (
-	// lease is how long a leader may be silent. A standby looks every 2 s to 4.4 s:
-	// so late it may see the last renewal, and so late that the lease is over. slack
-	// is twice that and a little.
-	leaseDuration = 15 * time.Second
-	leaseTolerance = 10 * time.Second
+	// leaseDuration is how long a lease is valid after its last renewal. A standby reads the lease every 2 s to 4.4 s, so it
+	// may notice the last renewal and the expiry that late. takeoverTolerance is a little more than twice that.
+	leaseDuration     = 15 * time.Second
+	takeoverTolerance = 10 * time.Second
 )
 
-// holdsLease tells whether the instance has written the lease since the mark.
+// holdsLease reports whether the instance has written the lease since the mark.
 func holdsLease(i *instance, mark int) bool {
 	return slices.ContainsFunc(i.Requests(mark, proxy.Request.TookEffect), func(r proxy.Request) bool { return r.Resource == "leases" })
 }
 
-// startPair starts a leader and a standby whose watches stand.
-func startPair(f *fixture, name string) (leader, standby *instance) {
+// startPair starts a leader, and a standby whose watches are established.
+func startPair(f *fixture, prefix string) (leader, standby *instance) {
 	GinkgoHelper()
-	args := []string{"--leader-elect", "--leader-election-namespace=" + f.sourceNamespace}
-	leader = startInstance(name+"-leader", args...)
+	args := []string{"--leader-elect", "--leader-election-namespace=" + f.SourceNamespace}
+	leader = startInstance(prefix+"-leader", args...)
 	Eventually(holdsLease).WithArguments(leader, 0).Should(BeTrue())
-	f.replicate(replikaName)
+	f.replicate(name)
 	Eventually(f.expectReplicated).Should(Succeed())
-	standby = startInstance(name+"-standby", args...)
-	copiesAreWatched := func() []proxy.Request { return standby.Requests(0, isWatch, toCopies) }
-	Eventually(copiesAreWatched).Should(HaveLen(2), "copies and source")
+	standby = startInstance(prefix+"-standby", args...)
+	copyWatches := func() []proxy.Request { return standby.Requests(0, isWatch, toCopies) }
+	Eventually(copyWatches).Should(HaveLen(2), "copies and source")
 	Expect(holdsLease(standby, 0)).To(BeFalse())
 	return leader, standby
 }
 
-// expectTakeover waits until the standby leads, and expects that it reads nothing
-// that it knows already.
+// expectTakeover waits until the standby leads, and expects that it lists and watches nothing again.
 func expectTakeover(f *fixture, standby *instance, mark int, paused time.Time) {
 	GinkgoHelper()
-	Eventually(holdsLease).WithArguments(standby, mark).WithTimeout(time.Until(paused.Add(leaseDuration + leaseTolerance))).Should(BeTrue())
+	Eventually(holdsLease).WithArguments(standby, mark).WithTimeout(time.Until(paused.Add(leaseDuration + takeoverTolerance))).Should(BeTrue())
 	reportCheck("takeover %s after the leader's pause", elapsed(paused))
 	f.eventuallyReplicated("by the standby", time.Now(), 10*time.Second)
 	Expect(standby.Requests(mark, func(r proxy.Request) bool { return isWatch(r) || r.Verb == "list" })).To(BeEmpty())
 	reportCheck("no list and no watch by the standby")
 }
 
-// expectEnd expects that the resumed leader notices by itself what happened to it,
-// and ends without another write.
+// loggedPause matches the duration in the message of the fence.
+var loggedPause = regexp.MustCompile(`\bfor (\d+(?:\.\d+)?s)\b`)
+
+// expectExit expects that the resumed leader exits by itself, without another write, because of a pause longer than its lease.
 func expectExit(leader *instance, mark int) {
 	GinkgoHelper()
 	Eventually(leader.Running).WithTimeout(leaseDuration).Should(BeFalse())
-	Expect(leader.Log()).To(ContainSubstring("the operator stood still for"))
+	var pauses []time.Duration
+	for _, match := range loggedPause.FindAllStringSubmatch(leader.Log(), -1) {
+		pause, err := time.ParseDuration(match[1])
+		Expect(err).NotTo(HaveOccurred())
+		pauses = append(pauses, pause)
+	}
+	Expect(pauses).To(ContainElement(BeNumerically(">=", leaseDuration)), "the log names the duration of the pause")
 	Expect(leader.writesToCopies(mark)).To(BeEmpty())
-	reportCheck("the old leader ends by itself, without another write")
+	reportCheck("the former leader exits by itself, without another write")
 }
 
-var _ = Describe("the leader of two operators is paused past its lease and resumed", Label(heavy), func() {
-	It("at rest", func() {
+var _ = Describe("The leader of two operators is paused longer than its lease and resumed", Label(heavy), func() {
+	It("while idle", func() {
 		f := newFixture("leader", 20)
 		leader, standby := startPair(f, "leader")
-		seen := watchCopies()
+		history := watchCopies()
 
 		Expect(leader.Pause()).To(Succeed())
 		paused, markLeader, markStandby := time.Now(), leader.Mark(), standby.Mark()
-		edited := f.editSource()
+		first := f.editSource()
 		expectTakeover(f, standby, markStandby, paused)
 		reportFault(1, "SIGSTOP of the leader for %s", elapsed(paused))
 		Expect(leader.Resume()).To(Succeed())
-		again := f.editSource()
-		f.eventuallyReplicated("edit once the old leader is back", time.Now(), 10*time.Second)
+		second := f.editSource()
+		f.eventuallyReplicated("edit after the former leader is resumed", time.Now(), 10*time.Second)
 		expectExit(leader, markLeader)
 
 		standby.expectNoWrites(f)
-		for _, namespace := range f.targetNamespaces {
-			Expect(seen.revisionsIn(namespace)).To(Equal([]string{edited, again}), "%s: one change for each edit, none back", namespace)
+		for _, namespace := range f.TargetNamespaces {
+			Expect(history.revisionsIn(namespace)).To(Equal([]string{first, second}), "%s: one change for each edit, none reverted", namespace)
 		}
 		reportCheck("each copy changed once for each edit")
 		f.deleteReplikas()
 	})
 
-	It("in the middle of writing", func() {
+	It("during an edit", func() {
 		f := newFixture("fenced", 60)
 		leader, standby := startPair(f, "fenced")
-		seen := watchCopies()
+		history := watchCopies()
 
-		midEdit := f.pauseInMidEdit(leader)
+		written := f.pauseDuringEdit(leader)
 		paused, markLeader, markStandby := time.Now(), leader.Mark(), standby.Mark()
-		edited := f.editSource()
+		newest := f.editSource()
 		expectTakeover(f, standby, markStandby, paused)
-		reportFault(1, "SIGSTOP of the leader for %s, after %d of %d copies", elapsed(paused), midEdit, len(f.targetNamespaces))
+		reportFault(1, "SIGSTOP of the leader for %s, after %d of %d copies", elapsed(paused), written, len(f.TargetNamespaces))
 		Expect(leader.Resume()).To(Succeed())
 		expectExit(leader, markLeader)
 
 		Eventually(f.expectReplicated).Should(Succeed())
 		standby.expectNoWrites(f)
-		for _, namespace := range f.targetNamespaces {
-			revisions := seen.revisionsIn(namespace)
-			Expect(slices.Index(revisions, edited)).To(Equal(len(revisions)-1), "%s: nothing comes after the newest: %v", namespace, revisions)
+		for _, namespace := range f.TargetNamespaces {
+			revisions := history.revisionsIn(namespace)
+			Expect(slices.Index(revisions, newest)).To(Equal(len(revisions)-1), "%s: the newest revision is the last: %v", namespace, revisions)
 		}
-		reportCheck("no copy fell back to the source that the old leader had read")
+		reportCheck("no copy is reverted to the revision that the former leader had read")
 		f.deleteReplikas()
 	})
 })
 
-// pauseInMidEdit edits the source and pauses the operator when some copies, not
-// all, have the edit. It returns how many.
-func (f *fixture) pauseInMidEdit(leader *instance) int {
+// pauseDuringEdit edits the source and pauses the operator when some copies, but not all, have the edit. It returns how many.
+func (f *fixture) pauseDuringEdit(leader *instance) int {
 	GinkgoHelper()
-	begin := leader.Mark()
+	mark := leader.Mark()
 	paused := make(chan error, 1)
-	leader.Intercept(func(r proxy.Request) *proxy.Fault {
-		if r.Writes() && toCopies(r) {
-			return proxy.Delay(slowWrite)
-		}
-		return nil
-	})
+	leader.Intercept(delayWritesToCopies)
 	leader.OnResponse(func(r proxy.Request) {
 		if toCopies(r) {
 			select {
@@ -146,11 +147,11 @@ func (f *fixture) pauseInMidEdit(leader *instance) int {
 	f.editSource()
 	Eventually(paused).Should(Receive(Succeed()))
 	leader.OnResponse(nil)
-	// What was sent already takes effect; then there is silence.
+	// The requests that the operator had sent before the pause take effect. After them there are none.
 	Eventually(func(g Gomega) {
-		g.Expect(leader.Requests(begin, proxy.Request.TookEffect, toCopies)).To(HaveLen(leader.Injected(proxy.Delayed)))
+		g.Expect(leader.Requests(mark, proxy.Request.TookEffect, toCopies)).To(HaveLen(leader.Injected(proxy.Delayed)))
 	}).Should(Succeed())
-	written := len(leader.Requests(begin, proxy.Request.TookEffect, toCopies))
-	Expect(written).To(And(BeNumerically(">", 0), BeNumerically("<", len(f.targetNamespaces))))
+	written := len(leader.Requests(mark, proxy.Request.TookEffect, toCopies))
+	Expect(written).To(And(BeNumerically(">", 0), BeNumerically("<", len(f.TargetNamespaces))))
 	return written
 }

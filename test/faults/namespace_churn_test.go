@@ -25,54 +25,52 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 	"github.com/prosimcorp/replika/test/proxy"
 )
 
-// How many namespaces come and go, and how many do at once.
 const (
+	// shortLived is the number of namespaces that are created and deleted; workers create them in parallel.
 	shortLived = 300
-	workers     = 12
+	workers    = 12
 )
+
+var churnLabels = map[string]string{"churn": "yes"}
 
 var _ = It("300 namespaces are created and deleted while Replikas select them", Label(heavy), func() {
 	i := startInstance("churn")
 	f := newFixture("churn", 5)
 	f.replicate("by-glob")
-	f.replicate("by-label", func(replika *v1alpha1.Replika) {
-		replika.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"churn": "yes"}}}
-	})
-	f.replicate("everywhere", func(replika *v1alpha1.Replika) {
-		replika.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{
-			MatchAll: true, ExcludeFrom: append([]string{"default", "kube-*", "*-home"}, targetsOfOtherFixtures(f)...),
-		}
-	})
-	f.expectations[1].namespaces = nil
+	f.replicate("by-label", kit.TargetNamespaces(), kit.SelectNamespaces(churnLabels))
+	f.replicate("match-all", kit.TargetNamespaces(), kit.MatchAllNamespaces(),
+		kit.ExcludeNamespaces(append([]string{"default", "kube-*", "*-source"}, targetsOfOtherFixtures(f)...)...))
+	f.expected[1].namespaces = nil // the label is on the short-lived namespaces only
 	Eventually(f.expectReplicated).Should(Succeed())
-	begin, then := i.Mark(), time.Now()
+	mark, start := i.Mark(), time.Now()
 
 	createAndDeleteNamespaces(f)
-	came := elapsed(then)
-	Eventually(f.shortLivedNamespaces).WithTimeout(3 * time.Minute).Should(BeEmpty())
-	reportCheck("the last namespace gone %s after the first came", elapsed(then))
-	made := i.writesToCopies(begin, func(r proxy.Request) bool { return r.Verb == "create" && r.TookEffect() })
-	refused := i.writesToCopies(begin, func(r proxy.Request) bool { return !r.TookEffect() })
-	reportFault(shortLived, "namespaces that came and went, within %s", came)
-	reportFault(len(made), "copies made in them")
-	Expect(len(made)).To(BeNumerically(">=", shortLived/3), "those that lived to be served")
-	f.eventuallyReplicated("after the last is gone", time.Now(), 30*time.Second)
-	Expect(len(refused)).To(BeNumerically("<=", 3*shortLived), "at most once for each namespace and Replika")
+	duration := elapsed(start)
+	Eventually(shortLivedNamespaces).WithTimeout(3 * time.Minute).Should(BeEmpty())
+	reportCheck("all namespaces are deleted %s after the first was created", elapsed(start))
+	created := i.writesToCopies(mark, func(r proxy.Request) bool { return r.Verb == "create" && r.TookEffect() })
+	rejected := i.writesToCopies(mark, func(r proxy.Request) bool { return !r.TookEffect() })
+	reportFault(shortLived, "namespaces created and deleted within %s", duration)
+	reportFault(len(created), "copies created in them")
+	Expect(len(created)).To(BeNumerically(">=", shortLived/3), "one third of the namespaces lives until it has its copies")
+	f.eventuallyReplicated("after the last deletion", time.Now(), 30*time.Second)
+	Expect(len(rejected)).To(BeNumerically("<=", 3*shortLived), "at most one for each namespace and Replika")
 	Expect(i.countErrors()).To(BeNumerically("<=", 10))
-	reportCheck("%d writes refused, %d errors in the log", len(refused), i.countErrors())
+	reportCheck("%d writes rejected, %d errors in the log", len(rejected), i.countErrors())
 	i.expectNoWrites(f)
 	f.deleteReplikas()
 })
 
-// comeAndGo makes the namespaces and deletes them: a third at once, a third when
-// the last Replika has served it, the others after all have come.
+// createAndDeleteNamespaces creates the namespaces. It deletes one third at once, one third when the copies of all Replikas
+// exist, and the others at the end.
 func createAndDeleteNamespaces(f *fixture) {
 	GinkgoHelper()
 	numbers := make(chan int, shortLived)
@@ -82,13 +80,13 @@ func createAndDeleteNamespaces(f *fixture) {
 	close(numbers)
 	var group sync.WaitGroup
 	var mu sync.Mutex
-	var last []string
+	var remaining []string
 	for range workers {
 		group.Go(func() {
 			defer GinkgoRecover()
 			for number := range numbers {
-				namespace := fmt.Sprintf("%s-target-x%d", f.name, number)
-				create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{"churn": "yes"}}})
+				namespace := fmt.Sprintf("%s-target-x%d", f.Name, number)
+				expect.Create(context.Background(), env.Admin, kit.Namespace(namespace, churnLabels))
 				switch number % 3 {
 				case 0:
 					deleteNamespace(namespace)
@@ -97,34 +95,35 @@ func createAndDeleteNamespaces(f *fixture) {
 					deleteNamespace(namespace)
 				default:
 					mu.Lock()
-					last = append(last, namespace)
+					remaining = append(remaining, namespace)
 					mu.Unlock()
 				}
 			}
 		})
 	}
 	group.Wait()
-	for _, namespace := range last {
+	for _, namespace := range remaining {
 		deleteNamespace(namespace)
 	}
 }
 
-// served: the namespace has the copies of all three Replikas.
+// expectAllCopies expects the copies of all three Replikas in the namespace.
 func expectAllCopies(g Gomega, namespace string) {
 	list := &corev1.ConfigMapList{}
-	g.Expect(admin.List(context.Background(), list, client.InNamespace(namespace), client.HasLabels{v1alpha1.LabelCreatedBy})).To(Succeed())
+	g.Expect(env.Admin.List(context.Background(), list, client.InNamespace(namespace), client.HasLabels{v1alpha1.LabelCreatedBy})).To(Succeed())
 	g.Expect(list.Items).To(HaveLen(3))
 }
 
+// deleteNamespace starts the deletion of the namespace.
 func deleteNamespace(name string) {
 	GinkgoHelper()
-	Expect(admin.Delete(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})).To(Succeed())
+	Expect(env.Admin.Delete(context.Background(), kit.Namespace(name))).To(Succeed())
 }
 
-// shortLived lists those that are still there.
-func (f *fixture) shortLivedNamespaces(g Gomega) []string {
+// shortLivedNamespaces lists the short-lived namespaces that still exist.
+func shortLivedNamespaces(g Gomega) []string {
 	list := &corev1.NamespaceList{}
-	g.Expect(admin.List(context.Background(), list, client.MatchingLabels{"churn": "yes"})).To(Succeed())
+	g.Expect(env.Admin.List(context.Background(), list, client.MatchingLabels(churnLabels))).To(Succeed())
 	var names []string
 	for i := range list.Items {
 		names = append(names, list.Items[i].Name)

@@ -25,13 +25,12 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// story is what the running spec did and looked at, for people who read the
-// output and for the table in docs/reliability.md.
+// specReport lists what the current spec injected and checked, for the output and for the table in docs/reliability.md.
 var specReport struct{ faults, checks []string }
 
 var _ = BeforeEach(func() { specReport.faults, specReport.checks = nil, nil })
 
-// A spec that injected nothing, or looked at nothing, has no right to pass.
+// A spec that injected or checked nothing must fail.
 var _ = AfterEach(func() {
 	report := CurrentSpecReport()
 	if report.Failed() {
@@ -43,19 +42,21 @@ var _ = AfterEach(func() {
 		strings.Join(specReport.faults, "; "), strings.Join(specReport.checks, "; "), time.Since(report.StartTime).Round(time.Second))
 })
 
-// injected tells what went wrong, and how often as counted by who did it or saw
-// it. A fault that never happened fails the spec.
+// reportFault reports an injected fault with its count. A count of zero fails the spec, because the fault did not happen.
 func reportFault(count int, format string, args ...any) {
 	GinkgoHelper()
-	what := fmt.Sprintf("%d %s", count, fmt.Sprintf(format, args...))
-	By("injected " + what)
-	Expect(count).To(BeNumerically(">", 0), "the fault did not happen: %s", what)
-	specReport.faults = append(specReport.faults, what)
+	fault := fmt.Sprintf("%d %s", count, fmt.Sprintf(format, args...))
+	By("injected " + fault)
+	Expect(count).To(BeNumerically(">", 0), "the fault did not happen: %s", fault)
+	specReport.faults = append(specReport.faults, fault)
 }
 
-// checked tells what turned out right.
+// reportCheck reports a successful check.
 func reportCheck(format string, args ...any) {
-	what := fmt.Sprintf(format, args...)
-	By("checked " + what)
-	specReport.checks = append(specReport.checks, what)
+	check := fmt.Sprintf(format, args...)
+	By("checked " + check)
+	specReport.checks = append(specReport.checks, check)
 }
+
+// elapsed returns the rounded time since start.
+func elapsed(start time.Time) time.Duration { return time.Since(start).Round(100 * time.Millisecond) }

@@ -29,33 +29,34 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
 	"github.com/prosimcorp/replika/test/proxy"
 )
 
-// A whole life under a fault that hits every n-th request of whatever verb: reads,
-// lists, watches, writes, status, events.
-var _ = DescribeTable("every n-th request goes wrong",
-	func(name string, n int, kind proxy.FaultKind, fault func() *proxy.Fault) {
-		i := startInstance(name)
-		f := newFixture(name, 8)
-		begin := i.Mark()
+// All operations of a Replika, from its creation to its deletion, while every n-th request of each verb fails: reads, lists,
+// watches, writes, status updates and events.
+var _ = DescribeTable("Every n-th request fails",
+	func(prefix string, n int, kind proxy.FaultKind, fault func() *proxy.Fault) {
+		i := startInstance(prefix)
+		f := newFixture(prefix, 8)
+		mark := i.Mark()
 		injectEvery(i, n, fault)
 
-		then := time.Now()
-		f.replicate(replikaName)
-		f.eventuallyReplicated("fan-out", then, time.Minute)
-		then = time.Now()
+		start := time.Now()
+		f.replicate(name)
+		f.eventuallyReplicated("fan-out", start, time.Minute)
+		start = time.Now()
 		f.editSource()
-		f.eventuallyReplicated("edit", then, time.Minute)
-		then = time.Now()
-		f.changeCopies()
-		f.eventuallyReplicated("two copies changed by hand", then, time.Minute)
-		then = time.Now()
+		f.eventuallyReplicated("edit", start, time.Minute)
+		start = time.Now()
+		f.driftCopies()
+		f.eventuallyReplicated("drift of two copies", start, time.Minute)
+		start = time.Now()
 		f.addTarget()
-		f.eventuallyReplicated("new namespace", then, time.Minute)
-		then = time.Now()
+		f.eventuallyReplicated("new namespace", start, time.Minute)
+		start = time.Now()
 		f.renameCopies()
-		f.eventuallyReplicated("rename", then, time.Minute)
+		f.eventuallyReplicated("rename", start, time.Minute)
 
 		i.Intercept(nil)
 		Eventually(f.expectReplicated).Should(Succeed())
@@ -63,25 +64,24 @@ var _ = DescribeTable("every n-th request goes wrong",
 
 		injectEvery(i, n, fault)
 		f.deleteReplikas()
-		reportHits(i, begin, n, kind)
+		reportRequestFaults(i, mark, n, kind)
 	},
 	Entry("409 Conflict", "conflict", 3, proxy.Responded, func() *proxy.Fault { return proxy.Respond(http.StatusConflict) }),
 	Entry("422 Unprocessable", Label(heavy), "unprocessable", 3, proxy.Responded, func() *proxy.Fault { return proxy.Respond(http.StatusUnprocessableEntity) }),
 	Entry("429 with Retry-After", Label(heavy), "throttled", 3, proxy.Responded, func() *proxy.Fault { return proxy.TooManyRequests(1) }),
-	Entry("500 Internal Server Error", Label(heavy), "broken", 3, proxy.Responded, func() *proxy.Fault { return proxy.Respond(http.StatusInternalServerError) }),
-	Entry("connection dropped before it took effect", Label(heavy), "dropped-before", 5, proxy.DroppedBefore, proxy.DropBefore),
-	Entry("connection dropped after it took effect", "dropped-after", 5, proxy.DroppedAfter, proxy.DropAfter),
+	Entry("500 Internal Server Error", Label(heavy), "error", 3, proxy.Responded, func() *proxy.Fault { return proxy.Respond(http.StatusInternalServerError) }),
+	Entry("connection dropped before the request took effect", Label(heavy), "dropped-before", 5, proxy.DroppedBefore, proxy.DropBefore),
+	Entry("connection dropped after the request took effect", "dropped-after", 5, proxy.DroppedAfter, proxy.DropAfter),
 )
 
-// A source is gone when the API server says so, and not before: else an outage would take every copy along.
-var _ = It("a source whose copies go with it is deleted while nobody can tell", func() {
-	i := startInstance("untold")
-	f := newFixture("untold", 3)
-	f.replicate(replikaName, func(replika *v1alpha1.Replika) {
-		replika.Spec.Synchronization.OnSourceDeletion = v1alpha1.SourceDeletionDelete
-	})
+// The operator must delete the copies only after a response that the source does not exist: otherwise every copy would be lost
+// in an outage.
+var _ = It("The source of onSourceDeletion: Delete is deleted while reads of it fail", func() {
+	i := startInstance("source-deletion")
+	f := newFixture("source-deletion", 3)
+	f.replicate(name, kit.OnSourceDeletion(v1alpha1.SourceDeletionDelete))
 	Eventually(f.expectReplicated).Should(Succeed())
-	var looks atomic.Int32
+	var reads atomic.Int32
 	faults := []func() *proxy.Fault{
 		func() *proxy.Fault { return proxy.Respond(http.StatusInternalServerError) },
 		func() *proxy.Fault { return proxy.Respond(http.StatusServiceUnavailable) },
@@ -90,71 +90,70 @@ var _ = It("a source whose copies go with it is deleted while nobody can tell", 
 		proxy.DropBefore,
 	}
 	i.Intercept(func(r proxy.Request) *proxy.Fault {
-		if r.Verb != "get" || !toCopies(r) || r.Namespace != f.sourceNamespace {
+		if !f.isSourceRead(r, name) {
 			return nil
 		}
-		return faults[int(looks.Add(1))%len(faults)]()
+		return faults[int(reads.Add(1))%len(faults)]()
 	})
-	begin := i.Mark()
-	Expect(admin.Delete(context.Background(), f.copyIn(f.sourceNamespace))).To(Succeed())
-	Eventually(looks.Load).Should(BeNumerically(">=", 2*len(faults)))
-	reportFault(i.Injected(proxy.Responded)+i.Injected(proxy.DroppedBefore), "looks at the source of %d kinds went wrong", len(faults))
-	for _, namespace := range f.targetNamespaces {
+	mark := i.Mark()
+	Expect(env.Admin.Delete(context.Background(), f.copyIn(f.SourceNamespace))).To(Succeed())
+	Eventually(reads.Load).Should(BeNumerically(">=", 2*len(faults)))
+	reportFault(i.Injected(proxy.Responded)+i.Injected(proxy.DroppedBefore), "failed reads of the source, of %d kinds", len(faults))
+	for _, namespace := range f.TargetNamespaces {
 		object := f.copyIn(namespace)
-		Expect(admin.Get(context.Background(), client.ObjectKeyFromObject(object), object)).To(Succeed())
+		Expect(env.Admin.Get(context.Background(), client.ObjectKeyFromObject(object), object)).To(Succeed())
 	}
-	Expect(i.writesToCopies(begin)).To(BeEmpty())
-	reportCheck("every copy stays")
+	Expect(i.writesToCopies(mark)).To(BeEmpty())
+	reportCheck("no copy is deleted")
 
 	i.Intercept(nil)
-	told := time.Now()
+	recovered := time.Now()
 	Eventually(func(g Gomega) {
 		list := &corev1.ConfigMapList{}
-		g.Expect(admin.List(context.Background(), list, client.HasLabels{v1alpha1.LabelCreatedBy})).To(Succeed())
+		g.Expect(env.Admin.List(context.Background(), list, client.HasLabels{v1alpha1.LabelCreatedBy})).To(Succeed())
 		g.Expect(list.Items).To(BeEmpty())
 	}).Should(Succeed())
-	reportCheck("all gone %s after it could be told", elapsed(told))
+	reportCheck("all copies are deleted %s after reads succeed", elapsed(recovered))
 	f.deleteReplikas()
 })
 
-// hitEvery lets every n-th request from now on meet the fault, of each verb and
-// resource: were they counted together, a loop of n requests would never get past
-// the one that is always hit.
+// injectEvery injects the fault into every n-th request from now on. It counts each verb and resource separately: otherwise a
+// retry loop of n requests would always fail at the same request.
 func injectEvery(i *instance, n int, fault func() *proxy.Fault) {
 	var mu sync.Mutex
 	counts := map[string]int{}
 	i.Intercept(func(r proxy.Request) *proxy.Fault {
 		mu.Lock()
 		defer mu.Unlock()
-		same := r.Verb + " " + r.Resource + "/" + r.Subresource
+		key := r.Verb + " " + r.Resource + "/" + r.Subresource
 		if r.Resource == "" {
-			same += r.URI // discovery
+			key += r.URI // discovery
 		}
-		if counts[same]++; counts[same]%n != 0 {
+		if counts[key]++; counts[key]%n != 0 {
 			return nil
 		}
 		return fault()
 	})
 }
 
-// tellHits: the fault hit reads, watches and writes.
-func reportHits(i *instance, begin, n int, kind proxy.FaultKind) {
+// reportRequestFaults reports the injected faults, and expects some of reads, watches and writes.
+func reportRequestFaults(i *instance, mark, n int, kind proxy.FaultKind) {
 	GinkgoHelper()
-	isHit := func(r proxy.Request) bool {
-		// One that got no answer fell with the connection of another, before it could be dropped after its answer.
+	isFaulty := func(r proxy.Request) bool {
+		// A request without a response failed with another request's connection, before its own fault.
 		return r.Fault == kind && (kind != proxy.DroppedAfter || r.Status != 0)
 	}
-	hits := func(keep ...func(proxy.Request) bool) int { return len(i.Requests(begin, append(keep, isHit)...)) }
+	count := func(keep ...func(proxy.Request) bool) int { return len(i.Requests(mark, append(keep, isFaulty)...)) }
 	isRead := func(r proxy.Request) bool { return r.Verb == "get" || r.Verb == "list" }
 	i.Intercept(nil)
-	Eventually(func(g Gomega) { g.Expect(i.Injected(kind)).To(Equal(hits()), "every fault is recorded") }).Should(Succeed())
-	reportFault(hits(), "times, every %d. of each kind of request, %d in all", n, len(i.Requests(begin)))
-	reportFault(hits(proxy.Request.Writes, toCopies), "of these on writes to copies")
-	reportFault(hits(isRead), "on reads")
-	if kind != proxy.Responded { // an answered watch may stand for as long as the spec lasts
-		reportFault(hits(isWatch), "on watches")
+	Eventually(func(g Gomega) { g.Expect(i.Injected(kind)).To(Equal(count()), "every fault is recorded") }).Should(Succeed())
+	reportFault(count(), "times, in every %d. of each kind of request, of %d requests", n, len(i.Requests(mark)))
+	reportFault(count(proxy.Request.Writes, toCopies), "of these in writes to copies")
+	reportFault(count(isRead), "in reads")
+	if kind != proxy.Responded { // a watch that succeeded may last for the whole spec, so that there is no n-th one
+		reportFault(count(isWatch), "in watches")
 	}
 	if kind == proxy.DroppedAfter {
-		reportFault(hits(proxy.Request.TookEffect, toCopies), "writes to copies that took effect and were not answered")
+		reportFault(count(proxy.Request.TookEffect, toCopies), "writes to copies that took effect, without a response")
 	}
 }

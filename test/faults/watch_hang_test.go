@@ -25,16 +25,17 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/e2e"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 	"github.com/prosimcorp/replika/test/proxy"
 )
 
-var _ = It("watches of one kind hang: it is polled, and no other waits for it", func() {
-	const others = 8 // more Replikas than are worked on at once
-	i := startInstance("one-hangs")
+var _ = It("Watches of one kind hang: the operator polls this kind, and does not delay others", func() {
+	const replikas = 8 // more than the operator reconciles in parallel
+	i := startInstance("watch-hang")
 	var hanging atomic.Int32
 	i.Intercept(func(r proxy.Request) *proxy.Fault {
 		if isWatch(r) && r.Resource == "secrets" {
@@ -43,52 +44,45 @@ var _ = It("watches of one kind hang: it is polled, and no other waits for it", 
 		}
 		return nil
 	})
-	f := newFixture("one-hangs", 2)
-	secrets := make([]*corev1.Secret, others)
+	f := newFixture("watch-hang", 2)
+	secrets := make([]*corev1.Secret, replikas)
 	for n := range secrets {
 		secrets[n] = f.replicateSecret(fmt.Sprintf("secret-%d", n))
 	}
-	f.replicate(replikaName, withInterval(watchesOnly))
+	f.replicate(name, kit.Interval(watchesOnly))
 	for _, secret := range secrets {
-		Eventually(f.expectSecret).WithArguments(secret).Should(Succeed())
+		Eventually(f.expectSecretCopies).WithArguments(secret).Should(Succeed())
 	}
 	Eventually(f.expectReplicated).Should(Succeed())
-	reportFault(int(hanging.Load()), "watches of Secrets that are never answered")
+	reportFault(int(hanging.Load()), "watches of Secrets without a response")
 
 	for range 3 {
-		then := time.Now()
+		start := time.Now()
 		f.editSource()
-		f.eventuallyReplicated("edit while another kind hangs", then, 5*time.Second)
+		f.eventuallyReplicated("edit while another kind hangs", start, 5*time.Second)
 	}
-	updateObject(secrets[0], func() { secrets[0].Data = map[string][]byte{"key": []byte("two")} })
-	Eventually(f.expectSecret).WithArguments(secrets[0]).WithTimeout(5 * synchronizationTime).Should(Succeed())
-	reportCheck("a Secret, by polling")
-	for _, secret := range secrets {
-		Expect(admin.Delete(context.Background(), f.replika(secret.Name))).To(Succeed())
-	}
+	expect.Update(context.Background(), env.Admin, secrets[0], func(secret *corev1.Secret) {
+		secret.Data = map[string][]byte{"key": []byte("two")}
+	})
+	Eventually(f.expectSecretCopies).WithArguments(secrets[0]).WithTimeout(5 * e2e.Interval).Should(Succeed())
+	reportCheck("edit of a Secret, by polling")
 	f.deleteReplikas()
 })
 
-// serveSecret makes a Secret and a Replika of it, both of that name.
+// replicateSecret creates a Secret and a Replika of it, both of this name.
 func (f *fixture) replicateSecret(name string) *corev1.Secret {
 	GinkgoHelper()
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: f.sourceNamespace, Name: name}, Data: map[string][]byte{"key": []byte("one")},
-	}
-	create(secret)
-	replika := f.replika(name)
-	replika.Spec.Synchronization.Time.Duration = synchronizationTime
-	replika.Spec.Source = v1alpha1.SourceSpec{Version: "v1", Kind: "Secret", Name: name}
-	replika.Spec.Target.Namespaces.ReplicateIn = []string{f.name + "-target-*"}
-	create(replika)
+	secret := kit.Secret(f.SourceNamespace, name, "one")
+	expect.Create(context.Background(), env.Admin, secret)
+	f.CreateReplika(secret)
 	return secret
 }
 
-// expectSecret expects copies of it that are as it is.
-func (f *fixture) expectSecret(g Gomega, secret *corev1.Secret) {
-	for _, target := range f.targetNamespaces {
+// expectSecretCopies expects a copy with the Secret's data in every target namespace.
+func (f *fixture) expectSecretCopies(g Gomega, secret *corev1.Secret) {
+	for _, namespace := range f.TargetNamespaces {
 		found := &corev1.Secret{}
-		g.Expect(admin.Get(context.Background(), client.ObjectKey{Namespace: target, Name: secret.Name}, found)).To(Succeed())
+		g.Expect(env.Admin.Get(context.Background(), client.ObjectKey{Namespace: namespace, Name: secret.Name}, found)).To(Succeed())
 		g.Expect(found.Data).To(Equal(secret.Data))
 	}
 }

@@ -25,78 +25,82 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/prosimcorp/replika/test/kit"
 	"github.com/prosimcorp/replika/test/proxy"
 )
 
-func isWatch(r proxy.Request) bool { return r.Verb == "watch" }
-
-// watched is how many things the operator watches for one Replika: Replikas,
-// namespaces, definitions of kinds, the source and the copies.
+// watchesPerReplika is the number of watches that the operator has for one Replika: of Replikas, namespaces, CRDs, the source
+// and the copies.
 const watchesPerReplika = 5
 
-// What follows is healed by watches alone: the synchronization time is a day.
-var _ = It("all connections go half-open: watches hang and nobody is told", Label(heavy), func() {
+// changeEverything changes the source, drifts two copies and adds a namespace.
+func (f *fixture) changeEverything() {
+	GinkgoHelper()
+	f.editSource()
+	f.driftCopies()
+	f.addTarget()
+}
+
+// In these specs, only watches trigger reconciles: the interval is a day.
+var _ = It("All connections become half-open: watches hang without an error", Label(heavy), func() {
 	i := startInstance("half-open")
 	f := newFixture("half-open", 5)
-	f.replicate(replikaName, withInterval(watchesOnly))
+	f.replicate(name, kit.Interval(watchesOnly))
 	Eventually(f.expectReplicated).Should(Succeed())
 
-	begin, then := i.Mark(), time.Now()
+	mark, start := i.Mark(), time.Now()
 	reportFault(i.Freeze(), "connections half-open, without a FIN")
-	f.editSource()
-	f.changeCopies()
-	f.addTarget()
-	f.eventuallyReplicated("edit, two copies changed by hand, new namespace", then, time.Minute)
-	reportFault(int(time.Since(then).Seconds()), "seconds of silence, ended by the operator")
-	anew := func() int { return len(i.Requests(begin, isWatch)) }
-	Eventually(anew).Should(BeNumerically(">=", watchesPerReplika))
-	reportFault(anew(), "watches lost and opened anew")
+	f.changeEverything()
+	f.eventuallyReplicated("edit, drift of two copies, new namespace", start, time.Minute)
+	reportFault(int(time.Since(start).Seconds()), "seconds without events, ended by the operator")
+	watches := func() int { return len(i.Requests(mark, isWatch)) }
+	Eventually(watches).Should(BeNumerically(">=", watchesPerReplika))
+	reportFault(watches(), "watches lost and re-established")
 	f.deleteReplikas()
 })
 
-var _ = It("watches are answered 410 Gone", func() {
+var _ = It("The API server responds to watches with 410 Gone", func() {
 	const times = 2
 	i := startInstance("gone")
 	f := newFixture("gone", 5)
-	f.replicate(replikaName, withInterval(watchesOnly))
+	f.replicate(name, kit.Interval(watchesOnly))
 	Eventually(f.expectReplicated).Should(Succeed())
 
-	begin, then := i.Mark(), time.Now()
-	things := respondGone(i, times)
-	cut := i.Disconnect()
+	mark, start := i.Mark(), time.Now()
+	targets := respondGone(i, times)
+	closed := i.Disconnect()
+	f.changeEverything()
+	f.eventuallyReplicated("edit, drift of two copies, new namespace", start, time.Minute)
+	reportFault(closed, "connections closed, so that watches are re-established")
+	// One watch can trigger the reconcile before another one has got its responses. So edit again after all have got them.
+	Eventually(targets).Should(BeNumerically(">=", watchesPerReplika))
+	start = time.Now()
 	f.editSource()
-	f.changeCopies()
-	f.addTarget()
-	f.eventuallyReplicated("edit, two copies changed by hand, new namespace", then, time.Minute)
-	reportFault(cut, "connections cut, so that watches are opened anew")
-	// What one watch had not asked for again yet, another one told. So there is an edit more once all of them were answered so.
-	Eventually(things).Should(BeNumerically(">=", watchesPerReplika))
-	then = time.Now()
-	f.editSource()
-	f.eventuallyReplicated("another edit", then, time.Minute)
-	reportFault(i.Injected(proxy.Responded), "watches of %d kinds of things answered 410", things())
-	fresh := func(r proxy.Request) bool {
+	f.eventuallyReplicated("another edit", start, time.Minute)
+	reportFault(i.Injected(proxy.Responded), "watches of %d targets with the response 410", targets())
+	isList := func(r proxy.Request) bool {
 		return r.Status == http.StatusOK && (r.Verb == "list" || isWatch(r) && strings.Contains(r.URI, "sendInitialEvents=true"))
 	}
-	Eventually(func() []proxy.Request { return i.Requests(begin, fresh) }).ShouldNot(BeEmpty())
-	reportCheck("%d lists read anew", len(i.Requests(begin, fresh)))
+	lists := func() []proxy.Request { return i.Requests(mark, isList) }
+	Eventually(lists).ShouldNot(BeEmpty())
+	reportCheck("%d lists", len(lists()))
 	f.deleteReplikas()
 })
 
-// goneFor answers so many requests to watch the same thing with 410, and tells
-// how many things that happened to.
-func respondGone(i *instance, times int) (things func() int) {
+// respondGone responds to the first requests for each watch with 410. It returns a function that returns the number of
+// different watches.
+func respondGone(i *instance, times int) (targets func() int) {
 	var mu sync.Mutex
-	asked := map[string]int{}
+	counts := map[string]int{}
 	i.Intercept(func(r proxy.Request) *proxy.Fault {
 		if !isWatch(r) {
 			return nil
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		// The source's watch is told from that of the copies by its namespace.
-		thing := r.Resource + r.Namespace
-		if asked[thing]++; asked[thing] > times {
+		// The source's watch differs from that of the copies by its namespace.
+		target := r.Resource + r.Namespace
+		if counts[target]++; counts[target] > times {
 			return nil
 		}
 		return proxy.Respond(http.StatusGone)
@@ -104,6 +108,6 @@ func respondGone(i *instance, times int) (things func() int) {
 	return func() int {
 		mu.Lock()
 		defer mu.Unlock()
-		return len(asked)
+		return len(counts)
 	}
 }

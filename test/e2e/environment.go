@@ -14,7 +14,7 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-package operator
+package e2e
 
 import (
 	"context"
@@ -35,6 +35,7 @@ import (
 
 	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/operator"
 )
 
 // Environment is what every end-to-end suite starts with: a control plane, the administrator's client and the operator's
@@ -51,7 +52,7 @@ type Environment struct {
 
 // StartEnvironment builds the operator in the folder and starts a control plane. The caller stops it.
 func StartEnvironment(ctx context.Context, workDir string, o cluster.Options) (*Environment, error) {
-	binary, err := Build(ctx, workDir)
+	binary, err := operator.Build(ctx, workDir)
 	if err != nil {
 		return nil, err
 	}
@@ -69,17 +70,17 @@ func StartEnvironment(ctx context.Context, workDir string, o cluster.Options) (*
 }
 
 // Options returns the options of an operator with the access of config. The names of its files begin with name.
-func (e *Environment) Options(name string, config *rest.Config, args ...string) (Options, error) {
+func (e *Environment) Options(name string, config *rest.Config, args ...string) (operator.Options, error) {
 	kubeconfig := filepath.Join(e.WorkDir, name+".kubeconfig")
 	if err := e.KubeconfigFor(config, kubeconfig); err != nil {
-		return Options{}, err
+		return operator.Options{}, err
 	}
-	return Options{Binary: e.Binary, Kubeconfig: kubeconfig, LogFile: filepath.Join(e.WorkDir, name+".log"), Args: args}, nil
+	return operator.Options{Binary: e.Binary, Kubeconfig: kubeconfig, LogFile: filepath.Join(e.WorkDir, name+".log"), Args: args}, nil
 }
 
 // StartAs starts an operator with the access of the ServiceAccount, and with the flags of the Deployment. Flags that bind an
 // address are left out: the ports on this machine are different.
-func (e *Environment) StartAs(ctx context.Context, name string, deployment *appsv1.Deployment, args ...string) (*Process, error) {
+func (e *Environment) StartAs(ctx context.Context, name string, deployment *appsv1.Deployment, args ...string) (*operator.Process, error) {
 	account := client.ObjectKey{Namespace: deployment.Namespace, Name: deployment.Spec.Template.Spec.ServiceAccountName}
 	token, err := e.Token(ctx, account)
 	if err != nil {
@@ -98,7 +99,7 @@ func (e *Environment) StartAs(ctx context.Context, name string, deployment *apps
 	if err != nil {
 		return nil, err
 	}
-	return Start(options)
+	return operator.Start(options)
 }
 
 // Token returns a token of the ServiceAccount, as a kubelet requests one for a Pod.
