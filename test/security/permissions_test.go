@@ -34,67 +34,71 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-// The last two specs look into the audit log for what the others, which are
-// every feature there is, had the operator ask for.
-var _ = Describe("With exactly the rights that are shipped, the operator", Ordered, func() {
-	const home, a, b = "rights-home", "rights-a", "rights-b"
+// These specs use every feature. The last two check the operator's requests in the audit log.
+var _ = Describe("With exactly the permissions of the manifests, the operator", Ordered, func() {
+	const sources, a, b = "permissions-sources", "permissions-a", "permissions-b"
 	BeforeAll(func(ctx SpecContext) {
-		for _, namespace := range []string{home, a, b} {
+		for _, namespace := range []string{sources, a, b} {
 			create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 		}
 		installKind(ctx, "monitoring.coreos.com", "v1alpha1", "AlertmanagerConfig", "alertmanagerconfigs")
 		installKind(ctx, "external-secrets.io", "v1", "ExternalSecret", "externalsecrets")
-		// The leader has its watches begin with a stream of what there is. Older API servers do not know that: one that stands
-		// by lists, as it would there.
+		// The leader's watches start with a stream of the existing objects. API servers without this feature need lists, so this
+		// standby uses lists.
 		GinkgoT().Setenv("KUBE_FEATURE_WatchListClient", "false")
-		DeferCleanup(startOperator(ctx, "lists").stop)
+		DeferCleanup(startOperator(ctx, "with-lists").stop)
 	})
 
-	DescribeTable("copies, edits, repairs and clears up", func(ctx SpecContext, source *unstructured.Unstructured) {
+	DescribeTable("replicates, updates, repairs and deletes copies of", func(ctx SpecContext, source *unstructured.Unstructured) {
 		source = source.DeepCopy()
-		source.SetNamespace(home)
+		source.SetNamespace(sources)
 		create(ctx, source)
-		replika := replikaOf(source, a, b)
+		replika := newReplika(source, a, b)
 		if !slices.Contains([]string{"ConfigMap", "Secret"}, source.GetKind()) {
 			sample := find[*v1alpha1.Replika](samples, "Replika", source.GetName())
+			sample.Spec.Source.Namespace = source.GetNamespace() // the samples leave the default
 			Expect(sample.Spec.Source).To(Equal(replika.Spec.Source), "the sample")
 		}
 		create(ctx, replika)
-		eventuallySynced(ctx, replika, 2)
+		expect.Ready(ctx, admin, replika, 2)
 
-		updateObject(ctx, source, func() { source.SetLabels(map[string]string{"edited": "true"}) })
+		expect.Update(ctx, admin, source, func(source *unstructured.Unstructured) {
+			source.SetLabels(map[string]string{"edited": "true"})
+		})
 		eventuallyCopy(ctx, source, a, HaveField("GetLabels()", HaveKeyWithValue("edited", "true")))
-		Expect(admin.Delete(ctx, copyIn(b, source))).To(Succeed())
+		Expect(admin.Delete(ctx, kit.CopyIn(b, source))).To(Succeed())
 		eventuallyCopy(ctx, source, b, HaveField("GetLabels()", HaveKeyWithValue("edited", "true")))
 
 		deleteReplika(ctx, replika)
-		eventuallyNone(ctx, source, a, b)
+		expect.Gone(ctx, admin, source, a, b)
 	},
-		Entry("ConfigMaps", object(`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}, "data": {"key": "value"}}`)),
-		Entry("Secrets", object(`{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "plain"}, "stringData": {"key": "value"}}`)),
-		Entry("NetworkPolicies", object(`{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "default-deny"},
+		Entry("ConfigMaps", kit.FromYAML(`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}, "data": {"key": "value"}}`)),
+		Entry("Secrets", kit.FromYAML(`{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "plain"}, "stringData": {"key": "value"}}`)),
+		Entry("NetworkPolicies", kit.FromYAML(`{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "default-deny"},
 			"spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}`)),
-		Entry("AlertmanagerConfigs", object(`{"apiVersion": "monitoring.coreos.com/v1alpha1", "kind": "AlertmanagerConfig",
+		Entry("AlertmanagerConfigs", kit.FromYAML(`{"apiVersion": "monitoring.coreos.com/v1alpha1", "kind": "AlertmanagerConfig",
 			"metadata": {"name": "default-receivers"}, "spec": {"route": {"receiver": "team"}}}`)),
-		Entry("ExternalSecrets", object(`{"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
+		Entry("ExternalSecrets", kit.FromYAML(`{"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
 			"metadata": {"name": "registry-credentials"}, "spec": {"refreshInterval": "1h"}}`)),
-		Entry("Roles, with rights that it has itself", object(`{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+		Entry("Roles, with permissions that it has itself", kit.FromYAML(`{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
 			"metadata": {"name": "configmap-reader"}, "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]}`)),
-		Entry("RoleBindings, to a role that it may bind", object(`{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+		Entry("RoleBindings, to a role that it can bind", kit.FromYAML(`{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
 			"metadata": {"name": "support-views"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
 			"subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "support"}]}`)),
 	)
 
-	It("makes copies anew that cannot be edited", func(ctx SpecContext) {
+	It("recreates copies that are immutable", func(ctx SpecContext) {
 		source := &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "immutable"}, Immutable: new(true), Data: map[string]string{"key": "old"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: sources, Name: "immutable"}, Immutable: new(true), Data: map[string]string{"key": "old"},
 		}
 		create(ctx, source)
-		replika := replikaOf(source, a)
+		replika := newReplika(source, a)
 		create(ctx, replika)
-		eventuallySynced(ctx, replika, 1)
+		expect.Ready(ctx, admin, replika, 1)
 		Expect(admin.Delete(ctx, source)).To(Succeed())
 		source.ResourceVersion, source.UID, source.Data = "", "", map[string]string{"key": "new"}
 		create(ctx, source)
@@ -102,145 +106,136 @@ var _ = Describe("With exactly the rights that are shipped, the operator", Order
 		deleteReplika(ctx, replika)
 	})
 
-	It("repairs the same copy again and again, and tells of it in one event", func(ctx SpecContext) {
-		source := configMap(home, "drifting")
+	It("repairs the same copy repeatedly, and counts the repairs in one event", func(ctx SpecContext) {
+		source := configMap(sources, "drifting")
 		create(ctx, source)
-		replika := replikaOf(source, a)
+		replika := newReplika(source, a)
 		create(ctx, replika)
-		eventuallySynced(ctx, replika, 1)
-		patchesOfEvents := func() ([]cluster.AuditEvent, error) {
+		expect.Ready(ctx, admin, replika, 1)
+		eventPatches := func() ([]cluster.AuditEvent, error) {
 			return operatorRequests(func(e cluster.AuditEvent) bool { return e.Verb == "patch" && e.Resource == "events" })
 		}
 		Eventually(ctx, func(g Gomega) {
-			meddled := copyIn(a, source).(*corev1.ConfigMap)
-			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(meddled), meddled)).To(Succeed())
-			g.Expect(meddled.Data).To(Equal(source.Data))
-			meddled.Data = map[string]string{"by": "hand"}
-			g.Expect(admin.Update(ctx, meddled)).To(Succeed())
-			g.Expect(patchesOfEvents()).NotTo(BeEmpty())
+			drifted := kit.CopyIn(a, source)
+			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(drifted), drifted)).To(Succeed())
+			g.Expect(drifted.Data).To(Equal(source.Data))
+			g.Expect(kit.Update(ctx, admin, drifted, func(drifted *corev1.ConfigMap) {
+				drifted.Data = map[string]string{"changed": "by a user"}
+			})).To(Succeed())
+			g.Expect(eventPatches()).NotTo(BeEmpty())
 		}).Should(Succeed())
 		deleteReplika(ctx, replika)
 	})
 
-	It("leaves alone, adopts and releases what others made", func(ctx SpecContext) {
-		source, foreign := configMap(home, "contended"), configMap(a, "contended")
+	It("reports, adopts and releases foreign objects", func(ctx SpecContext) {
+		source, foreign := configMap(sources, "conflicting"), configMap(a, "conflicting")
 		foreign.Data = map[string]string{"other": "content"}
 		create(ctx, source)
 		create(ctx, foreign)
-		replika := replikaOf(source, a, b)
+		replika := newReplika(source, a, b)
 		create(ctx, replika)
-		Eventually(ctx, func(g Gomega) {
-			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(replika), replika)).To(Succeed())
-			g.Expect(replika.Status.Failures).To(ConsistOf(HaveField("Reason", v1alpha1.FailureConflict)))
-		}).Should(Succeed())
+		eventuallyFailed(ctx, replika, a, v1alpha1.FailureConflict)
 
-		updateObject(ctx, replika, func() { replika.Spec.Target.ConflictPolicy = v1alpha1.ConflictPolicyAdopt })
-		eventuallySynced(ctx, replika, 2)
-		updateObject(ctx, replika, func() { replika.Spec.Target.Namespaces.ExcludeFrom = []string{b} })
-		eventuallyNone(ctx, source, b)
+		expect.Update(ctx, admin, replika, func(replika *v1alpha1.Replika) { replika.Spec.Target.ConflictPolicy = v1alpha1.ConflictPolicyAdopt })
+		expect.Ready(ctx, admin, replika, 2)
+		expect.Update(ctx, admin, replika, func(replika *v1alpha1.Replika) { replika.Spec.Target.Namespaces.ExcludeFrom = []string{b} })
+		expect.Gone(ctx, admin, source, b)
 		deleteReplika(ctx, replika)
 		eventuallyCopy(ctx, source, a, HaveField("GetAnnotations()", Not(HaveKey(v1alpha1.AnnotationOwner))))
 	})
 
-	It("hands over to a rival", func(ctx SpecContext) {
-		source := configMap(home, "shared")
+	It("hands copies over to another Replika", func(ctx SpecContext) {
+		source := configMap(sources, "shared")
 		create(ctx, source)
-		first := replikaOf(source, a)
+		first := newReplika(source, a)
 		second := first.DeepCopy()
-		second.Name = "heir"
+		second.Name = "second"
 		create(ctx, first)
-		eventuallySynced(ctx, first, 1)
+		expect.Ready(ctx, admin, first, 1)
 		create(ctx, second)
-		Eventually(ctx, func(g Gomega) {
-			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(second), second)).To(Succeed())
-			g.Expect(second.Status.Failures).To(ConsistOf(HaveField("Reason", v1alpha1.FailureConflict)))
-		}).Should(Succeed())
+		eventuallyFailed(ctx, second, a, v1alpha1.FailureConflict)
 		deleteReplika(ctx, first)
-		eventuallySynced(ctx, second, 1)
+		expect.Ready(ctx, admin, second, 1)
 		deleteReplika(ctx, second)
 	})
 
-	It("follows a source that goes, and a Replika that is suspended", func(ctx SpecContext) {
-		source := configMap(home, "going")
+	It("deletes the copies with the source, and suspends", func(ctx SpecContext) {
+		source := configMap(sources, "deleted")
 		create(ctx, source)
-		replika := replikaOf(source, a)
+		replika := newReplika(source, a)
 		replika.Spec.Synchronization.OnSourceDeletion = v1alpha1.SourceDeletionDelete
 		create(ctx, replika)
-		eventuallySynced(ctx, replika, 1)
+		expect.Ready(ctx, admin, replika, 1)
 		Expect(admin.Delete(ctx, source)).To(Succeed())
-		eventuallyNone(ctx, source, a)
-		updateObject(ctx, replika, func() { replika.Spec.Suspend = true })
-		Eventually(ctx, func(g Gomega) {
-			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(replika), replika)).To(Succeed())
-			g.Expect(replika.Status.Conditions).To(ContainElement(HaveField("Reason", v1alpha1.ReasonSuspended)))
-		}).Should(Succeed())
+		expect.Gone(ctx, admin, source, a)
+		expect.Update(ctx, admin, replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = true })
+		expect.Reason(ctx, admin, replika, v1alpha1.ReasonSuspended)
 		deleteReplika(ctx, replika)
 	})
 
-	It("acts as a ServiceAccount", func(ctx SpecContext) {
-		create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: copier}})
-		for _, namespace := range []string{home, a} {
-			bind(ctx, namespace, "edit", serviceAccount(home, copier))
+	It("impersonates a ServiceAccount", func(ctx SpecContext) {
+		create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: sources, Name: copier}})
+		for _, namespace := range []string{sources, a} {
+			bind(ctx, namespace, "edit", serviceAccount(sources, copier))
 		}
-		source := configMap(home, "lent")
+		source := configMap(sources, "impersonated")
 		create(ctx, source)
-		replika := replikaOf(source, a)
+		replika := newReplika(source, a)
 		replika.Spec.ServiceAccountName = copier
 		create(ctx, replika)
-		eventuallySynced(ctx, replika, 1)
+		expect.Ready(ctx, admin, replika, 1)
 		deleteReplika(ctx, replika)
-		eventuallyNone(ctx, source, a)
+		expect.Gone(ctx, admin, source, a)
 		Expect(operatorRequests(func(e cluster.AuditEvent) bool {
-			return e.Resource == "configmaps" && e.Writes() && e.Name == source.Name && e.User != accountUser(home, copier)
+			return e.Resource == "configmaps" && e.Writes() && e.Name == source.Name && e.User != accountUser(sources, copier)
 		})).To(BeEmpty())
 	})
 
-	It("answers who may read its metrics", func(ctx SpecContext) {
-		create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "scraper"}})
-		allowMetrics(ctx, home, "scraper")
-		status, _ := scrape(ctx, Default, leader.metrics, tokenOf(ctx, home, "scraper"), &tls.Config{InsecureSkipVerify: true})
+	It("authorizes readers of its metrics", func(ctx SpecContext) {
+		create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: sources, Name: "scraper"}})
+		allowMetrics(ctx, sources, "scraper")
+		status, _ := scrape(ctx, Default, leader.metrics, tokenOf(ctx, sources, "scraper"), &tls.Config{InsecureSkipVerify: true})
 		Expect(status).To(Equal(http.StatusOK))
 	})
 
-	It("asks for nothing that it may not have", func() {
+	It("sends no request that is forbidden", func() {
 		forbidden, err := operatorRequests(func(e cluster.AuditEvent) bool { return e.Code == http.StatusForbidden && e.User == operatorUser })
 		Expect(err).NotTo(HaveOccurred())
 		Expect(forbidden).To(BeEmpty())
 	})
 
-	It("has no right that it does not use", func() {
+	It("uses all of its permissions", func() {
 		used := map[permission]bool{}
-		asked, err := operatorRequests(func(e cluster.AuditEvent) bool { return e.Code != http.StatusForbidden })
+		accepted, err := operatorRequests(func(e cluster.AuditEvent) bool { return e.Code != http.StatusForbidden })
 		Expect(err).NotTo(HaveOccurred())
-		for _, event := range asked {
-			for _, right := range requiredPermissions(event) {
-				used[right] = true
+		for _, event := range accepted {
+			for _, permission := range requiredPermissions(event) {
+				used[permission] = true
 			}
 		}
 		var unused []string
-		for _, right := range append(permissionsIn(deployed), permissionsIn(samples)...) {
-			if !used[right] {
-				unused = append(unused, right.String())
+		for _, permission := range append(permissionsIn(deployed), permissionsIn(samples)...) {
+			if !used[permission] {
+				unused = append(unused, permission.String())
 			}
 		}
 		Expect(unused).To(BeEmpty())
 	})
 })
 
-// right is one thing that a rule allows.
+// permission is one combination of verb and resource in a rule.
 type permission struct{ verb, group, resource string }
 
-func (r permission) String() string {
-	return fmt.Sprintf("%s %s", r.verb, strings.TrimSuffix(r.resource+"."+r.group, "."))
+func (p permission) String() string {
+	return fmt.Sprintf("%s %s", p.verb, strings.TrimSuffix(p.resource+"."+p.group, "."))
 }
 
-// requests are the operator's, as itself or as somebody else, since the suite
-// began.
+// operatorRequests returns the operator's requests since the start of the suite, with and without impersonation.
 func operatorRequests(keep cluster.Filter) ([]cluster.AuditEvent, error) {
-	return controlPlane.AuditEvents(0, func(e cluster.AuditEvent) bool { return e.Sender == operatorUser }, keep)
+	return env.AuditEvents(0, func(e cluster.AuditEvent) bool { return e.Sender == operatorUser }, keep)
 }
 
-// takes are the operator's rights by which the API server let a request pass.
+// requiredPermissions returns the operator's permissions that a request needs.
 func requiredPermissions(event cluster.AuditEvent) []permission {
 	if event.User != event.Sender {
 		return []permission{{verb: "impersonate", resource: "serviceaccounts"}}
@@ -249,36 +244,37 @@ func requiredPermissions(event cluster.AuditEvent) []permission {
 	if event.Subresource != "" {
 		resource += "/" + event.Subresource
 	}
-	taken := []permission{{verb: event.Verb, group: event.Group, resource: resource}}
+	required := []permission{{verb: event.Verb, group: event.Group, resource: resource}}
 	if event.Verb == "create" && event.Group == rbacv1.GroupName && resource == "rolebindings" {
-		// Not recorded as a request of its own. None of the bindings here is to a role whose rights the operator has.
-		taken = append(taken, permission{verb: "bind", group: rbacv1.GroupName, resource: "clusterroles"})
+		// The API server checks "bind" without an audit event, unless the operator has all permissions of the role. For no
+		// binding here it has them.
+		required = append(required, permission{verb: "bind", group: rbacv1.GroupName, resource: "clusterroles"})
 	}
-	return taken
+	return required
 }
 
-// rightsIn are those that the manifests give to the operator: by a binding to
-// its ServiceAccount, or by the label of the aggregating role.
+// permissionsIn returns the permissions that the manifests grant the operator: by a binding to its ServiceAccount, or by the
+// label of the aggregated role.
 func permissionsIn(m manifests) []permission {
 	GinkgoHelper()
-	var given []rbacv1.PolicyRule
+	var rules []rbacv1.PolicyRule
 	for _, object := range append(m.ofKind("Role"), m.ofKind("ClusterRole")...) {
 		role := typed[*rbacv1.ClusterRole](object) // a Role has the same rules
 		if role.Labels[aggregateLabel] == "true" || isBound(m, object.GetKind(), object.GetName()) {
-			given = append(given, role.Rules...)
+			rules = append(rules, role.Rules...)
 		}
 	}
-	var rights []permission
-	for _, rule := range given {
+	var permissions []permission
+	for _, rule := range rules {
 		for _, group := range rule.APIGroups {
 			for _, resource := range rule.Resources {
 				for _, verb := range rule.Verbs {
-					rights = append(rights, permission{verb: verb, group: group, resource: resource})
+					permissions = append(permissions, permission{verb: verb, group: group, resource: resource})
 				}
 			}
 		}
 	}
-	return rights
+	return permissions
 }
 
 func isBound(m manifests, kind, name string) bool {
@@ -293,8 +289,7 @@ func isBound(m manifests, kind, name string) bool {
 	return false
 }
 
-// eventuallyAggregated waits until the operator has the rights of the labelled
-// ClusterRole.
+// eventuallyAggregated waits until the operator has the permissions of the labelled ClusterRole.
 func eventuallyAggregated(ctx context.Context, role *unstructured.Unstructured) {
 	GinkgoHelper()
 	rules := typed[*rbacv1.ClusterRole](role).Rules

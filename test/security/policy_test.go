@@ -33,39 +33,42 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 var (
-	allowed        = Succeed()
-	accountRequired = MatchError(ContainSubstring("spec.serviceAccountName must name the ServiceAccount"))
-	accountForbidden = MatchError(ContainSubstring("you may not act as the ServiceAccount"))
-	forbiddenByRBAC       = MatchError(ContainSubstring("cannot"))
+	allowed = Succeed()
+	// Each validation of the policy names the verb that would make it pass.
+	accountRequired  = MatchError(And(ContainSubstring("spec.serviceAccountName"), ContainSubstring(`"escalate"`)))
+	accountForbidden = MatchError(And(ContainSubstring(`"`+tenant+`"`), ContainSubstring("impersonate"), Not(ContainSubstring(`"escalate"`))))
+	forbiddenByRBAC  = MatchError(ContainSubstring("cannot"))
 )
 
 var _ = Describe("The policy", func() {
-	DescribeTable("lets a Replika be created", func(ctx SpecContext, user, account string, wanted gomegatypes.GomegaMatcher) {
-		Expect(clientAs(user).Create(ctx, tenantReplika("new", account), client.DryRunAll)).To(wanted)
+	DescribeTable("decides who can create a Replika", func(ctx SpecContext, user, account string, want gomegatypes.GomegaMatcher) {
+		Expect(clientAs(user).Create(ctx, tenantReplika("new", account), client.DryRunAll)).To(want)
 	},
-		Entry("by a cluster administrator, for the operator's own rights", clusterAdmin, noAccount, allowed),
-		Entry("by a cluster administrator, for an account", clusterAdmin, copier, allowed),
-		Entry("by a tenant's administrator, for an account of theirs", tenantAdmin, copier, allowed),
-		Entry("by a tenant's editor, for any account of the namespace: so is the built-in role", tenantEditor, other, allowed),
-		Entry("by who may act as that account", tenantImpersonator, copier, allowed),
-		Entry("not by who may act as another one only", tenantImpersonator, other, accountForbidden),
-		Entry("not by who may act as none", tenantWriter, copier, accountForbidden),
-		Entry("not by a tenant's administrator, for the operator's own rights", tenantAdmin, noAccount, accountRequired),
-		Entry("not by a tenant's editor, for the operator's own rights", tenantEditor, noAccount, accountRequired),
-		Entry("not by who writes nothing but Replikas, for the operator's own rights", tenantWriter, noAccount, accountRequired),
-		Entry("not by a viewer", tenantViewer, copier, forbiddenByRBAC),
+		Entry("a cluster administrator, with the operator's own permissions", clusterAdmin, noAccount, allowed),
+		Entry("a cluster administrator, with an account", clusterAdmin, copier, allowed),
+		Entry("a tenant's administrator, with an account of the namespace", tenantAdmin, copier, allowed),
+		Entry("a tenant's editor, with any account of the namespace, because the built-in role can impersonate them", tenantEditor, other, allowed),
+		Entry("a user who can impersonate the account", tenantImpersonator, copier, allowed),
+		Entry("not a user who can impersonate only another account", tenantImpersonator, other, accountForbidden),
+		Entry("not a user who can impersonate no account", tenantWriter, copier, accountForbidden),
+		Entry("not a tenant's administrator, with the operator's own permissions", tenantAdmin, noAccount, accountRequired),
+		Entry("not a tenant's editor, with the operator's own permissions", tenantEditor, noAccount, accountRequired),
+		Entry("not a user who can only write Replikas, with the operator's own permissions", tenantWriter, noAccount, accountRequired),
+		Entry("not a viewer", tenantViewer, copier, forbiddenByRBAC),
 	)
 
-	It("wants the account named under --default-service-account too", func(ctx SpecContext) {
+	It("requires an account even with --default-service-account", func(ctx SpecContext) {
 		restartLeaderWith(ctx, "--default-service-account="+copier)
 		Expect(clientAs(tenantEditor).Create(ctx, tenantReplika("by-default", noAccount))).To(accountRequired)
 
 		replika := tenantReplika("by-default", noAccount)
 		Expect(clientAs(clusterAdmin).Create(ctx, replika)).To(Succeed())
-		eventuallySynced(ctx, replika, 1)
+		expect.Ready(ctx, admin, replika, 1)
 		Expect(operatorRequests(func(e cluster.AuditEvent) bool {
 			return e.Verb == "create" && e.Namespace == annex && e.Name == "source"
 		})).To(HaveEach(HaveField("User", accountUser(tenant, copier))))
@@ -73,50 +76,50 @@ var _ = Describe("The policy", func() {
 	})
 
 	Describe("on an update", Ordered, func() {
-		const trusted, lent = "of-the-cluster-admin", "of-the-tenant"
+		const ofAdmin, ofTenant = "of-the-cluster-admin", "of-the-tenant"
 		BeforeAll(func(ctx SpecContext) {
-			Expect(clientAs(clusterAdmin).Create(ctx, tenantReplika(trusted, noAccount))).To(Succeed())
-			Expect(clientAs(tenantEditor).Create(ctx, tenantReplika(lent, copier))).To(Succeed())
+			Expect(clientAs(clusterAdmin).Create(ctx, tenantReplika(ofAdmin, noAccount))).To(Succeed())
+			Expect(clientAs(tenantEditor).Create(ctx, tenantReplika(ofTenant, copier))).To(Succeed())
 		})
 
-		It("lets the operator put its finalizer on", func(ctx SpecContext) {
+		It("lets the operator add its finalizer", func(ctx SpecContext) {
 			Eventually(ctx, func(g Gomega) {
 				replika := &v1alpha1.Replika{}
-				g.Expect(admin.Get(ctx, client.ObjectKey{Namespace: tenant, Name: trusted}, replika)).To(Succeed())
+				g.Expect(admin.Get(ctx, client.ObjectKey{Namespace: tenant, Name: ofAdmin}, replika)).To(Succeed())
 				g.Expect(replika.Finalizers).To(ContainElement(v1alpha1.Finalizer))
 			}).Should(Succeed())
 		})
 
 		for _, field := range slices.Sorted(maps.Keys(specChanges)) {
-			It("checks who writes "+field, func(ctx SpecContext) {
+			It("checks who changes "+field, func(ctx SpecContext) {
 				change := specChanges[field]
-				Expect(dryRunUpdate(ctx, clusterAdmin, trusted, change)).To(Succeed())
-				Expect(dryRunUpdate(ctx, tenantEditor, lent, change)).To(Succeed())
+				Expect(dryRunUpdate(ctx, clusterAdmin, ofAdmin, change)).To(Succeed())
+				Expect(dryRunUpdate(ctx, tenantEditor, ofTenant, change)).To(Succeed())
 
-				By("somebody else's Replika, which may do what they may not")
-				Expect(dryRunUpdate(ctx, tenantAdmin, trusted, change)).To(accountRequired)
-				Expect(dryRunUpdate(ctx, tenantWriter, lent, change)).To(accountForbidden)
-				Expect(dryRunUpdate(ctx, tenantViewer, lent, change)).To(forbiddenByRBAC)
+				By("changing another user's Replika, which has more permissions")
+				Expect(dryRunUpdate(ctx, tenantAdmin, ofAdmin, change)).To(accountRequired)
+				Expect(dryRunUpdate(ctx, tenantWriter, ofTenant, change)).To(accountForbidden)
+				Expect(dryRunUpdate(ctx, tenantViewer, ofTenant, change)).To(forbiddenByRBAC)
 			})
 		}
 
-		It("knows every field of the spec", func() {
+		It("is tested with every field of the spec", func() {
 			Expect(slices.Sorted(maps.Keys(specChanges))).To(ConsistOf(slices.DeleteFunc(fieldsOfSpec(), func(field string) bool {
-				return field == "serviceAccountName" // see below
+				return field == "serviceAccountName" // the next table tests it
 			})))
 		})
 
-		DescribeTable("checks who names another account", func(ctx SpecContext, user, name, account string, wanted gomegatypes.GomegaMatcher) {
-			Expect(dryRunUpdate(ctx, user, name, func(spec *v1alpha1.ReplikaSpec) { spec.ServiceAccountName = account })).To(wanted)
+		DescribeTable("checks who changes the account", func(ctx SpecContext, user, name, account string, want gomegatypes.GomegaMatcher) {
+			Expect(dryRunUpdate(ctx, user, name, func(spec *v1alpha1.ReplikaSpec) { spec.ServiceAccountName = account })).To(want)
 		},
-			Entry("one that they may not act as", tenantImpersonator, lent, other, accountForbidden),
-			Entry("none any more", tenantEditor, lent, noAccount, accountRequired),
-			Entry("an administrator is trusted", clusterAdmin, lent, noAccount, allowed),
-			Entry("one of theirs, for what was the operator's own", tenantEditor, trusted, copier, allowed),
+			Entry("to one that the user cannot impersonate", tenantImpersonator, ofTenant, other, accountForbidden),
+			Entry("to none", tenantEditor, ofTenant, noAccount, accountRequired),
+			Entry("to none, by a cluster administrator", clusterAdmin, ofTenant, noAccount, allowed),
+			Entry("from none to one that the user can impersonate", tenantEditor, ofAdmin, copier, allowed),
 		)
 
-		DescribeTable("lets pass what leaves the spec as it was", func(ctx SpecContext, patch string) {
-			for _, name := range []string{trusted, lent} {
+		DescribeTable("accepts an update that does not change the spec:", func(ctx SpecContext, patch string) {
+			for _, name := range []string{ofAdmin, ofTenant} {
 				replika := &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name}}
 				Expect(clientAs(tenantWriter).Patch(ctx, replika, client.RawPatch(types.MergePatchType, []byte(patch)), client.DryRunAll)).To(Succeed())
 			}
@@ -126,11 +129,11 @@ var _ = Describe("The policy", func() {
 			Entry("the finalizer", `{"metadata": {"finalizers": null}}`),
 		)
 
-		It("lets be deleted what RBAC lets be deleted", func(ctx SpecContext) {
-			for _, name := range []string{trusted, lent} {
+		It("accepts every deletion that RBAC allows", func(ctx SpecContext) {
+			for _, name := range []string{ofAdmin, ofTenant} {
 				replika := &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name}}
 				Expect(clientAs(tenantWriter).Delete(ctx, replika)).To(Succeed())
-				eventuallyNone(ctx, replika, tenant)
+				expect.Gone(ctx, admin, replika, tenant)
 			}
 		})
 	})
@@ -138,18 +141,14 @@ var _ = Describe("The policy", func() {
 
 func tenantReplika(name, account string) *v1alpha1.Replika {
 	GinkgoHelper()
-	replika := replikaOf(configMap(tenant, "source"), annex)
-	replika.Name = name
-	replika.Spec.ServiceAccountName = account
-	return replika
+	return kit.NewReplika(configMap(tenant, "source"), kit.WithName(name), kit.TargetNamespaces(annex), kit.ServiceAccount(account))
 }
 
-// update has the API server say what it would to the user's update of a
-// Replika's spec.
+// dryRunUpdate updates a Replika's spec as the user, in a dry run.
 func dryRunUpdate(ctx context.Context, user, name string, change func(*v1alpha1.ReplikaSpec)) error {
 	GinkgoHelper()
 	writer := clientAs(user)
-	return retry.RetryOnConflict(retry.DefaultRetry, func() error { // the operator writes to it too
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error { // the operator updates it too
 		replika := &v1alpha1.Replika{}
 		Expect(admin.Get(ctx, client.ObjectKey{Namespace: tenant, Name: name}, replika)).To(Succeed())
 		before := replika.Spec.DeepCopy()
@@ -159,7 +158,7 @@ func dryRunUpdate(ctx context.Context, user, name string, change func(*v1alpha1.
 	})
 }
 
-// changes change one field of the spec each, but for the account.
+// specChanges has a change of each field of the spec, except for the account.
 var specChanges = map[string]func(*v1alpha1.ReplikaSpec){
 	"deletionPolicy":                   func(s *v1alpha1.ReplikaSpec) { s.DeletionPolicy = v1alpha1.DeletionPolicyRetain },
 	"suspend":                          func(s *v1alpha1.ReplikaSpec) { s.Suspend = true },
@@ -188,7 +187,7 @@ var specChanges = map[string]func(*v1alpha1.ReplikaSpec){
 	},
 }
 
-// fieldsOfSpec are all fields that the CRD allows, by their paths.
+// fieldsOfSpec returns the paths of all fields in the CRD.
 func fieldsOfSpec() []string {
 	GinkgoHelper()
 	definition := find[*apiextensionsv1.CustomResourceDefinition](deployed, "CustomResourceDefinition", "replikas.replika.prosimcorp.com")

@@ -27,33 +27,32 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-// What a tenant's editor tries, who may write Replikas and act as the
-// namespace's accounts: to get by way of the operator what they cannot get
-// themselves.
-var _ = Describe("A tenant gets nothing by a Replika", func() {
+// A tenant's editor can write Replikas and impersonate the namespace's accounts, and tries to get through the operator what
+// RBAC denies them.
+var _ = Describe("A tenant gains no access by a Replika", func() {
 	It("that copies another account's token", func(ctx SpecContext) {
 		token := secret(tenant, "token-of-other")
 		token.Annotations = map[string]string{corev1.ServiceAccountNameKey: other}
 		token.Type = corev1.SecretTypeServiceAccountToken
 		create(ctx, token)
-		tried := createAsTenant(ctx, replikaOf(token, annex))
-		eventuallyRefused(ctx, tried, v1alpha1.ReasonSourceNotAllowed)
-		eventuallyNone(ctx, token, annex)
+		replika := createAsTenant(ctx, newReplika(token, annex))
+		expect.Reason(ctx, admin, replika, v1alpha1.ReasonSourceNotAllowed)
+		expect.Gone(ctx, admin, token, annex)
 	})
 
-	It("that copies a Secret which its account may not read", func(ctx SpecContext) {
+	It("that copies a Secret that its account cannot read", func(ctx SpecContext) {
 		hidden := secret("kube-system", "hidden")
 		create(ctx, hidden)
-		replika := replikaOf(hidden, annex)
-		replika.Namespace, replika.Spec.Source.Namespace = tenant, "kube-system"
-		tried := createAsTenant(ctx, replika)
-		eventuallyRefused(ctx, tried, v1alpha1.ReasonForbidden)
-		eventuallyNone(ctx, hidden, annex)
+		replika := createAsTenant(ctx, kit.NewReplika(hidden, kit.InNamespace(tenant), kit.TargetNamespaces(annex)))
+		expect.Reason(ctx, admin, replika, v1alpha1.ReasonForbidden)
+		expect.Gone(ctx, admin, hidden, annex)
 	})
 
-	It("that grants a role, which the operator may bind and the account may not", func(ctx SpecContext) {
+	It("that copies a RoleBinding that the operator can create and its account cannot", func(ctx SpecContext) {
 		create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "suite-write-bindings"}, Rules: []rbacv1.PolicyRule{
 			{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"rolebindings"}, Verbs: replicationVerbs},
 		}})
@@ -65,41 +64,41 @@ var _ = Describe("A tenant gets nothing by a Replika", func() {
 			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
 		}
 		create(ctx, binding)
-		tried := createAsTenantWithAccount(ctx, other, replikaOf(binding, annex))
-		eventuallyFailed(ctx, tried, annex, v1alpha1.FailureForbidden)
-		eventuallyNone(ctx, binding, annex)
+		replika := createAsTenantWithAccount(ctx, other, newReplika(binding, annex))
+		eventuallyFailed(ctx, replika, annex, v1alpha1.FailureForbidden)
+		expect.Gone(ctx, admin, binding, annex)
 	})
 
-	It("that writes into the operator's own namespace", func(ctx SpecContext) {
-		planted := configMap(tenant, "planted")
-		create(ctx, planted)
-		tried := createAsTenant(ctx, replikaOf(planted, operatorNamespace, annex))
-		eventuallyFailed(ctx, tried, operatorNamespace, v1alpha1.FailureForbidden)
-		eventuallyCopy(ctx, planted, annex, HaveField("GetName()", planted.Name))
-		eventuallyNone(ctx, planted, operatorNamespace)
-	})
-
-	It("of the cluster administrator that they point elsewhere", func(ctx SpecContext) {
-		const victim = "default"
-		source := configMap(tenant, "lent-by-admin")
+	It("that writes to the operator's own namespace", func(ctx SpecContext) {
+		source := configMap(tenant, "into-operator-namespace")
 		create(ctx, source)
-		replika := replikaOf(source, victim, annex)
-		Expect(clientAs(clusterAdmin).Create(ctx, replika)).To(Succeed())
-		eventuallySynced(ctx, replika, 2)
+		replika := createAsTenant(ctx, newReplika(source, operatorNamespace, annex))
+		eventuallyFailed(ctx, replika, operatorNamespace, v1alpha1.FailureForbidden)
+		eventuallyCopy(ctx, source, annex, HaveField("GetName()", source.Name))
+		expect.Gone(ctx, admin, source, operatorNamespace)
+	})
 
-		By("naming an account of theirs, as the policy wants it")
+	It("of a cluster administrator that the tenant changes to its own account", func(ctx SpecContext) {
+		const victim = "default"
+		source := configMap(tenant, "of-admin")
+		create(ctx, source)
+		replika := newReplika(source, victim, annex)
+		Expect(clientAs(clusterAdmin).Create(ctx, replika)).To(Succeed())
+		expect.Ready(ctx, admin, replika, 2)
+
+		By("setting an account that the policy accepts")
 		Expect(clientAs(tenantEditor).Patch(ctx, replika, client.RawPatch("application/merge-patch+json",
 			[]byte(`{"spec": {"serviceAccountName": "`+copier+`"}}`)))).To(Succeed())
 		DeferCleanup(deleteReplika, replika)
-		updateObject(ctx, source, func() { source.Data = map[string]string{"by": "the tenant"} })
+		expect.Update(ctx, admin, source, func(source *corev1.ConfigMap) { source.Data = map[string]string{"by": "the tenant"} })
 		eventuallyCopy(ctx, source, annex, HaveField("Object", HaveKeyWithValue("data", HaveKey("by"))))
 		eventuallyFailed(ctx, replika, victim, v1alpha1.FailureForbidden)
 		eventuallyCopy(ctx, source, victim, HaveField("Object", HaveKeyWithValue("data", HaveKey("key"))))
 	})
 })
 
-// try has the tenant's editor create the Replika, first with the operator's own
-// rights, which the policy refuses, and then as the account for Replikas.
+// createAsTenant creates the Replika as the tenant's editor, with the account for Replikas. Without the account, the policy
+// rejects it.
 func createAsTenant(ctx context.Context, replika *v1alpha1.Replika) *v1alpha1.Replika {
 	GinkgoHelper()
 	return createAsTenantWithAccount(ctx, copier, replika)
@@ -113,23 +112,4 @@ func createAsTenantWithAccount(ctx context.Context, account string, replika *v1a
 	Expect(tenantEditor.Create(ctx, replika)).To(Succeed())
 	DeferCleanup(deleteReplika, replika)
 	return replika
-}
-
-// eventuallyRefused waits until the Replika is not ready for the reason.
-func eventuallyRefused(ctx context.Context, replika *v1alpha1.Replika, reason string) {
-	GinkgoHelper()
-	Eventually(ctx, func(g Gomega) {
-		g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(replika), replika)).To(Succeed())
-		g.Expect(replika.Status.Conditions).To(ContainElement(And(
-			HaveField("Type", v1alpha1.ConditionReady), HaveField("Status", metav1.ConditionFalse), HaveField("Reason", reason))))
-	}).Should(Succeed())
-}
-
-// eventuallyFailed waits until that is all that the Replika failed with.
-func eventuallyFailed(ctx context.Context, replika *v1alpha1.Replika, namespace, reason string) {
-	GinkgoHelper()
-	Eventually(ctx, func(g Gomega) {
-		g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(replika), replika)).To(Succeed())
-		g.Expect(replika.Status.Failures).To(ConsistOf(And(HaveField("Namespace", namespace), HaveField("Reason", reason))))
-	}).Should(Succeed())
 }

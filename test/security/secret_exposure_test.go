@@ -42,114 +42,114 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("What a Secret holds", func() {
-	const home, a, b, strict, spy = "vault", "vault-a", "vault-b", "vault-strict", "vault-spy"
+var _ = Describe("The content of a Secret", func() {
+	const sources, a, b, rejecting, forbidden = "secrets-sources", "secrets-a", "secrets-b", "secrets-rejecting", "secrets-forbidden"
 
-	It("is said nowhere", func(ctx SpecContext) {
-		for _, namespace := range []string{home, a, b, strict, spy} {
+	It("is not exposed", func(ctx SpecContext) {
+		for _, namespace := range []string{sources, a, b, rejecting, forbidden} {
 			create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 		}
-		rejectWithContent(ctx, strict)
+		rejectWithContent(ctx, rejecting)
 		restartLeaderWith(ctx, "--zap-log-level=10")
-		loot := sensitiveValues{}
+		sensitive := sensitiveValues{}
 
-		plain := loot.newSecret(home, "plain")
-		// As kubectl leaves it: the whole Secret again.
+		plain := sensitive.newSecret(sources, "plain")
+		// As kubectl apply sets it: a copy of the whole Secret.
 		plain.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: string(toJSON(plain))}
 		create(ctx, plain)
-		replika := replikaOf(plain, a, b, strict)
+		replika := newReplika(plain, a, b, rejecting)
 		create(ctx, replika)
-		eventuallyFailed(ctx, replika, strict, v1alpha1.FailureRejected)
+		eventuallyFailed(ctx, replika, rejecting, v1alpha1.FailureRejected)
 		eventuallyCopy(ctx, plain, b, HaveField("Object", HaveKeyWithValue("data", Not(BeEmpty()))))
 
-		updateObject(ctx, plain, func() { plain.Data = loot.newValues() })
+		expect.Update(ctx, admin, plain, func(plain *corev1.Secret) { plain.Data = sensitive.newValues() })
 		eventuallyCopy(ctx, plain, a, HaveField("Object", HaveKeyWithValue("data", HaveKeyWithValue("pin", toBase64(plain.Data["pin"])))))
-		drifted := copyIn(b, plain).(*corev1.Secret)
-		updateObject(ctx, drifted, func() { drifted.Data = loot.newValues() })
+		drifted := kit.CopyIn(b, plain)
+		expect.Update(ctx, admin, drifted, func(drifted *corev1.Secret) { drifted.Data = sensitive.newValues() })
 		eventuallyCopy(ctx, plain, b, HaveField("Object", HaveKeyWithValue("data", HaveKeyWithValue("pin", toBase64(plain.Data["pin"])))))
 
-		foreign, contended := loot.newSecret(a, "contended"), loot.newSecret(home, "contended")
+		foreign, conflicting := sensitive.newSecret(a, "conflicting"), sensitive.newSecret(sources, "conflicting")
 		create(ctx, foreign)
-		create(ctx, contended)
-		rival := replikaOf(contended, a)
-		create(ctx, rival)
-		eventuallyFailed(ctx, rival, a, v1alpha1.FailureConflict)
-		updateObject(ctx, rival, func() { rival.Spec.Target.ConflictPolicy = v1alpha1.ConflictPolicyAdopt })
-		eventuallySynced(ctx, rival, 1)
+		create(ctx, conflicting)
+		adopting := newReplika(conflicting, a)
+		create(ctx, adopting)
+		eventuallyFailed(ctx, adopting, a, v1alpha1.FailureConflict)
+		expect.Update(ctx, admin, adopting, func(replika *v1alpha1.Replika) { kit.Adopt()(replika) })
+		expect.Ready(ctx, admin, adopting, 1)
 
-		fixed := loot.newSecret(home, "fixed")
-		fixed.Immutable = new(true)
-		create(ctx, fixed)
-		rigid := replikaOf(fixed, a)
-		rigid.Spec.Target.ImmutableFields = v1alpha1.ImmutableFieldsFail
-		create(ctx, rigid)
-		eventuallySynced(ctx, rigid, 1)
-		Expect(admin.Delete(ctx, fixed)).To(Succeed())
-		again := loot.newSecret(home, "fixed")
+		immutable := sensitive.newSecret(sources, "immutable")
+		immutable.Immutable = new(true)
+		create(ctx, immutable)
+		failing := kit.NewReplika(immutable, kit.TargetNamespaces(a), kit.ImmutableFields(v1alpha1.ImmutableFieldsFail))
+		create(ctx, failing)
+		expect.Ready(ctx, admin, failing, 1)
+		Expect(admin.Delete(ctx, immutable)).To(Succeed())
+		again := sensitive.newSecret(sources, "immutable")
 		again.Immutable = new(true)
 		create(ctx, again)
-		eventuallyFailed(ctx, rigid, a, v1alpha1.FailureImmutable)
+		eventuallyFailed(ctx, failing, a, v1alpha1.FailureImmutable)
 
-		hidden := loot.newSecret(home, "hidden")
+		hidden := sensitive.newSecret(sources, "hidden")
 		create(ctx, hidden)
-		prying := replikaOf(hidden, a)
-		prying.Namespace, prying.Spec.Source.Namespace, prying.Spec.ServiceAccountName = spy, home, "spy"
-		create(ctx, prying)
-		eventuallyRefused(ctx, prying, v1alpha1.ReasonForbidden)
+		unauthorized := kit.NewReplika(hidden, kit.InNamespace(forbidden), kit.TargetNamespaces(a), kit.ServiceAccount("unauthorized"))
+		create(ctx, unauthorized)
+		expect.Reason(ctx, admin, unauthorized, v1alpha1.ReasonForbidden)
 
-		for _, replika := range []*v1alpha1.Replika{replika, rival, rigid, prying} {
-			Expect(getIfExists(ctx, Default, replika, replika.Namespace)).NotTo(BeNil())
+		for _, replika := range []*v1alpha1.Replika{replika, adopting, failing, unauthorized} {
+			Expect(expect.Read(ctx, admin, replika, replika.Namespace)).NotTo(BeNil())
 		}
-		expectNotExposed(ctx, loot, "while all is there")
-		for _, replika := range []*v1alpha1.Replika{replika, rival, rigid, prying} {
+		expectNotExposed(ctx, sensitive, "while the Replikas exist")
+		for _, replika := range []*v1alpha1.Replika{replika, adopting, failing, unauthorized} {
 			deleteReplika(ctx, replika)
 		}
-		expectNotExposed(ctx, loot, "after all is gone")
+		expectNotExposed(ctx, sensitive, "after the Replikas are deleted")
 	})
 })
 
-// treasure is what must stay hidden, and what that is called in a failure.
+// sensitiveValues are texts that must not be exposed, with their descriptions for failures.
 type sensitiveValues map[string]string
 
-// secret is one to be created whose content is hidden from then on.
-func (t sensitiveValues) newSecret(namespace, name string) *corev1.Secret {
+// newSecret builds a Secret with new sensitive values.
+func (v sensitiveValues) newSecret(namespace, name string) *corev1.Secret {
 	return &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Type: corev1.SecretTypeOpaque, Data: t.newValues(),
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Type: corev1.SecretTypeOpaque, Data: v.newValues(),
 	}
 }
 
-// values are a password and a short number. Of both, and of all of it together as it is copied, every usual digest is as
-// good as the value, if that is short.
-func (t sensitiveValues) newValues() map[string][]byte {
+// newValues returns a password and a short number. It also adds their common digests, and those of all data together, because
+// a short value can be guessed from its digest.
+func (v sensitiveValues) newValues() map[string][]byte {
 	GinkgoHelper()
 	values := map[string][]byte{"password": []byte("hush-" + rand.String(20)), "pin": []byte(fmt.Sprintf("%012d", rand.Int63nRange(0, 1_000_000_000_000)))}
 	for name, value := range values {
-		t[string(value)] = name
-		t[toBase64(value)] = name + " in base64"
-		t.addDigests(name, value)
-		t.addDigests(name+" in base64", []byte(toBase64(value)))
+		v[string(value)] = name
+		v[toBase64(value)] = name + " in base64"
+		v.addDigests(name, value)
+		v.addDigests(name+" in base64", []byte(toBase64(value)))
 	}
-	t.addDigests("the data", toJSON(values))
+	v.addDigests("the data", toJSON(values))
 	return values
 }
 
-func (t sensitiveValues) addDigests(name string, of []byte) {
+func (v sensitiveValues) addDigests(name string, of []byte) {
 	sha1Sum, sha256Sum, sha512Sum, md5Sum := sha1.Sum(of), sha256.Sum256(of), sha512.Sum512(of), md5.Sum(of)
 	for algorithm, sum := range map[string][]byte{"SHA-1": sha1Sum[:], "SHA-256": sha256Sum[:], "SHA-512": sha512Sum[:], "MD5": md5Sum[:]} {
-		// Digests are often cut; a quarter of one is enough to tell a guess.
-		t[hex.EncodeToString(sum[:8])] = algorithm + " of " + name
-		t[base64.StdEncoding.EncodeToString(sum)[:10]] = algorithm + " of " + name + " in base64"
+		// Digests are often truncated, and a prefix is enough to verify a guess.
+		v[hex.EncodeToString(sum[:8])] = algorithm + " of " + name
+		v[base64.StdEncoding.EncodeToString(sum)[:10]] = algorithm + " of " + name + " in base64"
 	}
 }
 
-// rejectAloud has the API server refuse all Secrets in the namespace, with a message that quotes them.
+// rejectWithContent installs a policy that rejects all Secrets in the namespace, with a message that contains their password.
 func rejectWithContent(ctx context.Context, namespace string) {
 	GinkgoHelper()
 	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: "aloud"},
+		ObjectMeta: metav1.ObjectMeta{Name: "reject-with-content"},
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
 			MatchConstraints: &admissionregistrationv1.MatchResources{
 				NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: namespace}},
@@ -178,59 +178,60 @@ func rejectWithContent(ctx context.Context, namespace string) {
 	})
 	Eventually(ctx, func() error {
 		return admin.Create(ctx, &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "probe"}, Data: map[string][]byte{"password": []byte("loud")},
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "probe"}, Data: map[string][]byte{"password": []byte("test")},
 		}, client.DryRunAll)
-	}).Should(MatchError(MatchRegexp("the password (loud|bG91ZA==) is not allowed")))
+	}).Should(MatchError(MatchRegexp("the password (test|dGVzdA==) is not allowed")))
 }
 
-// expectNothingOf searches everything that the operator has said so far, and every label and annotation that it wrote.
-func expectNotExposed(ctx context.Context, loot sensitiveValues, when string) {
+// expectNotExposed searches for the sensitive values in all output of the operator, and in all labels and annotations of
+// copies.
+func expectNotExposed(ctx context.Context, sensitive sensitiveValues, when string) {
 	GinkgoHelper()
 	secrets := &corev1.SecretList{}
 	Expect(admin.List(ctx, secrets)).To(Succeed())
-	Expect(loot.foundIn(string(toJSON(secrets)))).NotTo(BeEmpty(), "the search finds what is there")
+	Expect(sensitive.foundIn(string(toJSON(secrets)))).NotTo(BeEmpty(), "the search finds the values in the Secrets themselves")
 
-	said := operatorOutput(ctx, secrets)
-	for _, where := range slices.Sorted(maps.Keys(said)) {
-		Expect(said[where]).NotTo(BeEmpty(), "%s: %s", when, where)
-		Expect(loot.foundIn(said[where])).To(BeEmpty(), "%s: %s", when, where)
+	outputs := operatorOutput(ctx, secrets)
+	for _, name := range slices.Sorted(maps.Keys(outputs)) {
+		Expect(outputs[name]).NotTo(BeEmpty(), "%s: %s", when, name)
+		Expect(sensitive.foundIn(outputs[name])).To(BeEmpty(), "%s: %s", when, name)
 	}
 }
 
-// in lists what of the treasure is in the text.
-func (t sensitiveValues) foundIn(text string) []string {
+// foundIn returns the descriptions of the sensitive values in the text.
+func (v sensitiveValues) foundIn(text string) []string {
 	var found []string
-	for hidden, name := range t {
-		if strings.Contains(text, hidden) {
+	for value, name := range v {
+		if strings.Contains(text, value) {
 			found = append(found, name)
 		}
 	}
 	return found
 }
 
-// emitted is all that leaves the operator but the copies' content.
+// operatorOutput returns all output of the operator except the content of copies.
 func operatorOutput(ctx context.Context, secrets *corev1.SecretList) map[string]string {
 	GinkgoHelper()
 	list := func(list client.ObjectList) string {
 		Expect(admin.List(ctx, list)).To(Succeed())
 		return string(toJSON(list))
 	}
-	var marks []metav1.ObjectMeta
+	var metadata []metav1.ObjectMeta
 	for i := range secrets.Items {
 		if meta := secrets.Items[i].ObjectMeta; meta.Labels[v1alpha1.LabelCreatedBy] != "" {
-			marks = append(marks, meta)
+			metadata = append(metadata, meta)
 		}
 	}
 	return map[string]string{
 		"the log":                    leader.Log(),
 		"the events":                 list(&eventsv1.EventList{}),
 		"the Replikas":               list(&v1alpha1.ReplikaList{}),
-		"the metadata of the copies": string(toJSON(marks)),
+		"the metadata of the copies": string(toJSON(metadata)),
 		"the metrics":                metricsOfLeader(ctx),
 	}
 }
 
-// metricsOfLeader are the metrics, as one gets them who may read them.
+// metricsOfLeader returns the metrics.
 func metricsOfLeader(ctx context.Context) string {
 	GinkgoHelper()
 	allowMetrics(ctx, tenant, copier)
