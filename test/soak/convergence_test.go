@@ -32,27 +32,27 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
+	"github.com/prosimcorp/replika/test/kit"
 )
 
-// snapshot is everything that is there, read at once without anything that the
-// operator keeps.
+// snapshot is the state of all objects, as the API server returns it. It does not use anything of the running operator.
 type snapshot struct {
 	cleaner    *planner.Cleaner
 	namespaces []planner.Namespace
 	replikas   []v1alpha1.Replika
 	objects    map[schema.GroupKind][]unstructured.Unstructured
 	observed   map[schema.GroupKind][]*planner.Observed
-	rivals     planner.Claimants
+	claimants  planner.Claimants
 }
 
-func (w *world) snapshot(ctx context.Context) *snapshot {
+func (w *workload) snapshot(ctx context.Context) *snapshot {
 	s := &snapshot{
 		cleaner:  planner.NewCleaner(),
 		objects:  map[schema.GroupKind][]unstructured.Unstructured{},
 		observed: map[schema.GroupKind][]*planner.Observed{},
 	}
 	namespaces := &corev1.NamespaceList{}
-	w.must(w.api.List(ctx, namespaces))
+	w.must(w.env.Admin.List(ctx, namespaces))
 	for i := range namespaces.Items {
 		namespace := &namespaces.Items[i]
 		s.namespaces = append(s.namespaces, planner.Namespace{
@@ -60,7 +60,7 @@ func (w *world) snapshot(ctx context.Context) *snapshot {
 		})
 	}
 	list := &v1alpha1.ReplikaList{}
-	w.must(w.api.List(ctx, list))
+	w.must(w.env.Admin.List(ctx, list))
 	s.replikas = list.Items
 	var claimants []planner.Claimant
 	for i := range s.replikas {
@@ -68,9 +68,9 @@ func (w *world) snapshot(ctx context.Context) *snapshot {
 			claimants = append(claimants, claimant)
 		}
 	}
-	s.rivals = planner.SortClaimants(claimants)
-	for _, kind := range []schema.GroupVersionKind{configMap, secret, widget, gadget} {
-		s.objects[kind.GroupKind()] = w.all(ctx, kind)
+	s.claimants = planner.SortClaimants(claimants)
+	for _, kind := range allKinds {
+		s.objects[kind.GroupKind()] = w.listAll(ctx, kind)
 		for i := range s.objects[kind.GroupKind()] {
 			observed, err := s.cleaner.Observe(&s.objects[kind.GroupKind()][i])
 			w.must(err)
@@ -80,8 +80,8 @@ func (w *world) snapshot(ctx context.Context) *snapshot {
 	return s
 }
 
-// at is the object of the kind there; nil for none.
-func (s *snapshot) at(kind schema.GroupKind, key types.NamespacedName) *unstructured.Unstructured {
+// get returns an object; nil for none.
+func (s *snapshot) get(kind schema.GroupKind, key types.NamespacedName) *unstructured.Unstructured {
 	for i := range s.objects[kind] {
 		if object := &s.objects[kind][i]; object.GetNamespace() == key.Namespace && object.GetName() == key.Name {
 			return object
@@ -90,13 +90,13 @@ func (s *snapshot) at(kind schema.GroupKind, key types.NamespacedName) *unstruct
 	return nil
 }
 
-// disagreements lists what is not as it should be.
-func (w *world) disagreements(ctx context.Context) []string {
+// mismatches lists the differences between the cluster and the plans.
+func (w *workload) mismatches(ctx context.Context) []string {
 	s := w.snapshot(ctx)
 	var wrong []string
 	for _, namespace := range s.namespaces {
 		if namespace.Terminating {
-			wrong = append(wrong, "namespace "+namespace.Name+" is still on its way out")
+			wrong = append(wrong, "namespace "+namespace.Name+" is still being deleted")
 		}
 	}
 	for i := range s.replikas {
@@ -113,10 +113,10 @@ func (w *world) disagreements(ctx context.Context) []string {
 			wrong = append(wrong, fmt.Sprintf("%s: %s", name, found))
 		}
 	}
-	return append(append(wrong, s.orphans()...), w.missingStrangers(s)...)
+	return append(append(wrong, s.orphans()...), w.missingForeign(s)...)
 }
 
-// check lists what is wrong with one Replika's copies and status.
+// check lists the mismatches of one Replika's copies and status.
 func (s *snapshot) check(replika *v1alpha1.Replika) []string {
 	input, source, err := s.input(replika)
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *snapshot) check(replika *v1alpha1.Replika) []string {
 		switch action.Type {
 		case planner.Keep:
 			wanted++
-			if found := s.at(input.Kind, action.Key()); action.Template != nil {
+			if found := s.get(input.Kind, action.Key()); action.Template != nil {
 				for _, difference := range differences(replika, source, found) {
 					wrong = append(wrong, what+", but "+difference)
 				}
@@ -147,8 +147,7 @@ func (s *snapshot) check(replika *v1alpha1.Replika) []string {
 	return s.checkStatus(replika, wanted, input.Template != nil && failing == 0 && !missing)
 }
 
-// input is what a plan for the Replika depends on, and its source; nil for
-// none.
+// input returns the input of a plan for the Replika, and its source; nil for none.
 func (s *snapshot) input(replika *v1alpha1.Replika) (*planner.Input, *unstructured.Unstructured, error) {
 	selection, err := planner.NewSelection(replika)
 	if err != nil {
@@ -166,46 +165,46 @@ func (s *snapshot) input(replika *v1alpha1.Replika) (*planner.Input, *unstructur
 		DeletionPolicy:  replika.Spec.DeletionPolicy,
 		Namespaces:      s.namespaces,
 		Observed:        s.observed[kind],
-		Claimants:       s.rivals,
+		Claimants:       s.claimants,
 		Now:             time.Now(),
 		Synchronization: replika.Spec.Synchronization.Time.Duration,
 	}
-	source := s.at(kind, types.NamespacedName{Namespace: replika.SourceNamespace(), Name: replika.Spec.Source.Name})
+	source := s.get(kind, types.NamespacedName{Namespace: replika.SourceNamespace(), Name: replika.Spec.Source.Name})
 	if source == nil {
 		if replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete {
 			input.Selection = nil
 		}
 		return input, nil, nil
 	}
-	// A source that may not be copied makes no template; its copies stay.
+	// A source that must not be copied has no template; its copies stay.
 	input.Template, _ = s.cleaner.NewTemplate(replika, source)
 	return input, source, nil
 }
 
-// checkStatus lists what the status says wrong.
+// checkStatus lists the mismatches of the status.
 func (s *snapshot) checkStatus(replika *v1alpha1.Replika, wanted int, ready bool) []string {
 	var wrong []string
 	status := &replika.Status
 	if status.ObservedGeneration != replika.Generation {
 		wrong = append(wrong, fmt.Sprintf("the status is of generation %d, not %d", status.ObservedGeneration, replika.Generation))
 	}
-	if says := meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady); says != ready {
+	if meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady) != ready {
 		wrong = append(wrong, fmt.Sprintf("Ready should be %t: %+v %+v", ready, status.Conditions, status.Failures))
 	}
 	if ready && (status.Copies == nil || int(status.Copies.Synced) != wanted) {
-		wrong = append(wrong, fmt.Sprintf("there are %d copies, the status says %+v", wanted, status.Copies))
+		wrong = append(wrong, fmt.Sprintf("%d copies exist, the status reports %+v", wanted, status.Copies))
 	}
 	return wrong
 }
 
-// differences compares a copy with its source, by eye rather than by digest.
+// differences compares a copy with its source field by field, without digests.
 func differences(replika *v1alpha1.Replika, source, found *unstructured.Unstructured) []string {
 	if found == nil {
-		return []string{"it is not there"}
+		return []string{"it does not exist"}
 	}
 	var wrong []string
-	if has, wants := content(found), content(source); !reflect.DeepEqual(has, wants) {
-		wrong = append(wrong, fmt.Sprintf("its content is %v, not %v", has, wants))
+	if got, want := kit.Content(found), kit.Content(source); !reflect.DeepEqual(got, want) {
+		wrong = append(wrong, fmt.Sprintf("its content is %v, not %v", got, want))
 	}
 	labels := map[string]string{
 		v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue, v1alpha1.LabelPartOf: v1alpha1.PartOf(replika.Name),
@@ -225,16 +224,7 @@ func differences(replika *v1alpha1.Replika, source, found *unstructured.Unstruct
 	return wrong
 }
 
-// content is what is neither the object's name nor the server's.
-func content(object *unstructured.Unstructured) map[string]any {
-	fields := maps.Clone(object.Object)
-	for _, field := range []string{"apiVersion", "kind", "metadata", "status"} {
-		delete(fields, field)
-	}
-	return fields
-}
-
-// orphans lists copies, with label and marks, whose Replika is gone.
+// orphans lists copies, with label and marks, whose Replika does not exist.
 func (s *snapshot) orphans() []string {
 	owners := map[string]bool{}
 	for i := range s.replikas {
@@ -247,7 +237,7 @@ func (s *snapshot) orphans() []string {
 			owner := object.GetAnnotations()[v1alpha1.AnnotationOwner]
 			labelled := object.GetLabels()[v1alpha1.LabelCreatedBy] == v1alpha1.CreatedByValue
 			if owner != "" && labelled && !owners[owner] {
-				orphans = append(orphans, fmt.Sprintf("%s %s/%s is a copy of %s, which is gone", kind.Kind, object.GetNamespace(), object.GetName(), owner))
+				orphans = append(orphans, fmt.Sprintf("%s %s/%s is a copy of %s, which does not exist", kind.Kind, object.GetNamespace(), object.GetName(), owner))
 			}
 		}
 	}
@@ -255,18 +245,18 @@ func (s *snapshot) orphans() []string {
 	return orphans
 }
 
-// missingStrangers lists foreign objects that nobody else can have deleted.
-func (w *world) missingStrangers(s *snapshot) []string {
-	there := map[types.UID]bool{}
+// missingForeign lists foreign objects that only the operator can have deleted.
+func (w *workload) missingForeign(s *snapshot) []string {
+	existing := map[types.UID]bool{}
 	for _, objects := range s.objects {
 		for i := range objects {
-			there[objects[i].GetUID()] = true
+			existing[objects[i].GetUID()] = true
 		}
 	}
 	var missing []string
-	for uid, name := range w.strangers {
-		if !there[uid] {
-			missing = append(missing, name+" was foreign, and is gone")
+	for uid, name := range w.foreign {
+		if !existing[uid] {
+			missing = append(missing, name+" was foreign, and is deleted")
 		}
 	}
 	slices.Sort(missing)

@@ -33,63 +33,63 @@ import (
 const (
 	managerRole    = "replika-manager-role"
 	aggregatedRole = "replika-manager-aggregated-role"
-	// aggregateLabel makes a ClusterRole add to what may be replicated.
+	// aggregateLabel adds a ClusterRole's rules to the operator's permissions.
 	aggregateLabel = "rbac.replika.prosimcorp.com/aggregate-to-manager"
 )
 
-// toCopy are the verbs that it takes to read sources and to write copies.
-var toCopy = []string{"get", "list", "watch", "create", "patch", "delete"}
+// replicationVerbs are the verbs that the operator needs to read sources and to write copies.
+var replicationVerbs = []string{"get", "list", "watch", "create", "patch", "delete"}
 
 var _ = Describe("The roles", func() {
-	It("can be applied again, with what the cluster has added to them", func(ctx SpecContext) {
+	It("can be applied again without a loss of aggregated rules", func(ctx SpecContext) {
 		create(ctx, &rbacv1.ClusterRole{
 			ObjectMeta: metav1.ObjectMeta{Name: "suite-limits", Labels: map[string]string{aggregateLabel: "true"}},
-			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"limitranges"}, Verbs: toCopy}},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"limitranges"}, Verbs: replicationVerbs}},
 		})
-		eventuallyMayCopy(ctx, schema.GroupResource{Resource: "limitranges"})
+		eventuallyAllowedToReplicate(ctx, schema.GroupResource{Resource: "limitranges"})
 		before := rulesOf(ctx, aggregatedRole)
 		Expect(before).NotTo(BeEmpty())
 
-		Expect(shipped.apply(ctx)).To(Succeed())
+		Expect(deployed.apply(ctx)).To(Succeed())
 		Expect(rulesOf(ctx, aggregatedRole)).To(Equal(before))
 	})
 
-	It("cannot be made to grow by who lacks the rights", func(ctx SpecContext) {
+	It("cannot be extended by a user who lacks the permissions", func(ctx SpecContext) {
 		create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "suite-make-roles"}, Rules: []rbacv1.PolicyRule{
 			{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterroles"}, Verbs: []string{"create"}},
-			{APIGroups: []string{""}, Resources: []string{"podtemplates"}, Verbs: toCopy},
+			{APIGroups: []string{""}, Resources: []string{"podtemplates"}, Verbs: replicationVerbs},
 		}})
 		bindCluster(ctx, "suite-make-roles", user("role-maker"))
-		adding := func(resource string) error {
-			return as("role-maker").Create(ctx, &rbacv1.ClusterRole{
+		extend := func(resource string) error {
+			return clientAs("role-maker").Create(ctx, &rbacv1.ClusterRole{
 				ObjectMeta: metav1.ObjectMeta{Name: "suite-added", Labels: map[string]string{aggregateLabel: "true"}},
-				Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{resource}, Verbs: toCopy}},
+				Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{resource}, Verbs: replicationVerbs}},
 			}, client.DryRunAll)
 		}
-		Eventually(ctx, func() error { return adding("podtemplates") }).Should(Succeed(), "what they may do themselves")
-		Expect(adding("pods")).To(MatchError(ContainSubstring("attempting to grant RBAC permissions not currently held")))
+		Eventually(ctx, func() error { return extend("podtemplates") }).Should(Succeed(), "the user has these permissions")
+		Expect(extend("pods")).To(MatchError(ContainSubstring("attempting to grant RBAC permissions not currently held")))
 	})
 
-	It("grow by the README's patch", func(ctx SpecContext) {
+	It("are extended by the README's patch", func(ctx SpecContext) {
 		const kind = "alertmanagerconfigs"
 		patched := find[*rbacv1.ClusterRole](build(readmePatch()), "ClusterRole", managerRole)
-		unpatched := find[*rbacv1.ClusterRole](shipped, "ClusterRole", managerRole)
+		unpatched := find[*rbacv1.ClusterRole](deployed, "ClusterRole", managerRole)
 		Expect(patched.Rules[1:]).To(Equal(unpatched.Rules[1:]))
 
-		// As it is applied, by somebody else's name lest other specs profit from it.
+		// Under another name, so that the operator does not get the permissions in other specs.
 		patched.Name = "suite-patched"
 		create(ctx, patched)
 		bindCluster(ctx, patched.Name, user("patched"))
 		Eventually(ctx, func(g Gomega) {
-			for _, verb := range toCopy {
+			for _, verb := range replicationVerbs {
 				g.Expect(isAllowed(ctx, g, "patched", verb, schema.GroupResource{Group: "monitoring.coreos.com", Resource: kind})).To(BeTrue(), verb)
 			}
 		}).Should(Succeed())
 	})
 
-	It("of people are not part of the cluster's own", func() {
+	It("for users are not aggregated to the built-in roles", func() {
 		for _, name := range []string{"replika-admin-role", "replika-editor-role", "replika-viewer-role"} {
-			role := find[*rbacv1.ClusterRole](shipped, "ClusterRole", name)
+			role := find[*rbacv1.ClusterRole](deployed, "ClusterRole", name)
 			Expect(role.Labels).To(Equal(map[string]string{"app.kubernetes.io/name": "replika"}), name)
 			for _, rule := range role.Rules {
 				Expect(rule.APIGroups).To(Equal([]string{v1alpha1.GroupVersion.Group}))
@@ -106,17 +106,17 @@ func rulesOf(ctx context.Context, name string) []rbacv1.PolicyRule {
 	return role.Rules
 }
 
-// eventuallyMayCopy waits until the API server lets the operator copy the kind.
-func eventuallyMayCopy(ctx context.Context, resource schema.GroupResource) {
+// eventuallyAllowedToReplicate waits until the operator has the permissions to replicate the kind.
+func eventuallyAllowedToReplicate(ctx context.Context, resource schema.GroupResource) {
 	GinkgoHelper()
 	Eventually(ctx, func(g Gomega) {
-		for _, verb := range toCopy {
+		for _, verb := range replicationVerbs {
 			g.Expect(isAllowed(ctx, g, operatorUser, verb, resource)).To(BeTrue(), "%s %s", verb, resource)
 		}
 	}).Should(Succeed())
 }
 
-// isAllowed tells whether the user may do that in every namespace.
+// isAllowed reports whether the user has the permission in every namespace.
 func isAllowed(ctx context.Context, g Gomega, user, verb string, resource schema.GroupResource) bool {
 	GinkgoHelper()
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
@@ -125,9 +125,4 @@ func isAllowed(ctx context.Context, g Gomega, user, verb string, resource schema
 	}}
 	g.Expect(admin.Create(ctx, review)).To(Succeed())
 	return review.Status.Allowed
-}
-
-func create(ctx context.Context, object client.Object) {
-	GinkgoHelper()
-	Expect(admin.Create(ctx, object)).To(Succeed())
 }
