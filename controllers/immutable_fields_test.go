@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -11,30 +27,32 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 var _ = Describe("An immutable field", func() {
 	frozenSecret := func(namespace, value string) client.Object {
-		source := secret(namespace, "frozen", value)
+		source := kit.Secret(namespace, "frozen", value)
 		source.Immutable = new(true)
 		return source
 	}
 	typedSecret := func(namespace, value string) client.Object {
-		source := secret(namespace, "frozen", "same")
+		source := kit.Secret(namespace, "frozen", "same")
 		source.Type = corev1.SecretType("example.com/" + value)
 		return source
 	}
 	frozenConfigMap := func(namespace, value string) client.Object {
-		source := configMap(namespace, "frozen", value)
+		source := kit.ConfigMap(namespace, "frozen", value)
 		source.Immutable = new(true)
 		return source
 	}
 	roleBinding := func(namespace, value string) client.Object {
-		return fromYAML(fmt.Sprintf(`{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {namespace: %s, name: frozen},
+		return kit.FromYAML(fmt.Sprintf(`{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {namespace: %s, name: frozen},
 			roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: %s}}`, namespace, value))
 	}
 	claim := func(namespace, value string) client.Object {
-		return fromYAML(fmt.Sprintf(`{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {namespace: %s, name: frozen},
+		return kit.FromYAML(fmt.Sprintf(`{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {namespace: %s, name: frozen},
 			spec: {storageClassName: %s, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`, namespace, value))
 	}
 
@@ -42,23 +60,23 @@ var _ = Describe("An immutable field", func() {
 	// replace makes the source anew, as its owner has to.
 	replace := func(ctx context.Context, kind kind, old client.Object) client.Object {
 		GinkgoHelper()
-		remove(ctx, old)
+		deleteAndWait(ctx, old)
 		return create(ctx, kind(old.GetNamespace(), "two"))
 	}
 
 	DescribeTable("makes the copy anew",
 		func(ctx SpecContext, kind kind, policy v1alpha1.ImmutableFieldsPolicy) {
-			s := newScene()
-			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-			source := create(ctx, kind(s.namespace(ctx, "source"), "one"))
-			replika := s.replika(ctx, source, into(a, b), withImmutableFields(policy))
-			eventuallyReady(ctx, replika, 2)
-			eventuallyCopied(ctx, source, a, b)
+			f := newFixture()
+			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+			source := create(ctx, kind(f.namespace(ctx, "source"), "one"))
+			replika := f.replika(ctx, source, kit.TargetNamespaces(a, b), kit.ImmutableFields(policy))
+			expect.Ready(ctx, api, replika, 2)
+			expect.Copied(ctx, api, source, a, b)
 			uid := read(ctx, source, a).GetUID()
 
 			source = replace(ctx, kind, source)
-			eventuallyCopied(ctx, source, a, b)
-			eventuallyReady(ctx, replika, 2)
+			expect.Copied(ctx, api, source, a, b)
+			expect.Ready(ctx, api, replika, 2)
 			Expect(read(ctx, source, a).GetUID()).NotTo(Equal(uid))
 		},
 		Entry("of an immutable Secret, by default", kind(frozenSecret), v1alpha1.ImmutableFieldsPolicy("")),
@@ -71,25 +89,24 @@ var _ = Describe("An immutable field", func() {
 
 	DescribeTable("is reported, and the copy stays as it is until the policy changes",
 		func(ctx SpecContext, kind kind, policy v1alpha1.ImmutableFieldsPolicy) {
-			s := newScene()
-			a := s.namespace(ctx, "a")
-			source := create(ctx, kind(s.namespace(ctx, "source"), "one"))
-			replika := s.replika(ctx, source, into(a), withImmutableFields(policy))
-			eventuallyReady(ctx, replika, 1)
+			f := newFixture()
+			a := f.namespace(ctx, "a")
+			source := create(ctx, kind(f.namespace(ctx, "source"), "one"))
+			replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.ImmutableFields(policy))
+			expect.Ready(ctx, api, replika, 1)
 			before := read(ctx, source, a)
 
 			source = replace(ctx, kind, source)
-			failing := eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureImmutable})
+			failing := expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureImmutable})
 			Expect(failing.Status.Failures[0].Message).To(ContainSubstring("immutable"))
-			Consistently(ctx, func(g Gomega) {
-				now := read(ctx, source, a)
-				g.Expect(now.GetUID()).To(Equal(before.GetUID()))
-				g.Expect(content(now)).To(Equal(content(before)))
-			}).Should(Succeed())
+			barrier(ctx, source, replika)
+			now := read(ctx, source, a)
+			Expect(now.GetUID()).To(Equal(before.GetUID()))
+			Expect(kit.Content(now)).To(Equal(kit.Content(before)))
 
-			edit(ctx, replika, withImmutableFields(v1alpha1.ImmutableFieldsRecreate))
-			eventuallyCopied(ctx, source, a)
-			eventuallyReady(ctx, replika, 1)
+			update(ctx, replika, kit.ImmutableFields(v1alpha1.ImmutableFieldsRecreate))
+			expect.Copied(ctx, api, source, a)
+			expect.Ready(ctx, api, replika, 1)
 		},
 		Entry("of an immutable Secret, under Fail", kind(frozenSecret), v1alpha1.ImmutableFieldsFail),
 		Entry("of an immutable ConfigMap, under Fail", kind(frozenConfigMap), v1alpha1.ImmutableFieldsFail),
@@ -98,28 +115,28 @@ var _ = Describe("An immutable field", func() {
 	)
 
 	It("that only the copy has is overcome too", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		eventuallyReady(ctx, s.replika(ctx, source, into(a)), 1)
-		edit(ctx, in(a, source), func(copy *corev1.ConfigMap) { copy.Immutable = new(true) })
-		eventuallyCopied(ctx, source, a)
-		Expect(content(read(ctx, source, a))).NotTo(HaveKey("immutable"))
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		expect.Ready(ctx, api, f.replika(ctx, source, kit.TargetNamespaces(a)), 1)
+		update(ctx, kit.CopyIn(a, source), func(copy *corev1.ConfigMap) { copy.Immutable = new(true) })
+		expect.Copied(ctx, api, source, a)
+		Expect(kit.Content(read(ctx, source, a))).NotTo(HaveKey("immutable"))
 	})
 
 	It("does not keep a copy from being made anew while others hold it, then it is", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		source := create(ctx, frozenSecret(s.namespace(ctx, "source"), "one"))
-		replika := s.replika(ctx, source, into(a))
-		eventuallyReady(ctx, replika, 1)
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		source := create(ctx, frozenSecret(f.namespace(ctx, "source"), "one"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a))
+		expect.Ready(ctx, api, replika, 1)
 		held := &unstructured.Unstructured{}
 		*held = *read(ctx, source, a)
-		hold(ctx, held)
+		addFinalizer(ctx, held)
 		source = replace(ctx, frozenSecret, source)
-		eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureUnavailable})
-		letGo(ctx, held)
-		eventuallyCopied(ctx, source, a)
-		eventuallyReady(ctx, replika, 1)
+		expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureUnavailable})
+		removeFinalizers(ctx, held)
+		expect.Copied(ctx, api, source, a)
+		expect.Ready(ctx, api, replika, 1)
 	})
 })

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -15,6 +31,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 var _ = Describe("One bad namespace", func() {
@@ -22,93 +40,93 @@ var _ = Describe("One bad namespace", func() {
 		// A namespace with a held object stays Terminating until the object is let go.
 		terminate := func(ctx context.Context, namespace string, held client.Object) {
 			GinkgoHelper()
-			hold(ctx, held)
+			addFinalizer(ctx, held)
 			Expect(api.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})).To(Succeed())
 		}
 
 		It("is no target, and its end delays nothing", func(ctx SpecContext) {
-			s := newScene()
-			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-			terminate(ctx, b, create(ctx, configMap(b, "held", "")))
-			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-			replika := s.replika(ctx, source, into(a, b))
-			eventuallyReady(ctx, replika, 1)
-			eventuallyCopied(ctx, source, a)
+			f := newFixture()
+			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+			terminate(ctx, b, create(ctx, kit.ConfigMap(b, "held", "")))
+			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+			replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
+			expect.Ready(ctx, api, replika, 1)
+			expect.Copied(ctx, api, source, a)
 			Expect(read(ctx, source, b)).To(BeNil())
-			edit(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
-			eventuallyCopied(ctx, source, a)
-			remove(ctx, replika)
-			eventuallyGone(ctx, source, a)
+			update(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
+			expect.Copied(ctx, api, source, a)
+			deleteAndWait(ctx, replika)
+			expect.Gone(ctx, api, source, a)
 		})
 
 		It("keeps a held copy, which hinders neither the others nor the Replika's deletion", func(ctx SpecContext) {
-			s := newScene()
-			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-			replika := s.replika(ctx, source, into(a, b))
-			eventuallyReady(ctx, replika, 2)
-			terminate(ctx, b, in(b, source))
-			eventuallyReady(ctx, replika, 1)
-			edit(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
-			eventuallyCopied(ctx, source, a)
-			remove(ctx, replika)
-			eventuallyGone(ctx, source, a)
+			f := newFixture()
+			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+			replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
+			expect.Ready(ctx, api, replika, 2)
+			terminate(ctx, b, kit.CopyIn(b, source))
+			expect.Ready(ctx, api, replika, 1)
+			update(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
+			expect.Copied(ctx, api, source, a)
+			deleteAndWait(ctx, replika)
+			expect.Gone(ctx, api, source, a)
 		})
 
 		It("is served again when it comes back", func(ctx SpecContext) {
-			s := newScene()
-			b := s.namespace(ctx, "b")
-			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-			replika := s.replika(ctx, source, into(b), lookingEvery(time.Hour))
-			eventuallyReady(ctx, replika, 1)
-			removeNamespace(ctx, b)
-			eventuallyNotReady(ctx, replika, v1alpha1.ReasonTargetNamespaceNotFound)
-			s.namespace(ctx, "b")
-			eventuallyCopied(ctx, source, b)
-			eventuallyReady(ctx, replika, 1)
+			f := newFixture()
+			b := f.namespace(ctx, "b")
+			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+			replika := f.replika(ctx, source, kit.TargetNamespaces(b), kit.Interval(time.Hour))
+			expect.Ready(ctx, api, replika, 1)
+			expect.DeleteNamespace(ctx, api, b)
+			expect.Reason(ctx, api, replika, v1alpha1.ReasonTargetNamespaceNotFound)
+			f.namespace(ctx, "b")
+			expect.Copied(ctx, api, source, b)
+			expect.Ready(ctx, api, replika, 1)
 		})
 	})
 
 	Describe("whose quota is full", func() {
 		It("is reported, the others are served, and it heals when the quota is lifted", func(ctx SpecContext) {
-			s := newScene()
-			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
+			f := newFixture()
+			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 			full := fillQuota(ctx, a)
-			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-			replika := s.replika(ctx, source, into(a, b))
-			failing := eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureQuotaExceeded})
+			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+			replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
+			failing := expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureQuotaExceeded})
 			Expect(failing.Status.Failures[0].Message).To(ContainSubstring(full.Name))
-			eventuallyCopied(ctx, source, b)
+			expect.Copied(ctx, api, source, b)
 			Expect(api.Delete(ctx, full)).To(Succeed())
-			eventuallyCopied(ctx, source, a)
-			eventuallyReady(ctx, replika, 2)
+			expect.Copied(ctx, api, source, a)
+			expect.Ready(ctx, api, replika, 2)
 		})
 
 		It("and where a foreign object is in the way, is a conflict", func(ctx SpecContext) {
-			s := newScene()
-			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-			foreign := create(ctx, configMap(a, "settings", "theirs"))
+			f := newFixture()
+			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+			foreign := create(ctx, kit.ConfigMap(a, "settings", "theirs"))
 			fillQuota(ctx, a)
-			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-			eventuallyFailing(ctx, s.replika(ctx, source, into(a, b)), map[string]string{a: v1alpha1.FailureConflict})
-			eventuallyCopied(ctx, source, b)
+			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+			expect.Failures(ctx, api, f.replika(ctx, source, kit.TargetNamespaces(a, b)), map[string]string{a: v1alpha1.FailureConflict})
+			expect.Copied(ctx, api, source, b)
 			Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(foreign.ResourceVersion))
 		})
 	})
 
 	DescribeTable("where a policy refuses the copy is reported, the others are served, and it heals when the policy goes",
 		func(ctx SpecContext, message string, reason *metav1.StatusReason) {
-			s := newScene()
-			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-			policy := refuse(ctx, a, message, reason, admissionregistrationv1.Create)
-			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-			replika := s.replika(ctx, source, into(a, b))
-			failing := eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureRejected})
+			f := newFixture()
+			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+			policy := installDenyPolicy(ctx, a, message, reason, admissionregistrationv1.Create)
+			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+			replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
+			failing := expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureRejected})
 			Expect(failing.Status.Failures[0].Message).To(ContainSubstring(message))
-			eventuallyCopied(ctx, source, b)
+			expect.Copied(ctx, api, source, b)
 			Expect(api.Delete(ctx, policy)).To(Succeed())
-			eventuallyCopied(ctx, source, a)
-			eventuallyReady(ctx, replika, 2)
+			expect.Copied(ctx, api, source, a)
+			expect.Ready(ctx, api, replika, 2)
 		},
 		Entry("as invalid", "no settings here", nil),
 		Entry("as forbidden", "no settings here", new(metav1.StatusReasonForbidden)),
@@ -119,20 +137,20 @@ var _ = Describe("One bad namespace", func() {
 
 	DescribeTable("where a policy refuses updates keeps its copy as it is: a refusal is no immutable field",
 		func(ctx SpecContext, reason *metav1.StatusReason) {
-			s := newScene()
-			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-			replika := s.replika(ctx, source, into(a, b))
-			eventuallyReady(ctx, replika, 2)
-			policy := refuse(ctx, a, "settings are frozen", reason, admissionregistrationv1.Update)
+			f := newFixture()
+			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+			replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
+			expect.Ready(ctx, api, replika, 2)
+			policy := installDenyPolicy(ctx, a, "settings are frozen", reason, admissionregistrationv1.Update)
 			before := read(ctx, source, a)
 
-			edit(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
-			eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureRejected})
-			eventuallyCopied(ctx, source, b)
+			update(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
+			expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureRejected})
+			expect.Copied(ctx, api, source, b)
 			Expect(read(ctx, source, a)).To(Equal(before))
 			Expect(api.Delete(ctx, policy)).To(Succeed())
-			eventuallyCopied(ctx, source, a)
+			expect.Copied(ctx, api, source, a)
 			Expect(read(ctx, source, a).GetUID()).To(Equal(before.GetUID()))
 		},
 		Entry("as invalid", nil),
@@ -140,16 +158,16 @@ var _ = Describe("One bad namespace", func() {
 	)
 
 	It("whose webhook is down is reported, the others are served, and it heals when the webhook goes", func(ctx SpecContext) {
-		s := newScene()
-		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-		hook := brokenWebhook(ctx, a, admissionregistrationv1.Create)
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		replika := s.replika(ctx, source, into(a, b))
-		eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureUnavailable})
-		eventuallyCopied(ctx, source, b)
+		f := newFixture()
+		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+		hook := installBrokenWebhook(ctx, a, admissionregistrationv1.Create)
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
+		expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureUnavailable})
+		expect.Copied(ctx, api, source, b)
 		Expect(api.Delete(ctx, hook)).To(Succeed())
-		eventuallyCopied(ctx, source, a)
-		eventuallyReady(ctx, replika, 2)
+		expect.Copied(ctx, api, source, a)
+		expect.Ready(ctx, api, replika, 2)
 	})
 })
 
@@ -157,7 +175,7 @@ var _ = Describe("One bad namespace", func() {
 func fillQuota(ctx context.Context, namespace string) *corev1.ResourceQuota {
 	GinkgoHelper()
 	const counted = corev1.ResourceName("count/configmaps")
-	eventuallyThere(ctx, &corev1.ConfigMap{}, namespace, "kube-root-ca.crt")
+	expect.Exists(ctx, api, kit.ConfigMap("", "kube-root-ca.crt", ""), namespace)
 	list := &corev1.ConfigMapList{}
 	Expect(api.List(ctx, list, client.InNamespace(namespace))).To(Succeed())
 	full := *resource.NewQuantity(int64(len(list.Items)), resource.DecimalSI)
@@ -174,13 +192,13 @@ func fillQuota(ctx context.Context, namespace string) *corev1.ResourceQuota {
 }
 
 // refuse installs a policy that refuses ConfigMaps in a namespace, until the returned binding is deleted, or the spec over.
-func refuse(ctx context.Context, namespace, message string, reason *metav1.StatusReason, operation admissionregistrationv1.OperationType) client.Object {
+func installDenyPolicy(ctx context.Context, namespace, message string, reason *metav1.StatusReason, operation admissionregistrationv1.OperationType) client.Object {
 	GinkgoHelper()
 	policy := create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "refuse-" + namespace},
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
 			MatchConstraints: &admissionregistrationv1.MatchResources{
-				NamespaceSelector: onlyNamespace(namespace),
+				NamespaceSelector: selectNamespace(namespace),
 				ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: admissionregistrationv1.RuleWithOperations{
 					Operations: []admissionregistrationv1.OperationType{operation},
 					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
@@ -192,27 +210,27 @@ func refuse(ctx context.Context, namespace, message string, reason *metav1.Statu
 			}},
 		},
 	})
-	DeferCleanup(remove, policy)
+	DeferCleanup(deleteAndWait, policy)
 	binding := create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: policy.Name},
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
 			PolicyName: policy.Name, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
 		},
 	})
-	DeferCleanup(remove, binding)
-	eventuallyRefused(ctx, namespace, operation)
+	DeferCleanup(deleteAndWait, binding)
+	waitUntilDenied(ctx, namespace, operation)
 	return binding
 }
 
 // brokenWebhook lets a webhook that nobody answers decide about ConfigMaps of the namespace.
-func brokenWebhook(ctx context.Context, namespace string, operation admissionregistrationv1.OperationType) client.Object {
+func installBrokenWebhook(ctx context.Context, namespace string, operation admissionregistrationv1.OperationType) client.Object {
 	GinkgoHelper()
 	hook := create(ctx, &admissionregistrationv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "broken-" + namespace},
 		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
 			Name:                    "broken.suite.example.com",
 			ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: new("https://127.0.0.1:1/")},
-			NamespaceSelector:       onlyNamespace(namespace),
+			NamespaceSelector:       selectNamespace(namespace),
 			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
 			AdmissionReviewVersions: []string{"v1"},
 			Rules: []admissionregistrationv1.RuleWithOperations{{
@@ -221,18 +239,18 @@ func brokenWebhook(ctx context.Context, namespace string, operation admissionreg
 			}},
 		}},
 	})
-	DeferCleanup(remove, hook)
-	eventuallyRefused(ctx, namespace, operation)
+	DeferCleanup(deleteAndWait, hook)
+	waitUntilDenied(ctx, namespace, operation)
 	return hook
 }
 
 // eventuallyRefused waits until admission, which learns of its rules with a delay, refuses ConfigMaps in the namespace.
-func eventuallyRefused(ctx context.Context, namespace string, operation admissionregistrationv1.OperationType) {
+func waitUntilDenied(ctx context.Context, namespace string, operation admissionregistrationv1.OperationType) {
 	GinkgoHelper()
-	probe := configMap(namespace, "probe", "")
+	probe := kit.ConfigMap(namespace, "probe", "")
 	probe.GenerateName, probe.Name = "probe-", ""
 	if operation == admissionregistrationv1.Update {
-		probe = configMap(namespace, "settings", "")
+		probe = kit.ConfigMap(namespace, "settings", "")
 	}
 	Eventually(ctx, func() error {
 		trial := probe.DeepCopy()
@@ -243,6 +261,6 @@ func eventuallyRefused(ctx context.Context, namespace string, operation admissio
 	}).Should(Satisfy(func(err error) bool { return err != nil && !apierrors.IsNotFound(err) }), fmt.Sprintf("%s in %s", operation, namespace))
 }
 
-func onlyNamespace(name string) *metav1.LabelSelector {
+func selectNamespace(name string) *metav1.LabelSelector {
 	return &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: name}}
 }

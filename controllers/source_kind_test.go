@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -14,17 +30,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 var _ = Describe("The source's kind", func() {
 	DescribeTable("may be one without fields of one instance only: it is copied, edits arrive, and nothing is written at rest",
 		func(ctx SpecContext, manifest, patch string, field ...string) {
-			s := newScene()
-			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-			source := fromYAML(strings.Replace(manifest, "name: it", "namespace: "+s.namespace(ctx, "source")+", name: it", 1))
+			f := newFixture()
+			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+			source := kit.FromYAML(strings.Replace(manifest, "name: it", "namespace: "+f.namespace(ctx, "source")+", name: it", 1))
 			create(ctx, source)
-			replika := s.replika(ctx, source, into(a, b))
-			first := eventuallyReady(ctx, replika, 2).Status.Source.ResourceVersion
+			replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
+			first := expect.Ready(ctx, api, replika, 2).Status.Source.ResourceVersion
 			uid := read(ctx, source, a).GetUID()
 
 			Expect(api.Patch(ctx, source, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
@@ -37,14 +55,15 @@ var _ = Describe("The source's kind", func() {
 					g.Expect(now).To(Equal(wanted))
 				}).Should(Succeed())
 			}
-			await(ctx, replika, func(g Gomega, now *v1alpha1.Replika) {
+			expect.Status(ctx, api, replika, func(g Gomega, now *v1alpha1.Replika) {
 				g.Expect(now.Status.Source.ResourceVersion).NotTo(Equal(first), "the edit is not seen")
 			})
-			eventuallyReady(ctx, replika, 2)
+			expect.Ready(ctx, api, replika, 2)
 			Expect(read(ctx, source, a).GetUID()).To(Equal(uid), "an edit is no reason to make a copy anew")
 
-			rest := thisMoment()
-			Consistently(ctx, func() []string { return s.writes(rest) }).Should(BeEmpty())
+			idle := markAudit()
+			f.waitForReads(ctx, idle, source, 2)
+			Expect(f.writes(idle)).To(BeEmpty())
 		},
 		Entry("a LimitRange",
 			`{apiVersion: v1, kind: LimitRange, metadata: {name: it}, spec: {limits: [{type: Pod, max: {cpu: 2000m}}]}}`,
@@ -60,15 +79,15 @@ var _ = Describe("The source's kind", func() {
 
 	DescribeTable("is waited for while it is not served",
 		func(ctx SpecContext, group, version, kind string) {
-			s := newScene()
-			source := configMap(s.namespace(ctx, "source"), "settings", "one")
-			replika := s.replika(ctx, source, into(s.namespace(ctx, "a")), ofKind(group, version, kind))
-			waiting := eventuallyNotReady(ctx, replika, v1alpha1.ReasonKindNotFound)
-			Expect(messageOf(waiting)).To(ContainSubstring(kind))
+			f := newFixture()
+			source := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")
+			replika := f.replika(ctx, source, kit.TargetNamespaces(f.namespace(ctx, "a")), kit.SourceKind(group, version, kind))
+			waiting := expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotFound)
+			Expect(kit.Ready(waiting).Message).To(ContainSubstring(kind))
 
 			create(ctx, source)
-			edit(ctx, replika, ofKind("", "v1", "ConfigMap"))
-			eventuallyReady(ctx, replika, 1)
+			update(ctx, replika, kit.SourceKind("", "v1", "ConfigMap"))
+			expect.Ready(ctx, api, replika, 1)
 		},
 		Entry("of an unknown group", "no.example.com", "v1", "Thing"),
 		Entry("of an unknown version", "", "v9", "ConfigMap"),
@@ -77,38 +96,38 @@ var _ = Describe("The source's kind", func() {
 	)
 
 	It("is served once it is installed, and given up with grace when it goes", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		kind := "Kind" + strings.ToUpper(s.id[:1]) + s.id[1:]
-		source := playlistOf(kind, s.namespace(ctx, "source"), "late")
-		replika := s.replika(ctx, configMap(source.GetNamespace(), source.GetName(), ""), into(a), ofKind(playlistGroup, "v1", kind))
-		eventuallyNotReady(ctx, replika, v1alpha1.ReasonKindNotFound)
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		kind := "Kind" + strings.ToUpper(f.id[:1]) + f.id[1:]
+		source := playlistOf(kind, f.namespace(ctx, "source"), "late")
+		replika := f.replika(ctx, kit.ConfigMap(source.GetNamespace(), source.GetName(), ""), kit.TargetNamespaces(a), kit.SourceKind(playlistGroup, "v1", kind))
+		expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotFound)
 
 		for range 2 { // it may come back, too
-			definition := installKind(ctx, kind, strings.ToLower(kind)+"s")
-			DeferCleanup(remove, definition)
-			eventuallyNotReady(ctx, replika, v1alpha1.ReasonSourceNotFound)
+			definition := installCRD(ctx, kind, strings.ToLower(kind)+"s")
+			DeferCleanup(deleteAndWait, definition)
+			expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotFound)
 			create(ctx, source.DeepCopy())
-			eventuallyCopied(ctx, source, a)
-			eventuallyReady(ctx, replika, 1)
+			expect.Copied(ctx, api, source, a)
+			expect.Ready(ctx, api, replika, 1)
 
-			remove(ctx, definition)
-			eventuallyNotReady(ctx, replika, v1alpha1.ReasonKindNotFound)
+			deleteAndWait(ctx, definition)
+			expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotFound)
 		}
-		remove(ctx, replika)
+		deleteAndWait(ctx, replika)
 	})
 
 	DescribeTable("is refused",
 		func(ctx SpecContext, group, version, kind, why string) {
-			s := newScene()
-			a := s.namespace(ctx, "a")
-			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-			replika := s.replika(ctx, source, into(a), ofKind(group, version, kind))
-			refused := eventuallyNotReady(ctx, replika, v1alpha1.ReasonKindNotAllowed)
-			Expect(messageOf(refused)).To(And(ContainSubstring(kind), ContainSubstring(why)))
+			f := newFixture()
+			a := f.namespace(ctx, "a")
+			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+			replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.SourceKind(group, version, kind))
+			refused := expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotAllowed)
+			Expect(kit.Ready(refused).Message).To(And(ContainSubstring(kind), ContainSubstring(why)))
 
-			edit(ctx, replika, ofKind("", "v1", "ConfigMap"))
-			eventuallyReady(ctx, replika, 1)
+			update(ctx, replika, kit.SourceKind("", "v1", "ConfigMap"))
+			expect.Ready(ctx, api, replika, 1)
 		},
 		Entry("when it is cluster-scoped", "rbac.authorization.k8s.io", "v1", "ClusterRole", "cluster-scoped"),
 		Entry("when it is a cluster-scoped core kind", "", "v1", "Node", "cluster-scoped"),
@@ -118,73 +137,65 @@ var _ = Describe("The source's kind", func() {
 	)
 
 	It("may be one that the operator has no right to read: that is said, and heals once it has it", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		source := create(ctx, fromYAML(fmt.Sprintf(
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		source := create(ctx, kit.FromYAML(fmt.Sprintf(
 			`{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: %s, name: it}, spec: {podSelector: {}}}`,
-			s.namespace(ctx, "source"))))
-		replika := s.replika(ctx, source, into(a))
-		forbidden := eventuallyNotReady(ctx, replika, v1alpha1.ReasonForbidden)
-		Expect(messageOf(forbidden)).To(ContainSubstring("networkpolicies.networking.k8s.io"))
+			f.namespace(ctx, "source"))))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a))
+		forbidden := expect.Reason(ctx, api, replika, v1alpha1.ReasonForbidden)
+		Expect(kit.Ready(forbidden).Message).To(ContainSubstring("networkpolicies.networking.k8s.io"))
 		Expect(read(ctx, source, a)).To(BeNil())
 
-		grantEverywhere(ctx, s.id, rbacv1.PolicyRule{
+		grantClusterWide(ctx, f.id, rbacv1.PolicyRule{
 			APIGroups: []string{"networking.k8s.io"}, Resources: []string{"networkpolicies"},
 			Verbs: []string{"get", "list", "watch", "create", "update", "patch", "delete"},
 		})
-		eventuallyCopied(ctx, source, a)
-		eventuallyReady(ctx, replika, 1)
-		remove(ctx, replika) // while it still has the right
-		eventuallyGone(ctx, source, a)
+		expect.Copied(ctx, api, source, a)
+		expect.Ready(ctx, api, replika, 1)
+		deleteAndWait(ctx, replika) // while it still has the right
+		expect.Gone(ctx, api, source, a)
 	})
 
 	It("may be one whose copies may be written in some namespaces only: the others are reported", func(ctx SpecContext) {
-		s := newScene()
-		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-		source := create(ctx, podTemplate(s.namespace(ctx, "source")))
-		grantIn(ctx, a, "podtemplates")
-		replika := s.replika(ctx, source, into(a, b))
-		failing := eventuallyFailing(ctx, replika, map[string]string{b: v1alpha1.FailureForbidden})
+		f := newFixture()
+		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+		source := create(ctx, podTemplate(f.namespace(ctx, "source")))
+		grantInNamespace(ctx, a, "podtemplates")
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
+		failing := expect.Failures(ctx, api, replika, map[string]string{b: v1alpha1.FailureForbidden})
 		Expect(failing.Status.Failures[0].Message).To(ContainSubstring("podtemplates"))
-		eventuallyCopied(ctx, source, a)
+		expect.Copied(ctx, api, source, a)
 
-		grantIn(ctx, b, "podtemplates")
-		eventuallyReady(ctx, replika, 2)
-		remove(ctx, replika) // while it still has the right
-		eventuallyGone(ctx, source, a, b)
+		grantInNamespace(ctx, b, "podtemplates")
+		expect.Ready(ctx, api, replika, 2)
+		deleteAndWait(ctx, replika) // while it still has the right
+		expect.Gone(ctx, api, source, a, b)
 	})
 })
-
-// ofKind makes the spec ask for another kind.
-func ofKind(group, version, kind string) change {
-	return func(replika *v1alpha1.Replika) {
-		source := &replika.Spec.Source
-		source.Group, source.Version, source.Kind = group, version, kind
-	}
-}
 
 // podTemplate is of a kind that the operator may read everywhere, and write nowhere unless a spec allows it.
 func podTemplate(namespace string) *unstructured.Unstructured {
 	GinkgoHelper()
-	return fromYAML(fmt.Sprintf(`{apiVersion: v1, kind: PodTemplate, metadata: {namespace: %s, name: it},
+	return kit.FromYAML(fmt.Sprintf(`{apiVersion: v1, kind: PodTemplate, metadata: {namespace: %s, name: it},
 		template: {spec: {containers: [{name: c, image: "example.com/c:1"}]}}}`, namespace))
 }
 
 // grantEverywhere gives the operator a right until the spec is over.
-func grantEverywhere(ctx context.Context, name string, rule rbacv1.PolicyRule) {
+func grantClusterWide(ctx context.Context, name string, rule rbacv1.PolicyRule) {
 	GinkgoHelper()
 	role := create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{rule}})
-	DeferCleanup(remove, role)
+	DeferCleanup(deleteAndWait, role)
 	binding := create(ctx, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser}},
 	})
-	DeferCleanup(remove, binding)
+	DeferCleanup(deleteAndWait, binding)
 }
 
 // grantIn gives the operator every right to a core resource in one namespace.
-func grantIn(ctx context.Context, namespace, resource string) {
+func grantInNamespace(ctx context.Context, namespace, resource string) {
 	GinkgoHelper()
 	name := "operator-" + resource
 	create(ctx, &rbacv1.Role{
