@@ -28,7 +28,7 @@ import (
 )
 
 var _ = Describe("Adoption", func() {
-	It("takes a foreign object over, keeps it in step, and never deletes it", func(ctx SpecContext) {
+	It("Should take a foreign object over, keep it in sync, and release it at the end", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -54,7 +54,7 @@ var _ = Describe("Adoption", func() {
 		Expect(kit.Content(released)).To(HaveKeyWithValue("data", Equal(map[string]any{"key": "two"})))
 	})
 
-	It("ends with a release when the namespace is no longer selected", func(ctx SpecContext) {
+	It("Should release the object when its namespace is no longer selected", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -65,7 +65,7 @@ var _ = Describe("Adoption", func() {
 		expectReleased(ctx, source, a, foreign.UID)
 	})
 
-	It("ends with a release when the source is deleted and copies go with it", func(ctx SpecContext) {
+	It("Should release the object when the source is deleted under onSourceDeletion Delete", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -76,7 +76,7 @@ var _ = Describe("Adoption", func() {
 		expectReleased(ctx, source, a, foreign.UID)
 	})
 
-	It("follows a change of the policy", func(ctx SpecContext) {
+	It("Should apply a change of the conflict policy", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -93,7 +93,7 @@ var _ = Describe("Adoption", func() {
 		Expect(read(ctx, source, a).GetUID()).To(Equal(foreign.UID), "what was adopted is released")
 	})
 
-	It("never makes an object anew that refuses the template", func(ctx SpecContext) {
+	It("Should never re-create an adopted object with immutable fields", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -105,7 +105,7 @@ var _ = Describe("Adoption", func() {
 		Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(foreign.ResourceVersion))
 	})
 
-	It("refuses an object that another controller rules", func(ctx SpecContext) {
+	It("Should refuse an object that another controller owns", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))

@@ -35,7 +35,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("A backup that is restored", func() {
+var _ = Describe("Backup restore", func() {
 	// restored is an object as a restore makes it: with its name, labels, annotations and finalizers, and a UID of its own.
 	restored := func(saved *unstructured.Unstructured) *unstructured.Unstructured {
 		again := saved.DeepCopy()
@@ -51,7 +51,7 @@ var _ = Describe("A backup that is restored", func() {
 		return again
 	}
 
-	It("costs no writes beyond missing marks", func(ctx SpecContext) {
+	It("Should write nothing but missing ownership annotations", func(ctx SpecContext) {
 		f := newFixture()
 		a, b, c := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c")
 		source := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")
@@ -85,8 +85,8 @@ var _ = Describe("A backup that is restored", func() {
 	})
 })
 
-var _ = Describe("A copy whose Replika is gone", func() {
-	It("is never deleted on a guess, and its Replika's again when that comes back", func(ctx SpecContext) {
+var _ = Describe("A copy whose Replika no longer exists", func() {
+	It("Should never be deleted, and should belong to its Replika when that is created again", func(ctx SpecContext) {
 		f := newFixture()
 		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
 		source := create(ctx, kit.ConfigMap(home, "settings", "one"))
@@ -119,7 +119,7 @@ var _ = Describe("A copy whose Replika is gone", func() {
 })
 
 var _ = Describe("A copy that loses its labels", func() {
-	DescribeTable("in the moment its Replika is deleted is found all the same",
+	DescribeTable("Should be found while its Replika is deleted",
 		func(ctx SpecContext, strip string, changes ...kit.ReplikaOption) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
@@ -137,15 +137,15 @@ var _ = Describe("A copy that loses its labels", func() {
 			}
 			expect.Gone(ctx, api, source, a, b)
 		},
-		Entry("all of them", `null`),
-		Entry("the one by which copies are watched", `{"`+v1alpha1.LabelCreatedBy+`":null}`),
-		Entry("the one that names the Replika", `{"`+v1alpha1.LabelPartOf+`":"somebody"}`),
-		Entry("all of them, and is to be released", `null`, kit.ReplikaOption(kit.Retain())),
+		Entry("all labels", `null`),
+		Entry("the label that the watch selects", `{"`+v1alpha1.LabelCreatedBy+`":null}`),
+		Entry("the label that names the Replika", `{"`+v1alpha1.LabelPartOf+`":"somebody"}`),
+		Entry("all labels, under Retain", `null`, kit.Retain()),
 	)
 })
 
-var _ = Describe("A busy source", func() {
-	DescribeTable("costs no write while what is copied stays the same",
+var _ = Describe("A source with frequent updates", func() {
+	DescribeTable("Should cause no write while the copied content is unchanged",
 		func(ctx SpecContext, manifest string, stir func(ctx context.Context, source *unstructured.Unstructured, round int)) {
 			f := newFixture()
 			a := f.namespace(ctx, "a")
@@ -169,18 +169,18 @@ var _ = Describe("A busy source", func() {
 			Expect(expect.Ready(ctx, api, replika, 1).Status.Source.ResourceVersion).To(Equal(shown))
 			Expect(read(ctx, replika, replika.Namespace).GetResourceVersion()).To(Equal(before.GetResourceVersion()))
 		},
-		Entry("a lock in an annotation that is renewed", `{apiVersion: v1, kind: ConfigMap, metadata: {name: lock}, data: {key: one}}`,
+		Entry("leader election lock in an annotation", `{apiVersion: v1, kind: ConfigMap, metadata: {name: lock}, data: {key: one}}`,
 			func(ctx context.Context, source *unstructured.Unstructured, round int) {
 				update(ctx, source, func(source *unstructured.Unstructured) {
 					source.SetAnnotations(map[string]string{"control-plane.alpha.kubernetes.io/leader": fmt.Sprintf(`{"leaderTransitions":%d}`, round)})
 				})
 			}),
-		Entry("a Deployment whose status moves", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {selector: {matchLabels: {app: web}},
+		Entry("Deployment with status updates", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {selector: {matchLabels: {app: web}},
 			template: {metadata: {labels: {app: web}}, spec: {containers: [{name: main, image: "example.com/main:1"}]}}}}`,
 			func(ctx context.Context, source *unstructured.Unstructured, round int) {
 				patchStatus(ctx, source, fmt.Sprintf(`{"status":{"collisionCount":%d}}`, round))
 			}),
-		Entry("a source that GitOps and backup tools keep touching", `{apiVersion: v1, kind: Secret, metadata: {name: account}, stringData: {key: one}}`,
+		Entry("labels and annotations of GitOps and backup tools", `{apiVersion: v1, kind: Secret, metadata: {name: account}, stringData: {key: one}}`,
 			func(ctx context.Context, source *unstructured.Unstructured, round int) {
 				update(ctx, source, func(source *unstructured.Unstructured) {
 					source.SetLabels(map[string]string{"velero.io/backup-name": fmt.Sprint(round)})
@@ -193,8 +193,8 @@ var _ = Describe("A busy source", func() {
 	)
 })
 
-var _ = Describe("Whatever was waited for", func() {
-	It("is served at once, however long the synchronization time", func(ctx SpecContext) {
+var _ = Describe("A Replika that waits", func() {
+	It("Should be synced promptly when the missing object exists, whatever the interval", func(ctx SpecContext) {
 		f := newFixture()
 		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
 		patient := kit.Interval(time.Hour)

@@ -30,7 +30,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("A claim that two Replikas have", func() {
+var _ = Describe("An object that two Replikas claim", func() {
 	// rivals are the sources of two Replikas, to be created, and what makes each Replika.
 	type rivals struct {
 		first, second *corev1.ConfigMap
@@ -49,7 +49,7 @@ var _ = Describe("A claim that two Replikas have", func() {
 		return r
 	}
 
-	DescribeTable("is settled with one write, and nothing more, in whatever order things come",
+	DescribeTable("Should be written once, in any order of creation",
 		func(ctx SpecContext, steps func(SpecContext, rivals) (one, other *v1alpha1.Replika)) {
 			f := newFixture()
 			a := f.namespace(ctx, "a")
@@ -81,7 +81,7 @@ var _ = Describe("A claim that two Replikas have", func() {
 			create(ctx, r.second)
 			return one, other
 		}),
-		Entry("the younger Replika's source first", func(ctx SpecContext, r rivals) (one, other *v1alpha1.Replika) {
+		Entry("source of the newer Replika first", func(ctx SpecContext, r rivals) (one, other *v1alpha1.Replika) {
 			one, other = r.makeFirst(), r.makeSecond()
 			expect.Reason(ctx, api, one, v1alpha1.ReasonSourceNotFound)
 			create(ctx, r.second)
@@ -91,7 +91,7 @@ var _ = Describe("A claim that two Replikas have", func() {
 		}),
 	)
 
-	It("stays with its owner over edits of both, each of which costs at most one write", func(ctx SpecContext) {
+	It("Should stay with its owner over updates of both Replikas, each of which costs at most one write", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		r := prepare(ctx, f, a)
@@ -124,7 +124,7 @@ var _ = Describe("A claim that two Replikas have", func() {
 		expect.CopiedAs(ctx, api, r.first, "shared", a)
 	})
 
-	It("goes back to a former owner that wants it again only when the present one lets go", func(ctx SpecContext) {
+	It("Should return to a former owner only when the present owner releases it", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		r := prepare(ctx, f, a)
@@ -150,7 +150,7 @@ var _ = Describe("A claim that two Replikas have", func() {
 		expect.Gone(ctx, api, kit.ConfigMap(a, "elsewhere", ""), a)
 	})
 
-	It("is one claim in all served versions of the kind, and which of them is named is no matter of the copies", func(ctx SpecContext) {
+	It("Should be one object in all served versions of its kind", func(ctx SpecContext) {
 		installTwins(ctx)
 		f := newFixture() // it ends before the kind does
 		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")

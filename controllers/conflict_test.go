@@ -30,8 +30,8 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("A foreign object in the way", func() {
-	DescribeTable("is left alone and reported, the other namespaces are served, and its place is taken when it goes",
+var _ = Describe("A conflicting foreign object", func() {
+	DescribeTable("Should be reported and left unchanged, and be replaced by a copy when it is deleted",
 		func(ctx SpecContext, foreign client.Object, source client.Object) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
@@ -54,11 +54,11 @@ var _ = Describe("A foreign object in the way", func() {
 			expect.Ready(ctx, api, replika, 2)
 		},
 		Entry("a ConfigMap", kit.ConfigMap("", "settings", "theirs"), kit.ConfigMap("", "settings", "one")),
-		Entry("a ConfigMap with the very content of a copy", kit.ConfigMap("", "settings", "one"), kit.ConfigMap("", "settings", "one")),
+		Entry("a ConfigMap with the content of a copy", kit.ConfigMap("", "settings", "one"), kit.ConfigMap("", "settings", "one")),
 		Entry("a Secret", kit.Secret("", "account", "theirs"), kit.Secret("", "account", "one")),
 	)
 
-	It("stays when the Replika is deleted, or no longer wants the namespace", func(ctx SpecContext) {
+	It("Should stay when the Replika is deleted or no longer selects the namespace", func(ctx SpecContext) {
 		f := newFixture()
 		a, b, c := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -74,7 +74,7 @@ var _ = Describe("A foreign object in the way", func() {
 		Expect(read(ctx, source, b).GetResourceVersion()).To(Equal(second.ResourceVersion))
 	})
 
-	It("may be a copy that somebody duplicated, marks and all", func(ctx SpecContext) {
+	It("Should include a duplicate of a copy, with its ownership annotations", func(ctx SpecContext) {
 		f := newFixture()
 		a, b, c := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -98,7 +98,7 @@ var _ = Describe("A foreign object in the way", func() {
 		Expect(read(ctx, source, c).GetResourceVersion()).To(Equal(unwanted.ResourceVersion))
 	})
 
-	It("carries marks of a newer operator, and is left alone too", func(ctx SpecContext) {
+	It("Should include a copy with ownership annotations of a newer version", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -110,12 +110,12 @@ var _ = Describe("A foreign object in the way", func() {
 			copy.Data["key"] = "newer"
 		})
 		failing := expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureConflict})
-		Expect(failing.Status.Failures[0].Message).To(ContainSubstring("newer"))
+		Expect(failing.Status.Failures[0].Message).NotTo(ContainSubstring("conflictPolicy"), "it is not offered for adoption")
 		deleteAndWait(ctx, replika)
 		Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(newer.ResourceVersion))
 	})
 
-	It("is listed with 20 others at most, of which the first by name", func(ctx SpecContext) {
+	It("Should be listed up to the limit of failures, sorted by namespace", func(ctx SpecContext) {
 		const conflicts = v1alpha1.MaxFailures + 3
 		f := newFixture()
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -132,13 +132,13 @@ var _ = Describe("A foreign object in the way", func() {
 		}
 	})
 
-	Describe("that the 2022 release made", func() {
+	Describe("created by the 2022 release", func() {
 		legacy := func(replika, namespace, value string) *corev1.ConfigMap {
 			copied := kit.ConfigMap(namespace, "settings", value)
 			copied.Labels = map[string]string{v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue, v1alpha1.LabelPartOf: replika}
 			return copied
 		}
-		It("is ours if it has the content of a copy, and gets its marks", func(ctx SpecContext) {
+		It("Should become a copy if it has a copy's content", func(ctx SpecContext) {
 			f := newFixture()
 			a := f.namespace(ctx, "a")
 			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -147,7 +147,7 @@ var _ = Describe("A foreign object in the way", func() {
 			expect.Copied(ctx, api, source, a)
 			Expect(read(ctx, source, a).GetUID()).To(Equal(old.UID))
 		})
-		DescribeTable("is foreign",
+		DescribeTable("Should stay foreign",
 			func(ctx SpecContext, replika, value string) {
 				f := newFixture()
 				a := f.namespace(ctx, "a")
@@ -157,8 +157,8 @@ var _ = Describe("A foreign object in the way", func() {
 				Expect(failing.Status.Failures[0].Message).To(ContainSubstring("Adopt"))
 				Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(old.ResourceVersion))
 			},
-			Entry("if it has other content", "upgraded", "other"),
-			Entry("if it is named for another Replika", "another", "one"),
+			Entry("with other content", "upgraded", "other"),
+			Entry("with the label of another Replika", "another", "one"),
 		)
 	})
 })

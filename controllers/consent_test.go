@@ -32,8 +32,8 @@ import (
 )
 
 // Every change of consent is noticed at once: these Replikas look again by themselves only in an hour.
-var _ = Describe("The consent of a source's owner", func() {
-	It("says where copies may be; where it is taken back, the copy goes", func(ctx SpecContext) {
+var _ = Describe("Source consent", func() {
+	It("Should restrict the target namespaces, and delete copies where it is withdrawn", func(ctx SpecContext) {
 		f := newFixture()
 		a, b, c := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c")
 		source := create(ctx, allowNamespaces(kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"), a, f.id+"-b*"))
@@ -54,7 +54,7 @@ var _ = Describe("The consent of a source's owner", func() {
 		Expect(seen.Status.Source.AllowedNamespaces).To(BeEmpty())
 	})
 
-	It("leaves the copy where it is taken back, if the Replika retains what is not wanted", func(ctx SpecContext) {
+	It("Should release the copy where it is withdrawn, under Retain", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, allowNamespaces(kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"), a, b))
@@ -65,7 +65,7 @@ var _ = Describe("The consent of a source's owner", func() {
 		Expect(read(ctx, source, b).GetAnnotations()).NotTo(HaveKey(v1alpha1.AnnotationOwner))
 	})
 
-	It("is missed where the Replika asks for a namespace by name", func(ctx SpecContext) {
+	It("Should be reported as missing in a namespace that the Replika names", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, allowNamespaces(kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"), a))
@@ -77,7 +77,7 @@ var _ = Describe("The consent of a source's owner", func() {
 		expect.Ready(ctx, api, replika, 2)
 	})
 
-	It("can be refused altogether", func(ctx SpecContext) {
+	It("Should be refused by an empty list", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -85,14 +85,14 @@ var _ = Describe("The consent of a source's owner", func() {
 		expect.Ready(ctx, api, replika, 1)
 		update(ctx, source, func(source *corev1.ConfigMap) { allowNamespaces(source) })
 		refused := expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotAllowed)
-		Expect(kit.Ready(refused).Message).To(ContainSubstring("allows no namespace"))
+		Expect(kit.Ready(refused).Message).To(ContainSubstring(v1alpha1.AnnotationAllowedNamespaces))
 		Expect(refused.Status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{})))
 		Expect(read(ctx, source, a)).To(BeNil())
 	})
 })
 
-var _ = Describe("The consent of a namespace's owner", func() {
-	It("is taken back and given again by a label", func(ctx SpecContext) {
+var _ = Describe("Namespace opt-out", func() {
+	It("Should delete copies, and allow them again, by a label", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -115,8 +115,8 @@ var _ = Describe("The consent of a namespace's owner", func() {
 	})
 })
 
-var _ = Describe("The administrator's veto", Serial, func() {
-	It("keeps copies out of the excluded namespaces, whatever a Replika selects", func(ctx SpecContext) {
+var _ = Describe("Administrator policy", serial, func() {
+	It("Should keep copies out of the excluded namespaces", func(ctx SpecContext) {
 		f := newFixture()
 		a, b, c := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c-1")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -129,7 +129,7 @@ var _ = Describe("The administrator's veto", Serial, func() {
 		expect.Gone(ctx, api, source, b, c)
 	})
 
-	It("can make the source's consent a condition", func(ctx SpecContext) {
+	It("Should require the source's consent", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -137,7 +137,7 @@ var _ = Describe("The administrator's veto", Serial, func() {
 		expect.Ready(ctx, api, replika, 1)
 		restartWith(func(options *controllers.Options) { options.Policy.RequireSourceConsent = true })
 		refused := expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotAllowed)
-		Expect(kit.Ready(refused).Message).To(ContainSubstring("does not carry the annotation " + v1alpha1.AnnotationAllowedNamespaces))
+		Expect(kit.Ready(refused).Message).To(ContainSubstring(v1alpha1.AnnotationAllowedNamespaces))
 		expect.Gone(ctx, api, source, a)
 		update(ctx, source, func(source *corev1.ConfigMap) { allowNamespaces(source, a) })
 		expect.Ready(ctx, api, replika, 1)

@@ -29,7 +29,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("Replikas that name one another's copies as sources", func() {
+var _ = Describe("Replikas whose sources are copies", func() {
 	// ring makes three Replikas, each of which copies an object of one name from its own namespace to the next one.
 	ring := func(ctx context.Context, f *fixture, changes ...kit.ReplikaOption) (namespaces []string, replikas map[string]func() *v1alpha1.Replika) {
 		for _, suffix := range []string{"one", "two", "three"} {
@@ -45,7 +45,7 @@ var _ = Describe("Replikas that name one another's copies as sources", func() {
 		return namespaces, replikas
 	}
 
-	DescribeTable("copy nothing but the original, in whatever order they come",
+	DescribeTable("Should copy only the original, in any order of creation",
 		func(ctx SpecContext, first, second, third int) {
 			f := newFixture()
 			namespaces, replikaIn := ring(ctx, f)
@@ -69,12 +69,12 @@ var _ = Describe("Replikas that name one another's copies as sources", func() {
 			Eventually(ctx, func() []string { return f.writesTo(since, "configmaps", "settings") }).
 				Should(ConsistOf("patch in " + two))
 		},
-		Entry("along the way", 0, 1, 2),
-		Entry("against it", 2, 1, 0),
-		Entry("the middle first", 1, 0, 2),
+		Entry("in the direction of the ring", 0, 1, 2),
+		Entry("against the direction of the ring", 2, 1, 0),
+		Entry("middle first", 1, 0, 2),
 	)
 
-	It("pass nothing round in a ring, although each would adopt what is in its way", func(ctx SpecContext) {
+	It("Should pass nothing around a ring, even under Adopt", func(ctx SpecContext) {
 		f := newFixture()
 		namespaces, replikaIn := ring(ctx, f, kit.Adopt())
 		one, two, three := namespaces[0], namespaces[1], namespaces[2]
@@ -101,7 +101,7 @@ var _ = Describe("Replikas that name one another's copies as sources", func() {
 		Expect(f.writesTo(since, "configmaps", "settings")).To(ConsistOf("patch in " + one))
 	})
 
-	It("are refused when the source becomes a copy later, and served again when it is released", func(ctx SpecContext) {
+	It("Should be refused when the source becomes a copy, and synced again when it is released", func(ctx SpecContext) {
 		f := newFixture()
 		one, two, three := f.namespace(ctx, "one"), f.namespace(ctx, "two"), f.namespace(ctx, "three")
 		theirs := create(ctx, kit.ConfigMap(two, "settings", "theirs"))
@@ -123,7 +123,7 @@ var _ = Describe("Replikas that name one another's copies as sources", func() {
 		Expect(kit.Content(read(ctx, theirs, three))).To(HaveKeyWithValue("data", HaveKeyWithValue("key", "adopted")))
 	})
 
-	It("are refused however the source came by our marks, those of a newer operator too", func(ctx SpecContext) {
+	It("Should be refused when the source has ownership annotations of a newer version", func(ctx SpecContext) {
 		f := newFixture()
 		home, a := f.namespace(ctx, "source"), f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(home, "settings", "one"))

@@ -32,7 +32,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("The end of a copy", func() {
+var _ = Describe("A copy", func() {
 	// How a namespace stops being a target of a Replika that copied to a and b. A slice: all parallel processes must build the
 	// same tree of specs.
 	for _, testCase := range []struct {
@@ -85,7 +85,7 @@ var _ = Describe("The end of a copy", func() {
 		})
 	}
 
-	It("is what the policy says when the Replika is deleted, not what it said before", func(ctx SpecContext) {
+	It("Should be handled by the deletion policy at the time of the Replika's deletion", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -97,7 +97,7 @@ var _ = Describe("The end of a copy", func() {
 		expectReleased(ctx, source, a, uid)
 	})
 
-	It("finds a copy that lost its labels", func(ctx SpecContext) {
+	It("Should be deleted even without its labels", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -111,7 +111,7 @@ var _ = Describe("The end of a copy", func() {
 		expect.Gone(ctx, api, source, a)
 	})
 
-	It("leaves an object alone that lost its marks", func(ctx SpecContext) {
+	It("Should be left unchanged without its ownership annotations", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -125,7 +125,7 @@ var _ = Describe("The end of a copy", func() {
 		Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(kept.ResourceVersion))
 	})
 
-	It("does not wait for another tool's finalizer", func(ctx SpecContext) {
+	It("Should not delay the Replika's deletion by another tool's finalizer", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -137,7 +137,7 @@ var _ = Describe("The end of a copy", func() {
 		Expect(read(ctx, source, a).GetDeletionTimestamp()).NotTo(BeNil())
 	})
 
-	It("comes too when the Replika's whole namespace is deleted", func(ctx SpecContext) {
+	It("Should be deleted with the Replika's namespace", func(ctx SpecContext) {
 		f := newFixture()
 		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "home")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -149,7 +149,7 @@ var _ = Describe("The end of a copy", func() {
 		expect.Gone(ctx, api, replika, home)
 	})
 
-	It("that must not be deleted is said, and the Replika goes all the same", func(ctx SpecContext) {
+	It("Should be reported in an event when it cannot be deleted, and not block the Replika", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, podTemplate(f.namespace(ctx, "source")))
@@ -166,7 +166,7 @@ var _ = Describe("The end of a copy", func() {
 		Expect(read(ctx, source, a)).NotTo(BeNil())
 	})
 
-	It("does not hinder a Replika that never had any", func(ctx SpecContext) {
+	It("Should not be needed to delete a Replika", func(ctx SpecContext) {
 		f := newFixture()
 		source := kit.ConfigMap(f.namespace(ctx, "source"), "missing", "")
 		replika := f.replika(ctx, source, kit.TargetNamespaces(f.namespace(ctx, "a")))
@@ -174,7 +174,7 @@ var _ = Describe("The end of a copy", func() {
 		deleteAndWait(ctx, replika)
 	})
 
-	It("does not hinder a Replika whose source and its namespace are gone", func(ctx SpecContext) {
+	It("Should be deleted with its Replika when the source's namespace no longer exists", func(ctx SpecContext) {
 		f := newFixture()
 		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "home")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))

@@ -37,8 +37,8 @@ import (
 // longestDeletion is the limit of a Replika's deletion, whatever fails: the timeout, and time for a busy machine.
 const longestDeletion = cleanupTimeout + 10*time.Second
 
-var _ = Describe("A Replika in deletion whose copies cannot be given up", func() {
-	It("is let go for all that, and an event lists what stays", func(ctx SpecContext) {
+var _ = Describe("A Replika in deletion whose copies cannot be deleted", func() {
+	It("Should be released after the timeout, with an event that lists the retained copies", func(ctx SpecContext) {
 		write := policyRule("", "podtemplates", "create", "update", "patch", "delete")
 		kind := newCustomKind()
 		kind.install(ctx)
@@ -79,17 +79,17 @@ var _ = Describe("A Replika in deletion whose copies cannot be given up", func()
 		expect.DeleteNamespace(ctx, api, doomed)
 
 		Expect(expectRetainedCopiesEvent(ctx, home, ordinary.Name)).To(And(
-			ContainSubstring(b+" (Forbidden)"), ContainSubstring(c+" (Forbidden)"), Not(ContainSubstring(a))))
-		Expect(expectRetainedCopiesEvent(ctx, home, unreadable.Name)).To(ContainSubstring(a + " (Forbidden)"))
+			ContainSubstring(b), ContainSubstring(c), ContainSubstring(v1alpha1.FailureForbidden), Not(ContainSubstring(a))))
+		Expect(expectRetainedCopiesEvent(ctx, home, unreadable.Name)).To(And(ContainSubstring(a), ContainSubstring(v1alpha1.FailureForbidden)))
 		// Where it lived, nothing can be told any more; the event is about that namespace, and kept with those of the cluster.
 		Expect(expectRetainedCopiesEvent(ctx, metav1.NamespaceDefault, doomed)).To(And(
-			ContainSubstring(inDoomedNamespace.Name), ContainSubstring(b+" (Forbidden)")))
+			ContainSubstring(inDoomedNamespace.Name), ContainSubstring(b), ContainSubstring(v1alpha1.FailureForbidden)))
 		for _, namespace := range []string{b, c} {
 			Expect(read(ctx, template, namespace)).NotTo(BeNil(), "what could not be deleted stays")
 		}
 	})
 
-	It("is let go when their kind goes, though that is held up by one of them", func(ctx SpecContext) {
+	It("Should be released when its kind is being deleted and a copy blocks that", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		kind := "Going" + strings.ToUpper(f.id[:1]) + f.id[1:]
@@ -110,8 +110,8 @@ var _ = Describe("A Replika in deletion whose copies cannot be given up", func()
 	})
 })
 
-var _ = Describe("Copies that go with their source", func() {
-	It("stay while the operator may not see whether it is gone", func(ctx SpecContext) {
+var _ = Describe("Copies under onSourceDeletion Delete", func() {
+	It("Should stay while the operator is not allowed to read the source", func(ctx SpecContext) {
 		kind := newCustomKind()
 		kind.install(ctx)
 		grant(ctx, allNamespaces, policyRule(kind.group, kind.plural, "list", "watch", "create", "update", "patch", "delete"))
@@ -136,7 +136,7 @@ var _ = Describe("Copies that go with their source", func() {
 		deleteAndWait(ctx, replika) // while the rights last
 	})
 
-	It("stay while the version that the spec names is not served", func(ctx SpecContext) {
+	It("Should stay while the source's API version is not served", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))

@@ -31,7 +31,7 @@ import (
 )
 
 var _ = Describe("Drift", func() {
-	DescribeTable("of a copy is repaired",
+	DescribeTable("Should be repaired in a copy",
 		func(ctx SpecContext, spoil func(*corev1.ConfigMap)) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
@@ -58,27 +58,27 @@ var _ = Describe("Drift", func() {
 			expect.Ready(ctx, api, replika, 2)
 			Expect(read(ctx, source, b).GetResourceVersion()).To(Equal(other.GetResourceVersion()), "the other copy")
 		},
-		Entry("whose value was edited", func(copy *corev1.ConfigMap) { copy.Data["key"] = "edited" }),
-		Entry("that got a key more", func(copy *corev1.ConfigMap) { copy.Data["more"] = "" }),
-		Entry("that lost its data", func(copy *corev1.ConfigMap) { copy.Data = nil }),
-		Entry("that got a field more", func(copy *corev1.ConfigMap) { copy.BinaryData = map[string][]byte{"more": {1}} }),
-		Entry("that lost a label of the source", func(copy *corev1.ConfigMap) { delete(copy.Labels, "tier") }),
+		Entry("with another value", func(copy *corev1.ConfigMap) { copy.Data["key"] = "edited" }),
+		Entry("with another key", func(copy *corev1.ConfigMap) { copy.Data["more"] = "" }),
+		Entry("without its data", func(copy *corev1.ConfigMap) { copy.Data = nil }),
+		Entry("with another field", func(copy *corev1.ConfigMap) { copy.BinaryData = map[string][]byte{"more": {1}} }),
+		Entry("without a label of the source", func(copy *corev1.ConfigMap) { delete(copy.Labels, "tier") }),
 		Entry("with another value of a label of the source", func(copy *corev1.ConfigMap) { copy.Labels["tier"] = "front" }),
-		Entry("that lost an annotation of the source", func(copy *corev1.ConfigMap) { delete(copy.Annotations, "note") }),
-		Entry("that lost one of our labels", func(copy *corev1.ConfigMap) { delete(copy.Labels, v1alpha1.LabelCreatedBy) }),
-		Entry("that lost the other one", func(copy *corev1.ConfigMap) { delete(copy.Labels, v1alpha1.LabelPartOf) }),
-		Entry("with a wrong one of our labels", func(copy *corev1.ConfigMap) { copy.Labels[v1alpha1.LabelPartOf] = "another" }),
-		Entry("that lost all its labels", func(copy *corev1.ConfigMap) { copy.Labels = nil }),
-		Entry("that lost all its annotations, marks too", func(copy *corev1.ConfigMap) { copy.Annotations = nil }),
-		Entry("whose owner was falsified", func(copy *corev1.ConfigMap) {
+		Entry("without an annotation of the source", func(copy *corev1.ConfigMap) { delete(copy.Annotations, "note") }),
+		Entry("without the label created-by", func(copy *corev1.ConfigMap) { delete(copy.Labels, v1alpha1.LabelCreatedBy) }),
+		Entry("without the label part-of", func(copy *corev1.ConfigMap) { delete(copy.Labels, v1alpha1.LabelPartOf) }),
+		Entry("with another value of the label part-of", func(copy *corev1.ConfigMap) { copy.Labels[v1alpha1.LabelPartOf] = "another" }),
+		Entry("without labels", func(copy *corev1.ConfigMap) { copy.Labels = nil }),
+		Entry("without annotations", func(copy *corev1.ConfigMap) { copy.Annotations = nil }),
+		Entry("with a forged owner", func(copy *corev1.ConfigMap) {
 			copy.Annotations[v1alpha1.AnnotationOwner] = copy.Namespace + "/nobody"
 		}),
-		Entry("whose source was falsified", func(copy *corev1.ConfigMap) {
+		Entry("with a forged source", func(copy *corev1.ConfigMap) {
 			copy.Annotations[v1alpha1.AnnotationSource] = copy.Namespace + "/nothing"
 		}),
 	)
 
-	It("that deletes a copy is repaired", func(ctx SpecContext) {
+	It("Should be repaired after the deletion of a copy", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.Secret(f.namespace(ctx, "source"), "account", "one"))
@@ -95,7 +95,7 @@ var _ = Describe("Drift", func() {
 		expect.Copied(ctx, api, source, a)
 	})
 
-	It("that deletes a copy with a finalizer is repaired once the finalizer is gone", func(ctx SpecContext) {
+	It("Should be repaired after the deletion of a copy, once its finalizer is removed", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -112,7 +112,7 @@ var _ = Describe("Drift", func() {
 		Expect(read(ctx, source, a).GetUID()).NotTo(Equal(held.UID))
 	})
 
-	It("in nested lists is repaired, and what the API server adds to a copy is none", func(ctx SpecContext) {
+	It("Should be repaired in nested lists, without touching the copy's status", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, playlist(f.namespace(ctx, "source"), "evening"))
@@ -134,7 +134,7 @@ var _ = Describe("Drift", func() {
 		Expect(read(ctx, source, a).Object).To(HaveKeyWithValue("status", HaveKeyWithValue("plays", BeEquivalentTo(1))))
 	})
 
-	It("is not what another tool puts on a copy: that stays, over updates too", func(ctx SpecContext) {
+	It("Should not include the metadata of other tools", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")
@@ -165,7 +165,7 @@ var _ = Describe("Drift", func() {
 		Expect(now.GetOwnerReferences()).To(HaveLen(1))
 	})
 
-	It("is repaired when it comes together with an edit of the source", func(ctx SpecContext) {
+	It("Should be repaired together with an update of the source", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))

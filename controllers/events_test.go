@@ -35,18 +35,18 @@ import (
 )
 
 var _ = Describe("Events", func() {
-	It("tell what was done, and that a Replika is ready", func(ctx SpecContext) {
+	It("Should report changes of copies and of readiness", func(ctx SpecContext) {
 		f := newFixture()
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
 		replika := f.replika(ctx, source, kit.TargetNamespaces(f.namespace(ctx, "a"), f.namespace(ctx, "b")))
-		expectEvent(ctx, replika, corev1.EventTypeNormal, v1alpha1.ReasonSynced, "2 namespaces")
-		expectEvent(ctx, replika, corev1.EventTypeNormal, "Replicated", "2 created")
+		expectEvent(ctx, replika, corev1.EventTypeNormal, v1alpha1.ReasonSynced, "2")
+		expectEvent(ctx, replika, corev1.EventTypeNormal, "Replicated", "2")
 
 		update(ctx, replika, kit.Suspended())
 		expectEvent(ctx, replika, corev1.EventTypeNormal, v1alpha1.ReasonSuspended, "suspend")
 	})
 
-	DescribeTable("warn of what keeps a Replika from being ready",
+	DescribeTable("Should warn when a Replika is not ready",
 		func(ctx SpecContext, reason, note string, changes ...kit.ReplikaOption) {
 			f := newFixture()
 			a := f.namespace(ctx, "a")
@@ -59,13 +59,13 @@ var _ = Describe("Events", func() {
 		Entry("a missing source", v1alpha1.ReasonSourceNotFound, "/missing", kit.ReplikaOption(func(replika *v1alpha1.Replika) {
 			replika.Spec.Source.Name = "missing"
 		})),
-		Entry("a kind that is not served", v1alpha1.ReasonKindNotFound, "Thing", kit.SourceKind("no.example.com", "v1", "Thing")),
-		Entry("a kind that is refused", v1alpha1.ReasonKindNotAllowed, "Node", kit.SourceKind("", "v1", "Node")),
-		Entry("a conflict", v1alpha1.ReasonCopiesFailed, "(Conflict)", kit.TargetName("taken")),
+		Entry("an unknown kind", v1alpha1.ReasonKindNotFound, "Thing", kit.SourceKind("no.example.com", "v1", "Thing")),
+		Entry("a refused kind", v1alpha1.ReasonKindNotAllowed, "Node", kit.SourceKind("", "v1", "Node")),
+		Entry("a conflict", v1alpha1.ReasonCopiesFailed, v1alpha1.FailureConflict, kit.TargetName("taken")),
 		Entry("a missing namespace", v1alpha1.ReasonTargetNamespaceNotFound, "no-such-namespace", kit.TargetNamespaces("no-such-namespace")),
 	)
 
-	It("and statuses never quote a Secret, not even where a policy's refusal does", func(ctx SpecContext) {
+	It("Should never contain a Secret's content, even if an admission policy quotes it", func(ctx SpecContext) {
 		const value = "correct-horse-battery-staple"
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
@@ -74,7 +74,7 @@ var _ = Describe("Events", func() {
 		create(ctx, kit.Secret(b, "account", "theirs"))
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
 		failing := expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureRejected, b: v1alpha1.FailureConflict})
-		expectEvent(ctx, replika, corev1.EventTypeWarning, v1alpha1.ReasonCopiesFailed, "(Rejected)")
+		expectEvent(ctx, replika, corev1.EventTypeWarning, v1alpha1.ReasonCopiesFailed, v1alpha1.FailureRejected)
 
 		shown, err := json.Marshal([]any{failing, eventsOf(ctx, replika)})
 		Expect(err).NotTo(HaveOccurred())

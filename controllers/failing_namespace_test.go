@@ -35,8 +35,8 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("One bad namespace", func() {
-	Describe("that is on its way out", func() {
+var _ = Describe("A failing namespace", func() {
+	Describe("in deletion", func() {
 		// A namespace with a held object stays Terminating until the object is let go.
 		terminate := func(ctx context.Context, namespace string, held client.Object) {
 			GinkgoHelper()
@@ -44,7 +44,7 @@ var _ = Describe("One bad namespace", func() {
 			Expect(api.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})).To(Succeed())
 		}
 
-		It("is no target, and its end delays nothing", func(ctx SpecContext) {
+		It("Should be no target, and delay no other namespace", func(ctx SpecContext) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 			terminate(ctx, b, create(ctx, kit.ConfigMap(b, "held", "")))
@@ -59,7 +59,7 @@ var _ = Describe("One bad namespace", func() {
 			expect.Gone(ctx, api, source, a)
 		})
 
-		It("keeps a held copy, which hinders neither the others nor the Replika's deletion", func(ctx SpecContext) {
+		It("Should keep a copy with a finalizer, which blocks neither other copies nor the Replika's deletion", func(ctx SpecContext) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -73,7 +73,7 @@ var _ = Describe("One bad namespace", func() {
 			expect.Gone(ctx, api, source, a)
 		})
 
-		It("is served again when it comes back", func(ctx SpecContext) {
+		It("Should get a copy when it is created again", func(ctx SpecContext) {
 			f := newFixture()
 			b := f.namespace(ctx, "b")
 			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -87,8 +87,8 @@ var _ = Describe("One bad namespace", func() {
 		})
 	})
 
-	Describe("whose quota is full", func() {
-		It("is reported, the others are served, and it heals when the quota is lifted", func(ctx SpecContext) {
+	Describe("with an exhausted quota", func() {
+		It("Should be reported, and get a copy when the quota is deleted", func(ctx SpecContext) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 			full := fillQuota(ctx, a)
@@ -102,7 +102,7 @@ var _ = Describe("One bad namespace", func() {
 			expect.Ready(ctx, api, replika, 2)
 		})
 
-		It("and where a foreign object is in the way, is a conflict", func(ctx SpecContext) {
+		It("Should be reported as a conflict if there is a foreign object", func(ctx SpecContext) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 			foreign := create(ctx, kit.ConfigMap(a, "settings", "theirs"))
@@ -114,7 +114,7 @@ var _ = Describe("One bad namespace", func() {
 		})
 	})
 
-	DescribeTable("where a policy refuses the copy is reported, the others are served, and it heals when the policy goes",
+	DescribeTable("Should be reported when a policy denies the copy, and get it when the policy is deleted",
 		func(ctx SpecContext, message string, reason *metav1.StatusReason) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
@@ -130,12 +130,12 @@ var _ = Describe("One bad namespace", func() {
 		},
 		Entry("as invalid", "no settings here", nil),
 		Entry("as forbidden", "no settings here", new(metav1.StatusReasonForbidden)),
-		Entry("as forbidden, in words like the authorizer's", "this team cannot have settings", new(metav1.StatusReasonForbidden)),
-		Entry("as forbidden, in words like a quota's", "team exceeded quota: settings", new(metav1.StatusReasonForbidden)),
+		Entry("as forbidden, with a message like the authorizer's", "this team cannot have settings", new(metav1.StatusReasonForbidden)),
+		Entry("as forbidden, with a message like a quota's", "team exceeded quota: settings", new(metav1.StatusReasonForbidden)),
 		Entry("as too large", "no settings here", new(metav1.StatusReasonRequestEntityTooLarge)),
 	)
 
-	DescribeTable("where a policy refuses updates keeps its copy as it is: a refusal is no immutable field",
+	DescribeTable("Should keep its copy when a policy denies updates: a denial is not an immutable field",
 		func(ctx SpecContext, reason *metav1.StatusReason) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
@@ -157,7 +157,7 @@ var _ = Describe("One bad namespace", func() {
 		Entry("as forbidden", new(metav1.StatusReasonForbidden)),
 	)
 
-	It("whose webhook is down is reported, the others are served, and it heals when the webhook goes", func(ctx SpecContext) {
+	It("Should be reported when a webhook is unavailable, and get a copy when the webhook is deleted", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		hook := installBrokenWebhook(ctx, a, admissionregistrationv1.Create)

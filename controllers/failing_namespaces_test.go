@@ -32,8 +32,8 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("Several bad namespaces at once", func() {
-	It("delay no other, are each told of, are tried often enough, and are served when their causes go", func(ctx SpecContext) {
+var _ = Describe("Several failing namespaces", func() {
+	It("Should delay no other, each be reported and retried, and get copies when their causes are removed", func(ctx SpecContext) {
 		f := newFixture()
 		good, ending := f.namespace(ctx, "good"), f.namespace(ctx, "ending")
 		full, policed, down := f.namespace(ctx, "full"), f.namespace(ctx, "policed"), f.namespace(ctx, "webhook")
@@ -77,7 +77,7 @@ var _ = Describe("Several bad namespaces at once", func() {
 		expect.Ready(ctx, api, replika, 4)
 	})
 
-	It("may be ones whose limits the copy exceeds", func(ctx SpecContext) {
+	It("Should include one whose limit range the copy exceeds", func(ctx SpecContext) {
 		f := newFixture()
 		good, limited := f.namespace(ctx, "good"), f.namespace(ctx, "limited")
 		limits := create(ctx, &corev1.LimitRange{

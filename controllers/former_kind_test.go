@@ -26,8 +26,8 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("A change of the spec", func() {
-	It("of the copies' name makes new copies and leaves no orphan", func(ctx SpecContext) {
+var _ = Describe("A spec change", func() {
+	It("Should replace the copies when it changes their name", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -43,7 +43,7 @@ var _ = Describe("A change of the spec", func() {
 		Expect(f.copies(ctx, &corev1.ConfigMap{})).To(BeEmpty())
 	})
 
-	It("of the copies' name, kept from a foreign object, gives up the old copies all the same", func(ctx SpecContext) {
+	It("Should delete the former copies when the new name is in conflict", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -56,7 +56,7 @@ var _ = Describe("A change of the spec", func() {
 		Expect(read(ctx, foreign, a).GetResourceVersion()).To(Equal(foreign.ResourceVersion))
 	})
 
-	It("of the source updates the copies of another name in place", func(ctx SpecContext) {
+	It("Should update copies with a name of their own in place when it changes the source", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		home := f.namespace(ctx, "source")
@@ -73,7 +73,7 @@ var _ = Describe("A change of the spec", func() {
 			Should(HaveKeyWithValue(v1alpha1.AnnotationSource, home+"/second"))
 	})
 
-	It("of the source's kind makes new copies and leaves no orphan", func(ctx SpecContext) {
+	It("Should replace the copies when it changes the source's kind", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		home := f.namespace(ctx, "source")
@@ -94,7 +94,7 @@ var _ = Describe("A change of the spec", func() {
 		Expect(read(ctx, before, a)).To(BeNil())
 	})
 
-	It("of the source's kind to one that is not served gives up the old copies all the same", func(ctx SpecContext) {
+	It("Should delete the copies of the former kind when the new kind is not served", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -105,7 +105,7 @@ var _ = Describe("A change of the spec", func() {
 		expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotFound)
 	})
 
-	It("of kind and name while it was suspended, then deleted, leaves no orphan", func(ctx SpecContext) {
+	It("Should leave no orphan when it changes kind and name of a suspended Replika that is deleted then", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -122,7 +122,7 @@ var _ = Describe("A change of the spec", func() {
 		Expect(f.copies(ctx, &corev1.ConfigMap{})).To(BeEmpty())
 	})
 
-	It("to another source namespace never writes there, not even to a copy from before", func(ctx SpecContext) {
+	It("Should never cause a write into the new source namespace, not even to a former copy", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))

@@ -32,7 +32,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("Two Replikas that claim one object", func() {
+var _ = Describe("Handover between Replikas", func() {
 	// How the owner stops claiming the object. A slice: all parallel processes must build the same tree of specs.
 	for _, testCase := range []struct {
 		when string
@@ -50,7 +50,7 @@ var _ = Describe("Two Replikas that claim one object", func() {
 			deleteAndWait(ctx, owner)
 		}},
 	} {
-		It("Should leave the object to its owner, and hand it over without a gap when the owner "+testCase.when, func(ctx SpecContext) {
+		It("Should leave the object to its owner, and replace it without a gap when the owner "+testCase.when, func(ctx SpecContext) {
 			f := newFixture()
 			a := f.namespace(ctx, "a")
 			home := f.namespace(ctx, "source")
@@ -81,7 +81,7 @@ var _ = Describe("Two Replikas that claim one object", func() {
 		})
 	}
 
-	It("agree: the owner makes its copy again when somebody deletes it, however often", func(ctx SpecContext) {
+	It("Should not happen when the owner's copy is deleted: the owner re-creates it", func(ctx SpecContext) {
 		f := newFixture()
 		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
 		first, second := create(ctx, kit.ConfigMap(home, "first", "one")), create(ctx, kit.ConfigMap(home, "second", "two"))
@@ -100,7 +100,7 @@ var _ = Describe("Two Replikas that claim one object", func() {
 		expect.CopiedAs(ctx, api, second, "shared", a)
 	})
 
-	It("leave nothing behind when the other one was suspended from the beginning", func(ctx SpecContext) {
+	It("Should leave no copy when the claimant is suspended from the beginning", func(ctx SpecContext) {
 		f := newFixture()
 		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
 		first, second := create(ctx, kit.ConfigMap(home, "first", "one")), create(ctx, kit.ConfigMap(home, "second", "two"))
@@ -113,7 +113,7 @@ var _ = Describe("Two Replikas that claim one object", func() {
 		expect.Gone(ctx, api, kit.ConfigMap("", "shared", ""), a)
 	})
 
-	It("leave nothing behind when the other one came to the kind while it was suspended", func(ctx SpecContext) {
+	It("Should leave no copy when the claimant is suspended and changes to the kind", func(ctx SpecContext) {
 		f := newFixture()
 		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
 		first := create(ctx, kit.ConfigMap(home, "shared", "one"))
@@ -135,7 +135,7 @@ var _ = Describe("Two Replikas that claim one object", func() {
 		expect.Gone(ctx, api, second, a)
 	})
 
-	It("agree in every namespace on its own", func(ctx SpecContext) {
+	It("Should be decided in each namespace separately", func(ctx SpecContext) {
 		f := newFixture()
 		a, b, c := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c")
 		home := f.namespace(ctx, "source")
@@ -153,7 +153,7 @@ var _ = Describe("Two Replikas that claim one object", func() {
 		expect.Ready(ctx, api, owner, 2)
 	})
 
-	It("are not those of one name in two namespaces with copies of their own: one ends, the other's copies stay", func(ctx SpecContext) {
+	It("Should not happen between Replikas of the same name with different copies", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		first := create(ctx, kit.ConfigMap(f.namespace(ctx, "one"), "first", "one"))
@@ -172,7 +172,7 @@ var _ = Describe("Two Replikas that claim one object", func() {
 		expect.Ready(ctx, api, stays, 1)
 	})
 
-	It("may have one name in two namespaces: the other one's deletion leaves the owner's copy alone", func(ctx SpecContext) {
+	It("Should leave the owner's copy unchanged when a claimant of the same name is deleted", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		first := create(ctx, kit.ConfigMap(f.namespace(ctx, "one"), "shared", "one"))

@@ -32,8 +32,8 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("At rest", func() {
-	DescribeTable("nothing is written, over several intervals",
+var _ = Describe("An idle operator", func() {
+	DescribeTable("Should write nothing over several intervals",
 		func(ctx SpecContext, reason string, disturb func(context.Context, *fixture)) {
 			f := newFixture()
 			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -53,22 +53,22 @@ var _ = Describe("At rest", func() {
 			Expect(f.writes(idle)).To(BeEmpty())
 			Expect(f.resourceVersions(ctx, replika, targets...)).To(Equal(before))
 		},
-		Entry("when all is in sync", v1alpha1.ReasonSynced, func(context.Context, *fixture) {}),
-		Entry("while a conflict stands", v1alpha1.ReasonCopiesFailed, func(ctx context.Context, f *fixture) {
+		Entry("when everything is in sync", v1alpha1.ReasonSynced, func(context.Context, *fixture) {}),
+		Entry("with a conflict", v1alpha1.ReasonCopiesFailed, func(ctx context.Context, f *fixture) {
 			create(ctx, kit.ConfigMap(f.name("a"), "settings", "theirs"))
 		}),
-		Entry("while a namespace is missing", v1alpha1.ReasonTargetNamespaceNotFound, func(context.Context, *fixture) {}),
-		Entry("while the source is missing", v1alpha1.ReasonSourceNotFound, func(ctx context.Context, f *fixture) {
+		Entry("with a missing namespace", v1alpha1.ReasonTargetNamespaceNotFound, func(context.Context, *fixture) {}),
+		Entry("with a missing source", v1alpha1.ReasonSourceNotFound, func(ctx context.Context, f *fixture) {
 			deleteAndWait(ctx, kit.ConfigMap(f.name("source"), "settings", ""))
 		}),
-		Entry("while the source is refused", v1alpha1.ReasonSourceNotAllowed, func(ctx context.Context, f *fixture) {
+		Entry("with a refused source", v1alpha1.ReasonSourceNotAllowed, func(ctx context.Context, f *fixture) {
 			update(ctx, kit.ConfigMap(f.name("source"), "settings", ""), func(source *corev1.ConfigMap) {
 				source.Labels = map[string]string{v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue}
 			})
 		}),
 	)
 
-	It("nothing is written while the source is busy with what is not copied", func(ctx SpecContext) {
+	It("Should write nothing while only fields of the source change that are not copied", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, playlist(f.namespace(ctx, "source"), "evening"))

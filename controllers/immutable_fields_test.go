@@ -64,7 +64,7 @@ var _ = Describe("An immutable field", func() {
 		return create(ctx, kind(old.GetNamespace(), "two"))
 	}
 
-	DescribeTable("makes the copy anew",
+	DescribeTable("Should cause the copy to be re-created",
 		func(ctx SpecContext, kind kind, policy v1alpha1.ImmutableFieldsPolicy) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
@@ -87,7 +87,7 @@ var _ = Describe("An immutable field", func() {
 		Entry("of a kind that is merged and has a finalizer, under Recreate", kind(claim), v1alpha1.ImmutableFieldsRecreate),
 	)
 
-	DescribeTable("is reported, and the copy stays as it is until the policy changes",
+	DescribeTable("Should be reported, and the copy stay unchanged until the policy changes",
 		func(ctx SpecContext, kind kind, policy v1alpha1.ImmutableFieldsPolicy) {
 			f := newFixture()
 			a := f.namespace(ctx, "a")
@@ -114,7 +114,7 @@ var _ = Describe("An immutable field", func() {
 		Entry("of a kind that is merged, by default", kind(claim), v1alpha1.ImmutableFieldsPolicy("")),
 	)
 
-	It("that only the copy has is overcome too", func(ctx SpecContext) {
+	It("Should be repaired if only the copy is immutable", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -124,7 +124,7 @@ var _ = Describe("An immutable field", func() {
 		Expect(kit.Content(read(ctx, source, a))).NotTo(HaveKey("immutable"))
 	})
 
-	It("does not keep a copy from being made anew while others hold it, then it is", func(ctx SpecContext) {
+	It("Should cause the copy to be re-created once its finalizer is removed", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, frozenSecret(f.namespace(ctx, "source"), "one"))

@@ -61,8 +61,8 @@ type instanceFields struct {
 	value any
 }
 
-var _ = Describe("A kind with fields of its own in every object", func() {
-	DescribeTable("is copied, left in peace, and follows an edit",
+var _ = Describe("A kind with fields that differ in every object", func() {
+	DescribeTable("Should be copied, left unchanged while in sync, and updated with its source",
 		func(ctx SpecContext, kind instanceFields) {
 			if kind.rights != nil {
 				grant(ctx, allNamespaces, kind.rights...)
@@ -142,7 +142,7 @@ var _ = Describe("A kind with fields of its own in every object", func() {
 			common: []string{"/spec/clusterIP", "/spec/clusterIPs"},
 			field:  "/spec/publishNotReadyAddresses", value: true,
 		}),
-		Entry("PersistentVolumeClaim that was bound by hand", instanceFields{
+		Entry("PersistentVolumeClaim with a static volume", instanceFields{
 			source: `{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: disk}, spec: {storageClassName: by-hand, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`,
 			beside: volumeFor("disk"),
 			past: func(ctx context.Context, source *unstructured.Unstructured) {
@@ -219,7 +219,7 @@ var _ = Describe("A kind with fields of its own in every object", func() {
 			field: "/spec/rules/0/host", value: "b.example.com",
 		}),
 		// Others show by this kind what a missing right looks like.
-		Entry("NetworkPolicy", Serial, instanceFields{
+		Entry("NetworkPolicy", serial, instanceFields{
 			source: `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed}, spec: {podSelector: {}, policyTypes: [Ingress]}}`,
 			rights: []rbacv1.PolicyRule{policyRule("networking.k8s.io", "networkpolicies", copyVerbs...)},
 			field:  "/spec/policyTypes", value: []any{"Ingress", "Egress"},
@@ -234,7 +234,7 @@ var _ = Describe("A kind with fields of its own in every object", func() {
 		}),
 	)
 
-	It("may be refused at length, of which the status tells the beginning", func(ctx SpecContext) {
+	It("Should have the beginning of a long refusal in its status", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		// RBAC lists every right that the operator lacks and so may not grant: a ClusterRole's worth of them.

@@ -69,8 +69,8 @@ func all(labels map[string]string, holds func(key, value string) bool) bool {
 }
 
 // The metrics are those of the process that the operator runs in, where no spec runs but serial ones.
-var _ = Describe("The metrics", Serial, func() {
-	It("tell how each Replika is doing, what was written, and nothing of one that is gone", func(ctx SpecContext) {
+var _ = Describe("Metrics", serial, func() {
+	It("Should report each Replika's state and writes, and no series of a deleted Replika", func(ctx SpecContext) {
 		f := newFixture()
 		a, b, c := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -97,7 +97,7 @@ var _ = Describe("The metrics", Serial, func() {
 			eventually("replika_copies", map[string]string{"state": "failed"}, failed)
 		}
 
-		By("telling of a conflict")
+		By("reporting a conflict")
 		expect.Failures(ctx, api, replika, map[string]string{c: v1alpha1.FailureConflict})
 		copies(3, 2, 1)
 		eventually("replika_ready", nil, 0)
@@ -107,7 +107,7 @@ var _ = Describe("The metrics", Serial, func() {
 		eventually("replika_ready", nil, 1)
 		Expect(writes("create", "done")).To(Equal(created + 3))
 
-		By("telling of an edit, which repairs nothing, not even where it was refused at first")
+		By("reporting an update of the source, which is no drift repair, even after a denial")
 		policy := installDenyPolicy(ctx, b, "settings are frozen", nil, admissionregistrationv1.Update)
 		update(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
 		expect.Failures(ctx, api, replika, map[string]string{b: v1alpha1.FailureRejected})
@@ -120,7 +120,7 @@ var _ = Describe("The metrics", Serial, func() {
 		Eventually(ctx, propagated).Should(Equal(before + 1))
 		Expect(writes("update", "done")).To(Equal(updated + 6))
 
-		By("telling of an edit that something delayed")
+		By("reporting the propagation of a delayed update")
 		webhook := installBrokenWebhook(ctx, b, admissionregistrationv1.Update)
 		update(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "four" })
 		expect.Failures(ctx, api, replika, map[string]string{b: v1alpha1.FailureUnavailable})
@@ -130,7 +130,7 @@ var _ = Describe("The metrics", Serial, func() {
 		Eventually(ctx, propagated).Should(Equal(before + 2))
 		eventually("replika_drift_repairs_total", nil, 0)
 
-		By("telling of repairs, and of a contest")
+		By("reporting drift repairs and contested copies")
 		update(ctx, kit.CopyIn(a, source), func(copy *corev1.ConfigMap) { copy.Data["key"] = "edited" })
 		eventually("replika_drift_repairs_total", nil, 1)
 		Expect(api.Delete(ctx, kit.CopyIn(b, source))).To(Succeed())
@@ -154,7 +154,7 @@ var _ = Describe("The metrics", Serial, func() {
 		Expect(writes("delete", "done")).To(Equal(deleted + 3))
 	})
 
-	It("tell when a Replika is looked at again, as long as it is", func(ctx SpecContext) {
+	It("Should report the time of the next sync", func(ctx SpecContext) {
 		f := newFixture()
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
 		replika := f.replika(ctx, source, kit.TargetNamespaces(f.namespace(ctx, "a")), kit.Interval(time.Hour))
@@ -173,7 +173,7 @@ var _ = Describe("The metrics", Serial, func() {
 		Eventually(ctx, isDue).Should(BeFalse(), "nothing is told of a Replika that is gone")
 	})
 
-	It("are all in the documentation's table, with their labels", func() {
+	It("Should all be documented with their labels", func() {
 		page, err := os.ReadFile("../docs/operations.md")
 		Expect(err).NotTo(HaveOccurred())
 		documented := map[string][]string{}

@@ -34,8 +34,8 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("A pass that takes longer than a moment", func() {
-	It("says that it is under way, delays no other namespace, and says when it is over", func(ctx SpecContext) {
+var _ = Describe("A slow reconcile", func() {
+	It("Should be reported while it lasts, and delay no other namespace", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		installSlowWebhook(ctx, a)

@@ -31,7 +31,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("Making a copy anew", func() {
+var _ = Describe("Re-creation of a copy", func() {
 	// replace makes the source anew, as its owner has to, while the Replika does not look.
 	replace := func(ctx context.Context, replika *v1alpha1.Replika, before, after client.Object) {
 		GinkgoHelper()
@@ -52,7 +52,7 @@ var _ = Describe("Making a copy anew", func() {
 		return made
 	}
 
-	DescribeTable("is tried before the old one is deleted, and only then",
+	DescribeTable("Should be tried by a dry run before the former copy is deleted",
 		func(ctx SpecContext, resource string, sources func(namespace string) (before, after client.Object)) {
 			f := newFixture()
 			a := f.namespace(ctx, "a")
@@ -77,15 +77,15 @@ var _ = Describe("Making a copy anew", func() {
 				return requests
 			}).Should(Equal([]string{"patch: 422", "try to create: 409", "delete: 200", "create: 201"}))
 		},
-		Entry("for an immutable ConfigMap", "configmaps", func(namespace string) (before, after client.Object) {
+		Entry("immutable ConfigMap", "configmaps", func(namespace string) (before, after client.Object) {
 			return frozen(namespace, "one"), frozen(namespace, "two")
 		}),
-		Entry("for a Secret of another type", "secrets", func(namespace string) (before, after client.Object) {
+		Entry("Secret with another type", "secrets", func(namespace string) (before, after client.Object) {
 			return typed(namespace, "example.com/one"), typed(namespace, "example.com/two")
 		}),
 	)
 
-	It("is left off where the new one would be refused, until it is not", func(ctx SpecContext) {
+	It("Should not happen while the new copy would be denied", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		home := f.namespace(ctx, "source")

@@ -32,7 +32,7 @@ import (
 )
 
 var _ = Describe("Replication", func() {
-	It("brings edits of a ConfigMap to every copy, and takes away what the source drops", func(ctx SpecContext) {
+	It("Should apply updates of a ConfigMap to every copy, and remove keys that the source no longer has", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")
@@ -68,7 +68,7 @@ var _ = Describe("Replication", func() {
 		})
 	})
 
-	It("brings edits deep inside nested lists to every copy", func(ctx SpecContext) {
+	It("Should apply updates in nested lists", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, playlist(f.namespace(ctx, "source"), "evening"))
@@ -88,7 +88,7 @@ var _ = Describe("Replication", func() {
 		expect.Ready(ctx, api, replika, 1)
 	})
 
-	It("copies a Secret with its type, and takes away a key that the source drops", func(ctx SpecContext) {
+	It("Should copy a Secret with its type, and remove a key that the source no longer has", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := kit.Secret(f.namespace(ctx, "source"), "account", "pass")
@@ -103,7 +103,7 @@ var _ = Describe("Replication", func() {
 		expect.Copied(ctx, api, source, a)
 	})
 
-	It("copies a Secret of 1 MiB and its edits", func(ctx SpecContext) {
+	It("Should copy a Secret of 1 MiB and its updates", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := kit.Secret(f.namespace(ctx, "source"), "large", strings.Repeat("x", corev1.MaxSecretSize))
@@ -116,7 +116,7 @@ var _ = Describe("Replication", func() {
 		expect.Ready(ctx, api, replika, 1)
 	})
 
-	It("works under a name of 253 characters", func(ctx SpecContext) {
+	It("Should support Replika names of 253 characters", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -140,7 +140,7 @@ var _ = Describe("Replication", func() {
 		Expect(read(ctx, other, a)).NotTo(BeNil())
 	})
 
-	It("copies a source whose name is as long as can be", func(ctx SpecContext) {
+	It("Should support source names of 253 characters", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), strings.Repeat("s", 253), "one"))
@@ -148,7 +148,7 @@ var _ = Describe("Replication", func() {
 		expect.Copied(ctx, api, source, a)
 	})
 
-	It("looks for the source in the Replika's own namespace when the spec names none", func(ctx SpecContext) {
+	It("Should read the source in the Replika's namespace by default", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -158,7 +158,7 @@ var _ = Describe("Replication", func() {
 		Expect(read(ctx, source, source.Namespace).GetResourceVersion()).To(Equal(source.ResourceVersion), "the source")
 	})
 
-	It("copies from a namespace that is not the Replika's, and into the Replika's own", func(ctx SpecContext) {
+	It("Should copy from another namespace into the Replika's own", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -166,7 +166,7 @@ var _ = Describe("Replication", func() {
 		expect.Copied(ctx, api, source, a)
 	})
 
-	It("serves a new namespace at once, however long the synchronization time", func(ctx SpecContext) {
+	It("Should copy into a new namespace promptly, whatever the interval", func(ctx SpecContext) {
 		f := newFixture()
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
 		replika := f.replika(ctx, source, kit.TargetNamespaces(f.id+"-*"), kit.Interval(time.Hour))
@@ -177,7 +177,7 @@ var _ = Describe("Replication", func() {
 		expect.Ready(ctx, api, replika, 1)
 	})
 
-	It("uses the default synchronization time when the spec gives none", func(ctx SpecContext) {
+	It("Should use the default interval", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))

@@ -29,8 +29,8 @@ import (
 )
 
 // The operator is everybody's, so no other spec may run while it is away.
-var _ = Describe("The operator, started anew", Serial, func() {
-	It("puts right whatever changed while it was away, and writes nothing else", func(ctx SpecContext) {
+var _ = Describe("A restart of the operator", serial, func() {
+	It("Should sync what changed meanwhile, and write nothing else", func(ctx SpecContext) {
 		f := newFixture()
 		a, b, home := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "source")
 		sources, replikas := map[string]*corev1.ConfigMap{}, map[string]*v1alpha1.Replika{}
@@ -117,7 +117,7 @@ var _ = Describe("The operator, started anew", Serial, func() {
 		Expect(f.writesTo(since, "secrets", "")).To(BeEmpty())
 	})
 
-	It("with other rules of what to copy, writes each copy that they change once, and no other", func(ctx SpecContext) {
+	It("Should write each copy once that new --drop-keys change, and no other", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		touched := kit.ConfigMap(f.namespace(ctx, "source"), "touched", "one")

@@ -32,8 +32,8 @@ import (
 )
 
 // The sample copies to every namespace, so no other spec may run beside it.
-var _ = Describe("The sample", Serial, func() {
-	DescribeTable("copies to all namespaces but those it excludes",
+var _ = Describe("The sample manifest", serial, func() {
+	DescribeTable("Should copy to all namespaces except the excluded ones",
 		func(ctx SpecContext, source *unstructured.Unstructured) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
@@ -58,22 +58,22 @@ var _ = Describe("The sample", Serial, func() {
 			expect.Gone(ctx, api, source, a, b, f.name("later"))
 			Expect(read(ctx, source, metav1.NamespaceDefault)).To(Equal(before), "the source")
 		},
-		Entry("of a ConfigMap, byte for byte", sampleSource(`kind: ConfigMap
+		Entry("ConfigMap, unchanged", sampleSource(`kind: ConfigMap
 apiVersion: v1
 data: {greeting: Hello from the default namespace}
 `)),
-		Entry("of a Secret", sampleSource(`kind: Secret
+		Entry("Secret", sampleSource(`kind: Secret
 apiVersion: v1
 type: kubernetes.io/basic-auth
 data: {username: YWRtaW4=, password: aHVudGVyMg==}
 `)),
-		Entry("of a kind with lists inside lists", sampleSource(`kind: Playlist
+		Entry("custom kind with nested lists", sampleSource(`kind: Playlist
 apiVersion: `+playlistGroup+`/v1
 spec: {shuffle: true, matrix: [[1, 2], [], [3]], records: [{title: First light, tracks: [{title: Dawn, tags: [slow]}]}]}
 `)),
 	)
 
-	It("copies the sample's own ConfigMap", func() {
+	It("Should name the sample ConfigMap as its source", func() {
 		Expect(sampleSource(fileContent("../config/samples/configmap.yaml")).GetName()).
 			To(Equal(sampleReplika(sampleSource("kind: ConfigMap\napiVersion: v1")).Spec.Source.Name))
 	})

@@ -35,10 +35,10 @@ import (
 )
 
 // It takes both cores, and would make other specs late.
-var _ = Describe("300 namespaces", Serial, func() {
+var _ = Describe("300 namespaces", serial, func() {
 	const count = 300
 
-	It("are served with one request for each, by a long interval's first pass, and by each change after it", func(ctx SpecContext) {
+	It("Should cost one request each, at first and after each change", func(ctx SpecContext) {
 		f := newFixture()
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
 		f.createNamespaces(ctx, count)

@@ -32,7 +32,7 @@ import (
 )
 
 var _ = Describe("Selection", func() {
-	DescribeTable("copies to the namespaces that the spec selects, and to no other",
+	DescribeTable("Should copy to the selected namespaces and to no other",
 		func(ctx SpecContext, targets func(*fixture) v1alpha1.TargetNamespaces, wanted ...string) {
 			f := newFixture()
 			gold := map[string]string{"tier-of": f.id}
@@ -56,19 +56,19 @@ var _ = Describe("Selection", func() {
 		Entry("by name", func(f *fixture) v1alpha1.TargetNamespaces {
 			return v1alpha1.TargetNamespaces{ReplicateIn: []string{f.name("team-a"), f.name("prod-b")}}
 		}, "team-a", "prod-b"),
-		Entry("by name, twice", func(f *fixture) v1alpha1.TargetNamespaces {
+		Entry("by name and by an overlapping glob", func(f *fixture) v1alpha1.TargetNamespaces {
 			return v1alpha1.TargetNamespaces{ReplicateIn: []string{f.name("team-a"), f.name("team-*"), f.name("team-a")}}
 		}, "team-a", "team-b"),
-		Entry("by a glob at the end", func(f *fixture) v1alpha1.TargetNamespaces {
+		Entry("by a trailing glob", func(f *fixture) v1alpha1.TargetNamespaces {
 			return v1alpha1.TargetNamespaces{ReplicateIn: []string{f.name("team-*")}}
 		}, "team-a", "team-b"),
-		Entry("by globs elsewhere", func(f *fixture) v1alpha1.TargetNamespaces {
+		Entry("by globs in other positions", func(f *fixture) v1alpha1.TargetNamespaces {
 			return v1alpha1.TargetNamespaces{ReplicateIn: []string{"*" + f.id[1:] + "-*-a"}}
 		}, "team-a", "prod-a"),
-		Entry("by a glob that matches the source's namespace too", func(f *fixture) v1alpha1.TargetNamespaces {
+		Entry("by a glob that also matches the source's namespace", func(f *fixture) v1alpha1.TargetNamespaces {
 			return v1alpha1.TargetNamespaces{ReplicateIn: []string{f.name("*")}}
 		}, "team-a", "team-b", "prod-a", "prod-b"),
-		Entry("by labels, the source's namespace matching too", func(f *fixture) v1alpha1.TargetNamespaces {
+		Entry("by labels that the source's namespace also has", func(f *fixture) v1alpha1.TargetNamespaces {
 			return v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"tier-of": f.id}}}
 		}, "team-b", "prod-a"),
 		Entry("by label expressions", func(f *fixture) v1alpha1.TargetNamespaces {
@@ -83,19 +83,19 @@ var _ = Describe("Selection", func() {
 				Selector:    &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"tier-of": f.id}},
 			}
 		}, "team-a", "team-b", "prod-a"),
-		Entry("less the excluded ones", func(f *fixture) v1alpha1.TargetNamespaces {
+		Entry("without excluded namespaces", func(f *fixture) v1alpha1.TargetNamespaces {
 			return v1alpha1.TargetNamespaces{
 				ReplicateIn: []string{f.name("team-a"), f.name("team-b")},
 				Selector:    &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{fixtureLabel: f.id}},
 				ExcludeFrom: []string{f.name("team-a"), f.name("prod-*"), "no-such-namespace"},
 			}
 		}, "team-b"),
-		Entry("none at all, when all are excluded", func(f *fixture) v1alpha1.TargetNamespaces {
+		Entry("none, because all are excluded", func(f *fixture) v1alpha1.TargetNamespaces {
 			return v1alpha1.TargetNamespaces{ReplicateIn: []string{f.name("team-a")}, ExcludeFrom: []string{"*"}}
 		}),
 	)
 
-	It("selects all namespaces but some, whatever else the spec lists", Serial, func(ctx SpecContext) {
+	It("Should select all namespaces under matchAll except excluded ones", serial, func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "only-in-"+f.id, "one"))
@@ -111,7 +111,7 @@ var _ = Describe("Selection", func() {
 		expect.Gone(ctx, api, source, a, metav1.NamespaceDefault)
 	})
 
-	DescribeTable("follows a namespace's labels at once",
+	DescribeTable("Should follow the labels of namespaces promptly",
 		func(ctx SpecContext, selects func(*v1alpha1.TargetNamespaces, string)) {
 			f := newFixture()
 			a := f.namespace(ctx, "a")
@@ -129,16 +129,16 @@ var _ = Describe("Selection", func() {
 			expect.Gone(ctx, api, source, a)
 			expect.Ready(ctx, api, replika, 0)
 		},
-		Entry("when a label starts and stops to match", func(targets *v1alpha1.TargetNamespaces, id string) {
+		Entry("by labels", func(targets *v1alpha1.TargetNamespaces, id string) {
 			targets.Selector = &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"wants": id}}
 		}),
-		Entry("when labels match beside a name that never does", func(targets *v1alpha1.TargetNamespaces, id string) {
+		Entry("by labels and a name that never matches", func(targets *v1alpha1.TargetNamespaces, id string) {
 			targets.Selector = &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"wants": id}}
 			targets.ReplicateIn = []string{"no-such-" + id + "-*"}
 		}),
 	)
 
-	It("follows a change of every selector in the spec", func(ctx SpecContext) {
+	It("Should follow changes of every selector of the spec", func(ctx SpecContext) {
 		f := newFixture()
 		a, b, c := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -162,7 +162,7 @@ var _ = Describe("Selection", func() {
 		}
 	})
 
-	It("waits for a namespace that the spec names, serves the others, and serves it once it is there", func(ctx SpecContext) {
+	It("Should wait for a missing namespace that the spec names, and copy to the others", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))

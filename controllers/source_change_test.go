@@ -28,7 +28,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("A Replika that moves on", func() {
+var _ = Describe("A Replika whose spec changes", func() {
 	var (
 		f             *fixture
 		a, b, c, home string
@@ -45,7 +45,7 @@ var _ = Describe("A Replika that moves on", func() {
 		expect.Ready(ctx, api, replika, 2)
 	}
 
-	It("to another source leaves no copy that bears the name of the former one", func(ctx SpecContext) {
+	It("Should leave no copy of the former source when it names another source", func(ctx SpecContext) {
 		copied(ctx)
 		other := create(ctx, kit.ConfigMap(home, "others", "two"))
 		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Source.Name = other.Name })
@@ -55,14 +55,14 @@ var _ = Describe("A Replika that moves on", func() {
 		Expect(read(ctx, source, home).GetResourceVersion()).To(Equal(source.ResourceVersion))
 	})
 
-	It("to a source that does not exist leaves no copy of the former one", func(ctx SpecContext) {
+	It("Should leave no copy of the former source when the new source does not exist", func(ctx SpecContext) {
 		copied(ctx)
 		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Source.Name = "missing" })
 		expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotFound)
 		expect.Gone(ctx, api, source, a, b)
 	})
 
-	It("to another source in place costs one write for each copy", func(ctx SpecContext) {
+	It("Should write each copy once when its copies have a name of their own", func(ctx SpecContext) {
 		copied(ctx, kit.TargetName("shared"))
 		other := create(ctx, kit.ConfigMap(f.namespace(ctx, "other"), "others", "two"))
 		since := markAudit()
@@ -74,7 +74,7 @@ var _ = Describe("A Replika that moves on", func() {
 		Expect(f.writesTo(since, "configmaps", "")).To(ConsistOf("patch in "+a, "patch in "+b))
 	})
 
-	It("in every respect at once leaves what it wants now, and nothing of what it wanted", func(ctx SpecContext) {
+	It("Should leave only the desired copies when everything changes at once", func(ctx SpecContext) {
 		copied(ctx)
 		account := kit.Secret(f.namespace(ctx, "other"), "account", "pass")
 		create(ctx, account)
@@ -93,14 +93,14 @@ var _ = Describe("A Replika that moves on", func() {
 		expect.Ready(ctx, api, replika, 2)
 	})
 
-	It("to a kind that cannot be copied leaves none of the former kind", func(ctx SpecContext) {
+	It("Should leave no copy of the former kind when the new kind is refused", func(ctx SpecContext) {
 		copied(ctx)
 		update(ctx, replika, kit.SourceKind("", "v1", "Node"))
 		expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotAllowed)
 		expect.Gone(ctx, api, source, a, b)
 	})
 
-	DescribeTable("releases what it leaves behind under Retain",
+	DescribeTable("Should release the former copies under Retain",
 		func(ctx SpecContext, move kit.ReplikaOption) {
 			copied(ctx, kit.Retain())
 			create(ctx, kit.Secret(home, source.Name, "pass"))
@@ -111,7 +111,7 @@ var _ = Describe("A Replika that moves on", func() {
 			expectReleased(ctx, source, a, uid)
 			Expect(kit.Content(read(ctx, source, a))).To(Equal(kit.Content(read(ctx, source, home))))
 		},
-		Entry("when it gives its copies another name", kit.TargetName("renamed")),
+		Entry("when the copies get another name", kit.TargetName("renamed")),
 		Entry("when it names another source", kit.ReplikaOption(func(replika *v1alpha1.Replika) { replika.Spec.Source.Name = "others" })),
 		Entry("when it names another kind", kit.SourceKind("", "v1", "Secret")),
 	)

@@ -35,7 +35,7 @@ import (
 )
 
 var _ = Describe("The source's kind", func() {
-	DescribeTable("may be one without fields of one instance only: it is copied, edits arrive, and nothing is written at rest",
+	DescribeTable("Should be any namespaced kind: it is copied and updated, and nothing is written while idle",
 		func(ctx SpecContext, manifest, patch string, field ...string) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
@@ -65,19 +65,19 @@ var _ = Describe("The source's kind", func() {
 			f.waitForReads(ctx, idle, source, 2)
 			Expect(f.writes(idle)).To(BeEmpty())
 		},
-		Entry("a LimitRange",
+		Entry("LimitRange",
 			`{apiVersion: v1, kind: LimitRange, metadata: {name: it}, spec: {limits: [{type: Pod, max: {cpu: 2000m}}]}}`,
 			`{"spec": {"limits": [{"type": "Pod", "max": {"cpu": "3"}}]}}`, "spec"),
-		Entry("a CronJob",
+		Entry("CronJob",
 			`{apiVersion: batch/v1, kind: CronJob, metadata: {name: it}, spec: {schedule: "0 4 * * *", suspend: true, jobTemplate: {spec:
 			  {template: {spec: {restartPolicy: Never, containers: [{name: c, image: "example.com/c:1"}]}}}}}}`,
 			`{"spec": {"schedule": "0 5 * * *"}}`, "spec", "schedule"),
-		Entry("a kind of somebody's own",
+		Entry("custom kind",
 			`{apiVersion: `+playlistGroup+`/v1, kind: Playlist, metadata: {name: it}, spec: {matrix: [[1], [2, 3]]}}`,
 			`{"spec": {"matrix": [[1], [3], []]}}`, "spec"),
 	)
 
-	DescribeTable("is waited for while it is not served",
+	DescribeTable("Should be waited for while it is not served",
 		func(ctx SpecContext, group, version, kind string) {
 			f := newFixture()
 			source := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")
@@ -89,13 +89,13 @@ var _ = Describe("The source's kind", func() {
 			update(ctx, replika, kit.SourceKind("", "v1", "ConfigMap"))
 			expect.Ready(ctx, api, replika, 1)
 		},
-		Entry("of an unknown group", "no.example.com", "v1", "Thing"),
-		Entry("of an unknown version", "", "v9", "ConfigMap"),
-		Entry("that the group does not have", "", "v1", "Thing"),
-		Entry("by its resource's name instead", "", "v1", "configmaps"),
+		Entry("unknown group", "no.example.com", "v1", "Thing"),
+		Entry("unknown version", "", "v9", "ConfigMap"),
+		Entry("unknown kind", "", "v1", "Thing"),
+		Entry("resource name instead of a kind", "", "v1", "configmaps"),
 	)
 
-	It("is served once it is installed, and given up with grace when it goes", func(ctx SpecContext) {
+	It("Should be synced once it is installed, and reported when it is removed", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		kind := "Kind" + strings.ToUpper(f.id[:1]) + f.id[1:]
@@ -117,7 +117,7 @@ var _ = Describe("The source's kind", func() {
 		deleteAndWait(ctx, replika)
 	})
 
-	DescribeTable("is refused",
+	DescribeTable("Should be refused",
 		func(ctx SpecContext, group, version, kind, why string) {
 			f := newFixture()
 			a := f.namespace(ctx, "a")
@@ -131,12 +131,12 @@ var _ = Describe("The source's kind", func() {
 		},
 		Entry("when it is cluster-scoped", "rbac.authorization.k8s.io", "v1", "ClusterRole", "cluster-scoped"),
 		Entry("when it is a cluster-scoped core kind", "", "v1", "Node", "cluster-scoped"),
-		Entry("when it is cluster-scoped and nothing is kept of it", "authentication.k8s.io", "v1", "TokenReview", "cluster-scoped"),
-		Entry("when nothing is kept of it", "authorization.k8s.io", "v1", "LocalSubjectAccessReview", "get, list, patch, delete"),
+		Entry("when it is cluster-scoped and not stored", "authentication.k8s.io", "v1", "TokenReview", "cluster-scoped"),
+		Entry("when it is not stored", "authorization.k8s.io", "v1", "LocalSubjectAccessReview", "get, list, patch, delete"),
 		Entry("when it can only be created", "", "v1", "Binding", "get, list, patch, delete"),
 	)
 
-	It("may be one that the operator has no right to read: that is said, and heals once it has it", func(ctx SpecContext) {
+	It("Should be reported while the operator is not allowed to read it", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.FromYAML(fmt.Sprintf(
@@ -157,7 +157,7 @@ var _ = Describe("The source's kind", func() {
 		expect.Gone(ctx, api, source, a)
 	})
 
-	It("may be one whose copies may be written in some namespaces only: the others are reported", func(ctx SpecContext) {
+	It("Should be reported in namespaces where the operator is not allowed to write it", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, podTemplate(f.namespace(ctx, "source")))

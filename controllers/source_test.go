@@ -28,7 +28,7 @@ import (
 )
 
 var _ = Describe("The source", func() {
-	It("is waited for, and served once it is there", func(ctx SpecContext) {
+	It("Should be waited for while it does not exist", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")
@@ -40,7 +40,7 @@ var _ = Describe("The source", func() {
 		expect.Ready(ctx, api, replika, 1)
 	})
 
-	It("is waited for together with its namespace", func(ctx SpecContext) {
+	It("Should be waited for while its namespace does not exist", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := kit.ConfigMap(f.name("source"), "settings", "one")
@@ -52,7 +52,7 @@ var _ = Describe("The source", func() {
 		expect.Ready(ctx, api, replika, 1)
 	})
 
-	It("when it goes, leaves its copies, which follow it again when it comes back", func(ctx SpecContext) {
+	It("Should leave its copies when it is deleted, and update them when it is created again", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -73,7 +73,7 @@ var _ = Describe("The source", func() {
 		Expect(read(ctx, source, a).GetUID()).To(Equal(before.GetUID()))
 	})
 
-	It("when it goes, takes its copies along under Delete, and they are made anew when it comes back", func(ctx SpecContext) {
+	It("Should be deleted with its copies under Delete, which are re-created with it", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -82,7 +82,7 @@ var _ = Describe("The source", func() {
 		deleteAndWait(ctx, source)
 		expect.Gone(ctx, api, source, a)
 		expect.Status(ctx, api, replika, func(g Gomega, now *v1alpha1.Replika) {
-			g.Expect(kit.Ready(now).Message).To(ContainSubstring("does not exist"))
+			g.Expect(kit.Ready(now).Reason).To(Equal(v1alpha1.ReasonSourceNotFound))
 			g.Expect(now.Status.Copies).To(HaveField("Synced", BeZero()), "there are none any more")
 		})
 
@@ -91,7 +91,7 @@ var _ = Describe("The source", func() {
 		expect.Ready(ctx, api, replika, 1)
 	})
 
-	It("that is not there yet takes no copies along under Delete", func(ctx SpecContext) {
+	It("Should cause no deletion under Delete before it exists", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")
@@ -100,7 +100,7 @@ var _ = Describe("The source", func() {
 		Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(foreign.ResourceVersion))
 	})
 
-	It("when it goes while a conflict stands, leaves a status that adds up", func(ctx SpecContext) {
+	It("Should leave a consistent status when it is deleted during a conflict", func(ctx SpecContext) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -111,8 +111,8 @@ var _ = Describe("The source", func() {
 		expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotFound)
 	})
 
-	Describe("is refused", func() {
-		It("when it is a copy", func(ctx SpecContext) {
+	Describe("that is refused", func() {
+		It("Should be reported if it is a copy", func(ctx SpecContext) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -124,7 +124,7 @@ var _ = Describe("The source", func() {
 			expectAbsent(ctx, source, b)
 		})
 
-		DescribeTable("when it is a Secret that means something in one place only",
+		DescribeTable("Should be reported if it is a token Secret",
 			func(ctx SpecContext, secretType corev1.SecretType) {
 				f := newFixture()
 				a := f.namespace(ctx, "a")
@@ -145,11 +145,11 @@ var _ = Describe("The source", func() {
 				expect.Copied(ctx, api, harmless, a)
 				expect.Ready(ctx, api, replika, 1)
 			},
-			Entry("a ServiceAccount's token", corev1.SecretTypeServiceAccountToken),
-			Entry("a bootstrap token", corev1.SecretTypeBootstrapToken),
+			Entry("ServiceAccount token", corev1.SecretTypeServiceAccountToken),
+			Entry("bootstrap token", corev1.SecretTypeBootstrapToken),
 		)
 
-		It("and copies from before it was refused stay as they are", func(ctx SpecContext) {
+		It("Should leave earlier copies unchanged", func(ctx SpecContext) {
 			f := newFixture()
 			a := f.namespace(ctx, "a")
 			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))

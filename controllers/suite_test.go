@@ -60,6 +60,11 @@ var (
 	stopOperator func()
 )
 
+// serial marks specs that need the operator or the whole cluster for themselves: those that restart the operator with other
+// options, select all namespaces, or read the metrics and goroutines of the operator's process. They run one by one in process
+// 1, where the operator is. The label is for a run of their own, beside the others, on a control plane of its own.
+var serial = []any{Serial, Label("serial")}
+
 func TestControllers(t *testing.T) {
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "Controllers")

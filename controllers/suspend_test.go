@@ -29,7 +29,7 @@ import (
 )
 
 var _ = Describe("Suspension", func() {
-	It("touches nothing, pruning too, until it ends", func(ctx SpecContext) {
+	It("Should stop all writes, pruning too, until it ends", func(ctx SpecContext) {
 		f := newFixture()
 		a, b, c, d := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c"), f.namespace(ctx, "d")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -63,7 +63,7 @@ var _ = Describe("Suspension", func() {
 		expect.Ready(ctx, api, replika, 3)
 	})
 
-	It("holds from the beginning", func(ctx SpecContext) {
+	It("Should apply from the beginning", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -74,7 +74,7 @@ var _ = Describe("Suspension", func() {
 		expectAbsent(ctx, source, a)
 	})
 
-	It("keeps a Replika that was not ready as it was", func(ctx SpecContext) {
+	It("Should keep the condition Ready as it was", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -86,7 +86,7 @@ var _ = Describe("Suspension", func() {
 		Expect(meta.IsStatusConditionFalse(now.Status.Conditions, v1alpha1.ConditionReady)).To(BeTrue())
 	})
 
-	It("does not hinder the Replika's deletion", func(ctx SpecContext) {
+	It("Should not block the Replika's deletion", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))

@@ -26,8 +26,8 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("A copy", func() {
-	It("carries the labels and annotations of the source, of which the Replika's win, and nothing of one instance", func(ctx SpecContext) {
+var _ = Describe("The template of a copy", func() {
+	It("Should have the labels and annotations of source and Replika, and no metadata of the source object itself", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")
@@ -70,7 +70,7 @@ var _ = Describe("A copy", func() {
 		Expect(copied.GetOwnerReferences()).To(BeEmpty())
 	})
 
-	It("follows a change of the Replika's labels and annotations", func(ctx SpecContext) {
+	It("Should follow changes of the Replika's labels and annotations", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")

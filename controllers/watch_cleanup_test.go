@@ -88,8 +88,8 @@ func openWatches(since auditMark, definitions []*customKind) int {
 	return open
 }
 
-var _ = Describe("What Replikas leave behind when they are gone", func() {
-	It("is no watch and no goroutine, whatever became of their kinds", Serial, func(ctx SpecContext) {
+var _ = Describe("The deletion of Replikas", func() {
+	It("Should stop their watches and goroutines, also of forbidden and removed kinds", serial, func(ctx SpecContext) {
 		const kinds, each = 20, 10
 		forbidden, removed := 0, 1
 		began := markAudit()

@@ -118,7 +118,7 @@ var competingWrites = map[string]competingWrite{
 }
 
 var _ = Describe("A contested copy", func() {
-	It("is repaired less and less often, reported, and repaired for good when the contest is over", func(ctx SpecContext) {
+	It("Should be repaired with a backoff, reported, and repaired when the contest ends", func(ctx SpecContext) {
 		const interval = 3 * time.Second // the longest that a copy is left alone
 		f := newFixture()
 		a, b, home := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "source")
@@ -136,7 +136,7 @@ var _ = Describe("A contested copy", func() {
 			ends = append(ends, startContest(kit.CopyIn(a, sources[name]), write))
 		}
 		for name := range competingWrites {
-			By("contesting its " + name)
+			By("contesting: " + name)
 			copy := kit.CopyIn(a, sources[name])
 			expect.Failures(ctx, api, replikas[name], map[string]string{a: v1alpha1.FailureContested})
 			// After it was made, three times at once, then after 0.5, 1, 2 and 3 seconds, and every 3 seconds from then on.
@@ -155,7 +155,7 @@ var _ = Describe("A contested copy", func() {
 		}
 	})
 
-	It("gets a change of the source at once", func(ctx SpecContext) {
+	It("Should get a change of the source promptly", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -173,7 +173,7 @@ var _ = Describe("A contested copy", func() {
 		expect.Ready(ctx, api, replika, 1) // when it is over, however long the synchronization time
 	})
 
-	It("stays reported while somebody changes it who is in no hurry", func(ctx SpecContext) {
+	It("Should stay reported while another client changes it slowly", func(ctx SpecContext) {
 		const pause = 2 * time.Second
 		f := newFixture()
 		a := f.namespace(ctx, "a")

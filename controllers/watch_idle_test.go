@@ -31,8 +31,8 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("At rest", func() {
-	It("the operator reads each source once an interval, and does nothing else", Serial, func(ctx SpecContext) {
+var _ = Describe("An idle operator with 100 Replikas", func() {
+	It("Should read each source once in an interval, and do nothing else", serial, func(ctx SpecContext) {
 		const (
 			count    = 100
 			interval = 8 * time.Second
@@ -92,7 +92,7 @@ var _ = Describe("At rest", func() {
 				repairs++
 			case request.Writes() && request.Resource == "events" && repairs > 0: // which tells of the repair
 			default:
-				Fail("at rest the operator asked to " + asked)
+				Fail("unexpected request: " + asked)
 			}
 		}
 		Expect(repairs).To(And(BeNumerically(">", 0), BeNumerically("<=", mostRepairs)))

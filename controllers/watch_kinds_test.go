@@ -139,10 +139,11 @@ func (d *customKind) lists(since auditMark, words string) int {
 	return len(events)
 }
 
-const unwatchedSays = "may not watch"
+// unwatched is what the message of Ready contains, and only then, while a kind is polled.
+const unwatched = "watch"
 
-var _ = Describe("A kind", func() {
-	It("that the operator may not watch is polled, which the status says, until the permission comes", func(ctx SpecContext) {
+var _ = Describe("A watched kind", func() {
+	It("Should be polled while the operator is not allowed to watch it", func(ctx SpecContext) {
 		const interval = 2 * time.Second
 		f := newFixture()
 		d := newCustomKind()
@@ -153,9 +154,9 @@ var _ = Describe("A kind", func() {
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Interval(interval))
 		expect.Copied(ctx, api, source, a)
 		ready := expect.Ready(ctx, api, replika, 1)
-		Expect(kit.Ready(ready).Message).To(ContainSubstring(unwatchedSays))
+		Expect(kit.Ready(ready).Message).To(ContainSubstring(unwatched))
 
-		By("noticing changes of source and copy")
+		By("changing source and copy")
 		update(ctx, source, setKey("two"))
 		expect.Copied(ctx, api, source, a)
 		update(ctx, kit.CopyIn(a, source), setKey("edited"))
@@ -163,20 +164,20 @@ var _ = Describe("A kind", func() {
 		Expect(api.Delete(ctx, kit.CopyIn(a, source))).To(Succeed())
 		expect.Copied(ctx, api, source, a)
 
-		By("standing still meanwhile")
+		By("checking that nothing is written while idle")
 		ready = expect.Ready(ctx, api, replika, 1)
 		began := markAudit()
 		Consistently(ctx, func() string { return read(ctx, ready, ready.Namespace).GetResourceVersion() }).
 			WithTimeout(5*interval).Should(Equal(ready.ResourceVersion), "the Replika's status")
-		Expect(kit.Ready(ready).Message).To(ContainSubstring(unwatchedSays))
+		Expect(kit.Ready(ready).Message).To(ContainSubstring(unwatched))
 		Expect(f.writes(began)).To(BeEmpty())
 		Expect(d.lists(began, "part-of")).To(BeNumerically("<=", 6+3), "one list of its copies in an interval, and some while kinds settle")
 		Expect(d.lists(began, "")).To(Equal(d.lists(began, "part-of")), "lists for watches that cannot be had")
 
-		By("getting the permission")
+		By("granting the permission")
 		d.grant(ctx, everyVerb...)
 		expect.Status(ctx, api, replika, func(g Gomega, now *v1alpha1.Replika) {
-			g.Expect(kit.Ready(now).Message).NotTo(ContainSubstring(unwatchedSays))
+			g.Expect(kit.Ready(now).Message).NotTo(ContainSubstring(unwatched))
 		})
 		update(ctx, replika, func(replika *v1alpha1.Replika) { kit.Interval(time.Hour)(replika) })
 		expect.Ready(ctx, api, replika, 1)
@@ -186,7 +187,7 @@ var _ = Describe("A kind", func() {
 		expectPromptly(func() { expect.Copied(ctx, api, source, a) })
 	})
 
-	It("that is installed later, removed and installed again is noticed at once", func(ctx SpecContext) {
+	It("Should be noticed promptly when it is installed, removed and installed again", func(ctx SpecContext) {
 		f := newFixture()
 		d := newCustomKind()
 		d.grant(ctx, everyVerb...)
@@ -195,7 +196,7 @@ var _ = Describe("A kind", func() {
 		expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotFound)
 
 		for _, value := range []string{"one", "two"} {
-			By("installing it")
+			By("installing the kind")
 			d.install(ctx)
 			expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotFound)
 			source := d.create(ctx, home, "settings", value)
@@ -204,13 +205,13 @@ var _ = Describe("A kind", func() {
 			update(ctx, kit.CopyIn(a, source), setKey("edited"))
 			expect.Copied(ctx, api, source, a)
 
-			By("removing it")
+			By("removing the kind")
 			d.remove(ctx)
 			expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotFound)
 		}
 	})
 
-	It("that comes back in another version is noticed at once", func(ctx SpecContext) {
+	It("Should be noticed promptly when it is installed again in another version", func(ctx SpecContext) {
 		f := newFixture()
 		d := newCustomKind()
 		d.grant(ctx, everyVerb...)
@@ -232,7 +233,7 @@ var _ = Describe("A kind", func() {
 		expect.Copied(ctx, api, source, a)
 	})
 
-	It("that the preferred version of its group does not have leaves no orphan when it is given up", func(ctx SpecContext) {
+	It("Should leave no orphan if the preferred version of its group does not have it", func(ctx SpecContext) {
 		f := newFixture()
 		d := newCustomKind()
 		d.version = "v1alpha1"
@@ -263,7 +264,7 @@ var _ = Describe("A kind", func() {
 		Expect(read(ctx, moved, a)).To(BeNil(), "after the change to another kind")
 	})
 
-	It("that comes back with another scope is noticed at once", func(ctx SpecContext) {
+	It("Should be noticed promptly when it is installed again with another scope", func(ctx SpecContext) {
 		f := newFixture()
 		d := newCustomKind()
 		d.grant(ctx, everyVerb...)

@@ -66,8 +66,8 @@ func newWatchFixture(ctx SpecContext, options ...kit.ReplikaOption) *watchFixtur
 	return w
 }
 
-var _ = Describe("Without waiting for the interval", func() {
-	DescribeTable("a copy is put right after", func(ctx SpecContext, spoil func(*corev1.ConfigMap)) {
+var _ = Describe("A watch", func() {
+	DescribeTable("Should cause a prompt repair of a copy", func(ctx SpecContext, spoil func(*corev1.ConfigMap)) {
 		f := newWatchFixture(ctx)
 		other := read(ctx, f.source, f.b)
 		good := read(ctx, f.source, f.a)
@@ -82,18 +82,18 @@ var _ = Describe("Without waiting for the interval", func() {
 		})
 		Expect(read(ctx, f.source, f.b).GetResourceVersion()).To(Equal(other.GetResourceVersion()), "the other copy")
 	},
-		Entry("an edit", func(copy *corev1.ConfigMap) { copy.Data["key"] = "edited" }),
-		Entry("a change of a label of the source", func(copy *corev1.ConfigMap) { copy.Labels["tier"] = "front" }),
-		Entry("the loss of the label by which it is watched", func(copy *corev1.ConfigMap) { delete(copy.Labels, v1alpha1.LabelCreatedBy) }),
-		Entry("the loss of all labels", func(copy *corev1.ConfigMap) { copy.Labels = nil }),
-		Entry("the loss of the marks", func(copy *corev1.ConfigMap) { copy.Annotations = nil }),
-		Entry("the loss of the label, and an edit", func(copy *corev1.ConfigMap) {
+		Entry("with another value", func(copy *corev1.ConfigMap) { copy.Data["key"] = "edited" }),
+		Entry("with another value of a label of the source", func(copy *corev1.ConfigMap) { copy.Labels["tier"] = "front" }),
+		Entry("without the label that the watch selects", func(copy *corev1.ConfigMap) { delete(copy.Labels, v1alpha1.LabelCreatedBy) }),
+		Entry("without labels", func(copy *corev1.ConfigMap) { copy.Labels = nil }),
+		Entry("without annotations", func(copy *corev1.ConfigMap) { copy.Annotations = nil }),
+		Entry("without labels and with another value", func(copy *corev1.ConfigMap) {
 			copy.Labels, copy.Data = nil, map[string]string{"key": "edited"}
 		}),
-		Entry("a change of owner", func(copy *corev1.ConfigMap) { copy.Annotations[v1alpha1.AnnotationOwner] = "no/body" }),
+		Entry("with a forged owner", func(copy *corev1.ConfigMap) { copy.Annotations[v1alpha1.AnnotationOwner] = "no/body" }),
 	)
 
-	It("an edit of the source arrives everywhere", func(ctx SpecContext) {
+	It("Should cause a prompt update of all copies", func(ctx SpecContext) {
 		f := newWatchFixture(ctx)
 		for _, value := range []string{"two", "three"} {
 			update(ctx, f.source, func(source *corev1.ConfigMap) { source.Data["key"] = value })
@@ -104,10 +104,10 @@ var _ = Describe("Without waiting for the interval", func() {
 			source.Finalizers = []string{"suite.example.com/unimportant"}
 		})
 		update(ctx, f.source, func(source *corev1.ConfigMap) { source.Finalizers = nil })
-		Consistently(ctx, func() []string { return f.writes(began) }).Should(BeEmpty(), "content did not change")
+		Consistently(ctx, func() []string { return f.writes(began) }).Should(BeEmpty(), "the content did not change")
 	})
 
-	It("a deleted copy is made again", func(ctx SpecContext) {
+	It("Should cause a prompt re-creation of a deleted copy", func(ctx SpecContext) {
 		f := newWatchFixture(ctx)
 		gone := read(ctx, f.source, f.a)
 		Expect(api.Delete(ctx, gone)).To(Succeed())
@@ -121,7 +121,7 @@ var _ = Describe("Without waiting for the interval", func() {
 		})
 	})
 
-	It("namespaces are served that are made, or whose labels begin to match, until they stop to", func(ctx SpecContext) {
+	It("Should follow new namespaces and changes of their labels promptly", func(ctx SpecContext) {
 		f := newWatchFixture(ctx)
 		made := f.namespace(ctx, "made", map[string]string{"wants": f.id})
 		expectPromptly(func() { expect.Copied(ctx, api, f.source, made) })
@@ -134,7 +134,7 @@ var _ = Describe("Without waiting for the interval", func() {
 		expect.Ready(ctx, api, f.replika, 3)
 	})
 
-	DescribeTable("a copy takes the place of a foreign object that goes", func(ctx SpecContext, deselect bool) {
+	DescribeTable("Should cause a copy to replace a deleted foreign object promptly", func(ctx SpecContext, deselect bool) {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -164,10 +164,10 @@ var _ = Describe("Without waiting for the interval", func() {
 		expect.Ready(ctx, api, replika, 2)
 	},
 		Entry("one after the other", false),
-		Entry("while the other's namespace is deselected", true),
+		Entry("while the other namespace is deselected", true),
 	)
 
-	It("a copy takes the place of a foreign object that a finalizer held", func(ctx SpecContext) {
+	It("Should cause a copy to replace a foreign object once its finalizer is removed", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
@@ -181,7 +181,7 @@ var _ = Describe("Without waiting for the interval", func() {
 		expect.Ready(ctx, api, replika, 1)
 	})
 
-	It("a source that goes and comes back is noticed", func(ctx SpecContext) {
+	It("Should notice the deletion and the re-creation of a source promptly", func(ctx SpecContext) {
 		f := newWatchFixture(ctx)
 		kept := read(ctx, f.source, f.a)
 		deleteAndWait(ctx, f.source)
@@ -192,7 +192,7 @@ var _ = Describe("Without waiting for the interval", func() {
 		expect.Ready(ctx, api, f.replika, 2)
 	})
 
-	It("a source that goes takes its copies along, and brings them back, if the Replika says so", func(ctx SpecContext) {
+	It("Should notice the deletion of a source promptly under onSourceDeletion Delete", func(ctx SpecContext) {
 		f := newWatchFixture(ctx, kit.OnSourceDeletion(v1alpha1.SourceDeletionDelete))
 		deleteAndWait(ctx, f.source)
 		expectPromptly(func() { expect.Gone(ctx, api, f.source, f.a, f.b) })
@@ -201,7 +201,7 @@ var _ = Describe("Without waiting for the interval", func() {
 		expect.Ready(ctx, api, f.replika, 2)
 	})
 
-	It("a released object that becomes a copy again is watched again", func(ctx SpecContext) {
+	It("Should cover a released object that becomes a copy again", func(ctx SpecContext) {
 		f := newWatchFixture(ctx, kit.Retain())
 		relabel(ctx, f.a, map[string]string{"wants": "nothing"})
 		expectPromptly(func() {
