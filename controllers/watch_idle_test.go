@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -11,56 +27,58 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("At rest", func() {
-	It("the operator reads each source once an interval, and does nothing else", Serial, func(ctx SpecContext) {
+var _ = Describe("An idle operator with 100 Replikas", func() {
+	It("Should read each source once in an interval, and do nothing else", serial, func(ctx SpecContext) {
 		const (
 			count    = 100
 			interval = 8 * time.Second
 			// mostRepairs of the contested copy in two intervals: the contest has reached its longest hold by then.
 			mostRepairs = 3
 		)
-		s := newScene()
-		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-		home := s.namespace(ctx, "source")
+		f := newFixture()
+		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+		home := f.namespace(ctx, "source")
 		var sources []*corev1.ConfigMap
 		var replikas []*v1alpha1.Replika
 		for i := range count {
-			source := configMap(home, fmt.Sprintf("settings-%d", i), "one")
+			source := kit.ConfigMap(home, fmt.Sprintf("settings-%d", i), "one")
 			targets := []string{a, b}
 			switch i {
 			case 0:
-				create(ctx, configMap(a, source.Name, "theirs"))
+				create(ctx, kit.ConfigMap(a, source.Name, "theirs"))
 			case 1:
-				targets = append(targets, s.name("missing"))
+				targets = append(targets, f.name("missing"))
 			}
 			sources = append(sources, create(ctx, source))
-			replikas = append(replikas, s.replika(ctx, source, into(targets...), lookingEvery(interval)))
+			replikas = append(replikas, f.replika(ctx, source, kit.TargetNamespaces(targets...), kit.Interval(interval)))
 		}
 		for i := 3; i < count; i++ {
-			eventuallyReady(ctx, replikas[i], 2)
+			expect.Ready(ctx, api, replikas[i], 2)
 		}
-		eventuallyFailing(ctx, replikas[0], map[string]string{a: v1alpha1.FailureConflict})
-		eventuallyNotReady(ctx, replikas[1], v1alpha1.ReasonTargetNamespaceNotFound)
-		eventuallyReady(ctx, replikas[2], 2)
-		contested := in(a, sources[2])
-		contestBegan := thisMoment()
-		contest(contested, strikes["content"])
-		eventuallyFailing(ctx, replikas[2], map[string]string{a: v1alpha1.FailureContested})
+		expect.Failures(ctx, api, replikas[0], map[string]string{a: v1alpha1.FailureConflict})
+		expect.Reason(ctx, api, replikas[1], v1alpha1.ReasonTargetNamespaceNotFound)
+		expect.Ready(ctx, api, replikas[2], 2)
+		contested := kit.CopyIn(a, sources[2])
+		contestBegan := markAudit()
+		startContest(contested, competingWrites["content"])
+		expect.Failures(ctx, api, replikas[2], map[string]string{a: v1alpha1.FailureContested})
 		// Three at once, and four after 0.5, 1, 2 and 4 seconds.
-		Eventually(ctx, func() []time.Time { return s.repairs(contestBegan, contested) }).Should(HaveLen(7))
+		Eventually(ctx, func() []time.Time { return f.repairs(contestBegan, contested) }).Should(HaveLen(7))
 
-		began := thisMoment()
-		before := s.versions(ctx, contested)
+		began := markAudit()
+		before := f.versions(ctx, contested)
 		Expect(before).To(HaveLen(4*count - 1)) // sources, two copies of each but one, Replikas
-		Consistently(ctx, func() map[string]string { return s.versions(ctx, contested) }).
+		Consistently(ctx, func() map[string]string { return f.versions(ctx, contested) }).
 			WithTimeout(2 * interval).WithPolling(time.Second).Should(Equal(before))
 		window := time.Since(began.time)
 
 		reads := map[string][]time.Time{}
 		repairs := 0
-		requests, err := controlPlane.AuditEvents(began.mark, cluster.ByUserAgent(operatorAgent), func(e cluster.AuditEvent) bool {
+		requests, err := controlPlane.AuditEvents(began.offset, cluster.ByUserAgent(operatorAgent), func(e cluster.AuditEvent) bool {
 			return e.Received.After(began.time)
 		})
 		Expect(err).NotTo(HaveOccurred())
@@ -74,7 +92,7 @@ var _ = Describe("At rest", func() {
 				repairs++
 			case request.Writes() && request.Resource == "events" && repairs > 0: // which tells of the repair
 			default:
-				Fail("at rest the operator asked to " + asked)
+				Fail("unexpected request: " + asked)
 			}
 		}
 		Expect(repairs).To(And(BeNumerically(">", 0), BeNumerically("<=", mostRepairs)))
@@ -95,10 +113,10 @@ var _ = Describe("At rest", func() {
 
 // versions are the resourceVersions of all ConfigMaps and Replikas in the scene but one ConfigMap, and those that every
 // namespace has of the API server.
-func (s *scene) versions(ctx SpecContext, but client.Object) map[string]string {
+func (f *fixture) versions(ctx SpecContext, but client.Object) map[string]string {
 	GinkgoHelper()
 	versions := map[string]string{}
-	for _, namespace := range s.namespaces(ctx) {
+	for _, namespace := range f.namespaces(ctx) {
 		list := &corev1.ConfigMapList{}
 		Expect(api.List(ctx, list, client.InNamespace(namespace.Name))).To(Succeed())
 		for i := range list.Items {
@@ -108,7 +126,7 @@ func (s *scene) versions(ctx SpecContext, but client.Object) map[string]string {
 			}
 		}
 	}
-	for _, replika := range s.replikas(ctx) {
+	for _, replika := range f.replikas(ctx) {
 		versions["Replika "+replika.Name] = replika.ResourceVersion
 	}
 	return versions

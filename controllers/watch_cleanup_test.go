@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -16,10 +32,12 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 // watchesUp is what the operator's metric says of its watches, by group and resource.
-func watchesUp() map[string]float64 {
+func watchMetrics() map[string]float64 {
 	GinkgoHelper()
 	families, err := metrics.Registry.Gather()
 	Expect(err).NotTo(HaveOccurred())
@@ -48,13 +66,13 @@ func reflectors() int {
 }
 
 // openWatches counts the operator's watches of the definitions' kinds that the API server has answered and not ended.
-func openWatches(since moment, definitions []*definition) int {
+func openWatches(since auditMark, definitions []*customKind) int {
 	GinkgoHelper()
 	groups := map[string]bool{}
 	for _, d := range definitions {
 		groups[d.group] = true
 	}
-	events, err := controlPlane.AuditEvents(since.mark, cluster.ByUserAgent(operatorAgent), func(e cluster.AuditEvent) bool {
+	events, err := controlPlane.AuditEvents(since.offset, cluster.ByUserAgent(operatorAgent), func(e cluster.AuditEvent) bool {
 		return e.Verb == "watch" && groups[e.Group]
 	})
 	Expect(err).NotTo(HaveOccurred())
@@ -70,33 +88,33 @@ func openWatches(since moment, definitions []*definition) int {
 	return open
 }
 
-var _ = Describe("What Replikas leave behind when they are gone", func() {
-	It("is no watch and no goroutine, whatever became of their kinds", Serial, func(ctx SpecContext) {
+var _ = Describe("The deletion of Replikas", func() {
+	It("Should stop their watches and goroutines, also of forbidden and removed kinds", serial, func(ctx SpecContext) {
 		const kinds, each = 20, 10
 		forbidden, removed := 0, 1
-		began := thisMoment()
-		s := newScene()
-		target, home := s.namespace(ctx, "target"), s.namespace(ctx, "source")
+		began := markAudit()
+		f := newFixture()
+		target, home := f.namespace(ctx, "target"), f.namespace(ctx, "source")
 		// One that comes and goes first has the operator make what it keeps: connections, for one.
-		first := create(ctx, configMap(home, "first", "one"))
-		replika := s.replika(ctx, first, into(target))
-		eventuallyReady(ctx, replika, 1)
-		remove(ctx, replika)
+		first := create(ctx, kit.ConfigMap(home, "first", "one"))
+		replika := f.replika(ctx, first, kit.TargetNamespaces(target))
+		expect.Ready(ctx, api, replika, 1)
+		deleteAndWait(ctx, replika)
 
 		// The watches of earlier specs may still be ending: what two looks in a row find alike is there to stay.
 		var watches map[string]float64
 		var watching, goroutines int
 		Eventually(ctx, func(g Gomega) {
 			watchesBefore, watchingBefore, goroutinesBefore := watches, watching, goroutines
-			watches, watching, goroutines = watchesUp(), reflectors(), runtime.NumGoroutine()
+			watches, watching, goroutines = watchMetrics(), reflectors(), runtime.NumGoroutine()
 			g.Expect(watches).To(Equal(watchesBefore))
 			g.Expect(watching).To(Equal(watchingBefore))
 			g.Expect(goroutines).To(BeNumerically("~", goroutinesBefore, 2))
 		}).WithPolling(500 * time.Millisecond).Should(Succeed())
 
-		definitions := make([]*definition, kinds)
+		definitions := make([]*customKind, kinds)
 		for i := range definitions {
-			definitions[i] = newDefinition()
+			definitions[i] = newCustomKind()
 			verbs := everyVerb
 			if i == forbidden {
 				verbs = []string{"get", "list", "create", "update", "patch", "delete"}
@@ -108,12 +126,12 @@ var _ = Describe("What Replikas leave behind when they are gone", func() {
 		for i, d := range definitions {
 			for n := range each {
 				source := d.create(ctx, home, fmt.Sprintf("%s-%d", d.group[:7], n), "one")
-				replikas[i] = append(replikas[i], s.replika(ctx, source, into(target), lookingEvery(time.Minute)))
+				replikas[i] = append(replikas[i], f.replika(ctx, source, kit.TargetNamespaces(target), kit.Interval(time.Minute)))
 			}
 		}
 		for i := range replikas {
 			for _, replika := range replikas[i] {
-				eventuallyReady(ctx, replika, 1)
+				expect.Ready(ctx, api, replika, 1)
 			}
 		}
 		Expect(reflectors()).To(Equal(watching+kinds*(1+each)), "one watch for the copies of each kind, one for each source")
@@ -121,7 +139,7 @@ var _ = Describe("What Replikas leave behind when they are gone", func() {
 
 		definitions[removed].remove(ctx)
 		for _, replika := range replikas[removed] {
-			eventuallyNotReady(ctx, replika, v1alpha1.ReasonKindNotFound)
+			expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotFound)
 		}
 		for i := range replikas {
 			for _, replika := range replikas[i] {
@@ -130,10 +148,10 @@ var _ = Describe("What Replikas leave behind when they are gone", func() {
 		}
 		for i := range replikas {
 			for _, replika := range replikas[i] {
-				remove(ctx, replika)
+				deleteAndWait(ctx, replika)
 			}
 		}
-		Eventually(ctx, watchesUp).Should(Equal(watches))
+		Eventually(ctx, watchMetrics).Should(Equal(watches))
 		Eventually(ctx, reflectors).Should(Equal(watching))
 		Eventually(ctx, func() int { return openWatches(began, definitions) }).Should(BeZero())
 		Eventually(ctx, runtime.NumGoroutine).Should(BeNumerically("<=", goroutines+5), stacks)
@@ -142,7 +160,7 @@ var _ = Describe("What Replikas leave behind when they are gone", func() {
 })
 
 // gone checks that the copies went with the Replikas.
-func gone(ctx context.Context, definitions []*definition, namespace string) {
+func gone(ctx context.Context, definitions []*customKind, namespace string) {
 	GinkgoHelper()
 	for _, d := range definitions[2:] {
 		list := &unstructured.UnstructuredList{}

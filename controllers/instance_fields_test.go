@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -5,7 +21,6 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -20,11 +35,13 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 // perInstance is a kind of which every object gets values of its own, from the API server or from a controller. Fields
 // are named by JSON Pointers.
-type perInstance struct {
+type instanceFields struct {
 	// source is a manifest without a namespace.
 	source string
 	// rights are those that the suite does not give the operator anyway.
@@ -44,26 +61,26 @@ type perInstance struct {
 	value any
 }
 
-var _ = Describe("A kind with fields of its own in every object", func() {
-	DescribeTable("is copied, left in peace, and follows an edit",
-		func(ctx SpecContext, kind perInstance) {
+var _ = Describe("A kind with fields that differ in every object", func() {
+	DescribeTable("Should be copied, left unchanged while in sync, and updated with its source",
+		func(ctx SpecContext, kind instanceFields) {
 			if kind.rights != nil {
-				allow(ctx, everyNamespace, kind.rights...)
+				grant(ctx, allNamespaces, kind.rights...)
 			}
-			s := newScene() // it ends before the rights do
-			home, a := s.namespace(ctx, "source"), s.namespace(ctx, "a")
+			f := newFixture() // it ends before the rights do
+			home, a := f.namespace(ctx, "source"), f.namespace(ctx, "a")
 			if kind.beside != nil {
 				kind.beside(ctx, home)
 				kind.beside(ctx, a)
 			}
-			source := fromYAML(kind.source)
+			source := kit.FromYAML(kind.source)
 			source.SetNamespace(home)
 			create(ctx, source)
 			if kind.past != nil {
 				kind.past(ctx, source)
 			}
-			replika := s.replika(ctx, source, into(a))
-			eventuallyReady(ctx, replika, 1)
+			replika := f.replika(ctx, source, kit.TargetNamespaces(a))
+			expect.Ready(ctx, api, replika, 1)
 
 			copied := read(ctx, source, a)
 			if kind.byHand != nil {
@@ -75,7 +92,7 @@ var _ = Describe("A kind with fields of its own in every object", func() {
 					kind.settled(g, copied)
 				}).Should(Succeed())
 			}
-			copied, since := read(ctx, source, a), thisMoment()
+			copied, since := read(ctx, source, a), markAudit()
 			original := read(ctx, source, home)
 			for _, field := range kind.own {
 				Expect(valueAt(copied, field)).NotTo(Equal(valueAt(original, field)), field)
@@ -83,12 +100,12 @@ var _ = Describe("A kind with fields of its own in every object", func() {
 			for _, field := range kind.common {
 				Expect(valueAt(copied, field)).To(Equal(valueAt(original, field)), field)
 			}
-			expectOurs(Default, copied)
+			expect.Owned(Default, copied)
 
-			Consistently(ctx, func() *unstructured.Unstructured { return read(ctx, source, a) }).
-				WithTimeout(2*replika.Spec.Synchronization.Time.Duration+100*time.Millisecond).
-				Should(HaveField("GetResourceVersion()", copied.GetResourceVersion()), "the copy is not left in peace")
-			Expect(s.requests(since, cluster.AuditEvent.Writes, func(e cluster.AuditEvent) bool { return e.Namespace == a })).To(BeEmpty())
+			reconcile(ctx, replika)
+			f.waitForReads(ctx, since, source, 2)
+			Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(copied.GetResourceVersion()), "the copy changed")
+			Expect(f.requests(since, cluster.AuditEvent.Writes, func(e cluster.AuditEvent) bool { return e.Namespace == a })).To(BeEmpty())
 
 			Expect(valueAt(copied, kind.field)).NotTo(Equal(kind.value), "nothing is edited")
 			setValueAt(ctx, source, kind.field, kind.value)
@@ -100,19 +117,19 @@ var _ = Describe("A kind with fields of its own in every object", func() {
 					g.Expect(valueAt(now, field)).To(Equal(valueAt(copied, field)), "%s is the copy's own", field)
 				}
 			}).Should(Succeed())
-			eventuallyReady(ctx, replika, 1)
+			expect.Ready(ctx, api, replika, 1)
 		},
-		Entry("Service of type ClusterIP", perInstance{
+		Entry("Service of type ClusterIP", instanceFields{
 			source: `{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80}]}}`,
 			own:    []string{"/spec/clusterIP", "/spec/clusterIPs"},
 			field:  "/spec/ports/0/targetPort", value: int64(8080),
 		}),
-		Entry("Service of type NodePort", perInstance{
+		Entry("Service of type NodePort", instanceFields{
 			source: `{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: NodePort, selector: {app: web}, ports: [{name: http, port: 80}, {name: tls, port: 443}]}}`,
 			own:    []string{"/spec/clusterIP", "/spec/ports/0/nodePort", "/spec/ports/1/nodePort"},
 			field:  "/spec/ports/0/targetPort", value: int64(8080),
 		}),
-		Entry("Service of type LoadBalancer", perInstance{
+		Entry("Service of type LoadBalancer", instanceFields{
 			source: `{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: LoadBalancer, externalTrafficPolicy: Local, selector: {app: web}, ports: [{port: 80}]}}`,
 			byHand: func(ctx context.Context, copy *unstructured.Unstructured) {
 				patchStatus(ctx, copy, `{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}`)
@@ -120,12 +137,12 @@ var _ = Describe("A kind with fields of its own in every object", func() {
 			own:   []string{"/spec/clusterIP", "/spec/ports/0/nodePort", "/spec/healthCheckNodePort", "/status/loadBalancer/ingress"},
 			field: "/spec/loadBalancerSourceRanges", value: []any{"10.0.0.0/8"},
 		}),
-		Entry("Service without a cluster IP", perInstance{
+		Entry("Service without a cluster IP", instanceFields{
 			source: `{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {clusterIP: None, selector: {app: web}, ports: [{port: 80}]}}`,
 			common: []string{"/spec/clusterIP", "/spec/clusterIPs"},
 			field:  "/spec/publishNotReadyAddresses", value: true,
 		}),
-		Entry("PersistentVolumeClaim that was bound by hand", perInstance{
+		Entry("PersistentVolumeClaim with a static volume", instanceFields{
 			source: `{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: disk}, spec: {storageClassName: by-hand, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`,
 			beside: volumeFor("disk"),
 			past: func(ctx context.Context, source *unstructured.Unstructured) {
@@ -135,7 +152,7 @@ var _ = Describe("A kind with fields of its own in every object", func() {
 			own:     []string{"/spec/volumeName"},
 			field:   "/spec/resources/requests/storage", value: "2Gi",
 		}),
-		Entry("ServiceAccount", perInstance{
+		Entry("ServiceAccount", instanceFields{
 			source: `{apiVersion: v1, kind: ServiceAccount, metadata: {name: robot}, secrets: [{name: token-of-the-source}]}`,
 			byHand: func(ctx context.Context, copy *unstructured.Unstructured) {
 				setValueAt(ctx, copy, "/secrets", []any{map[string]any{"name": "token-of-the-copy"}})
@@ -143,7 +160,7 @@ var _ = Describe("A kind with fields of its own in every object", func() {
 			own:   []string{"/secrets"},
 			field: "/imagePullSecrets", value: []any{map[string]any{"name": "registry"}},
 		}),
-		Entry("Job", perInstance{
+		Entry("Job", instanceFields{
 			source: `{apiVersion: batch/v1, kind: Job, metadata: {name: once}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: "example.com/main:1"}]}}}}`,
 			settled: func(g Gomega, job *unstructured.Unstructured) {
 				g.Expect(valueAt(job, "/status/active")).To(Equal(int64(1)))
@@ -151,11 +168,11 @@ var _ = Describe("A kind with fields of its own in every object", func() {
 			own:   []string{"/spec/selector", "/spec/template/metadata/labels"},
 			field: "/spec/parallelism", value: int64(2),
 		}),
-		Entry("Pod", perInstance{
+		Entry("Pod", instanceFields{
 			source: `{apiVersion: v1, kind: Pod, metadata: {name: one}, spec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: "example.com/main:1"}]}}`,
-			rights: []rbacv1.PolicyRule{right("", "pods", toCopy...)},
+			rights: []rbacv1.PolicyRule{policyRule("", "pods", copyVerbs...)},
 			beside: func(ctx context.Context, namespace string) {
-				eventuallyThere(ctx, &corev1.ServiceAccount{}, namespace, "default") // no Pod is admitted before
+				expect.Exists(ctx, api, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, namespace) // no Pod is admitted before
 			},
 			byHand: func(ctx context.Context, copy *unstructured.Unstructured) {
 				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: copy.GetNamespace(), Name: copy.GetName()}}
@@ -168,7 +185,7 @@ var _ = Describe("A kind with fields of its own in every object", func() {
 			own:   []string{"/spec/nodeName"},
 			field: "/spec/containers/0/image", value: "example.com/main:2",
 		}),
-		Entry("Deployment", perInstance{
+		Entry("Deployment", instanceFields{
 			source: `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: main, image: "example.com/main:0"}]}}}}`,
 			past: func(ctx context.Context, source *unstructured.Unstructured) {
 				setValueAt(ctx, source, "/spec/template/spec/containers/0/image", "example.com/main:1")
@@ -185,15 +202,15 @@ var _ = Describe("A kind with fields of its own in every object", func() {
 			own:   []string{"/metadata/annotations/deployment.kubernetes.io~1revision"},
 			field: "/spec/replicas", value: int64(2),
 		}),
-		Entry("HorizontalPodAutoscaler", perInstance{
+		Entry("HorizontalPodAutoscaler", instanceFields{
 			source: `{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: web}, spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}}`,
-			rights: []rbacv1.PolicyRule{right("autoscaling", "horizontalpodautoscalers", toCopy...)},
+			rights: []rbacv1.PolicyRule{policyRule("autoscaling", "horizontalpodautoscalers", copyVerbs...)},
 			settled: func(g Gomega, autoscaler *unstructured.Unstructured) {
 				g.Expect(valueAt(autoscaler, "/status/conditions")).NotTo(BeNil())
 			},
 			field: "/spec/maxReplicas", value: int64(5),
 		}),
-		Entry("Ingress", perInstance{
+		Entry("Ingress", instanceFields{
 			source: `{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: web}, spec: {rules: [{host: a.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}}`,
 			byHand: func(ctx context.Context, copy *unstructured.Unstructured) {
 				patchStatus(ctx, copy, `{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}`)
@@ -202,30 +219,30 @@ var _ = Describe("A kind with fields of its own in every object", func() {
 			field: "/spec/rules/0/host", value: "b.example.com",
 		}),
 		// Others show by this kind what a missing right looks like.
-		Entry("NetworkPolicy", Serial, perInstance{
+		Entry("NetworkPolicy", serial, instanceFields{
 			source: `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed}, spec: {podSelector: {}, policyTypes: [Ingress]}}`,
-			rights: []rbacv1.PolicyRule{right("networking.k8s.io", "networkpolicies", toCopy...)},
+			rights: []rbacv1.PolicyRule{policyRule("networking.k8s.io", "networkpolicies", copyVerbs...)},
 			field:  "/spec/policyTypes", value: []any{"Ingress", "Egress"},
 		}),
-		Entry("Role", perInstance{
+		Entry("Role", instanceFields{
 			source: `{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: reader}, rules: [{apiGroups: [""], resources: [configmaps], verbs: [get]}]}`,
 			field:  "/rules/0/verbs", value: []any{"get", "list"},
 		}),
-		Entry("RoleBinding", perInstance{
+		Entry("RoleBinding", instanceFields{
 			source: `{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: readers}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}, subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: jane}]}`,
 			field:  "/subjects/0/name", value: "joe",
 		}),
 	)
 
-	It("may be refused at length, of which the status tells the beginning", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
+	It("Should have the beginning of a long refusal in its status", func(ctx SpecContext) {
+		f := newFixture()
+		a := f.namespace(ctx, "a")
 		// RBAC lists every right that the operator lacks and so may not grant: a ClusterRole's worth of them.
-		source := fromYAML(`{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: editors},
+		source := kit.FromYAML(`{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: editors},
 			roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}}`)
-		source.SetNamespace(s.namespace(ctx, "source"))
+		source.SetNamespace(f.namespace(ctx, "source"))
 		create(ctx, source)
-		failing := eventuallyFailing(ctx, s.replika(ctx, source, into(a)), map[string]string{a: v1alpha1.FailureForbidden})
+		failing := expect.Failures(ctx, api, f.replika(ctx, source, kit.TargetNamespaces(a)), map[string]string{a: v1alpha1.FailureForbidden})
 		Expect(failing.Status.Failures[0].Message).To(And(ContainSubstring("not currently held"), HaveSuffix("…")))
 	})
 })
@@ -291,9 +308,4 @@ func setValueAt(ctx context.Context, object *unstructured.Unstructured, pointer 
 	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": pointer, "value": value}})
 	Expect(err).NotTo(HaveOccurred())
 	Expect(api.Patch(ctx, object.DeepCopy(), client.RawPatch(types.JSONPatchType, patch))).To(Succeed())
-}
-
-func patchStatus(ctx context.Context, object *unstructured.Unstructured, patch string) {
-	GinkgoHelper()
-	Expect(api.Status().Patch(ctx, object.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
 }

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -12,42 +28,42 @@ import (
 )
 
 // everyNamespace is where a right holds that holds everywhere.
-const everyNamespace = ""
+const allNamespaces = ""
 
 // right is what a role says of one resource.
-func right(group, resource string, verbs ...string) rbacv1.PolicyRule {
+func policyRule(group, resource string, verbs ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
 }
 
 // toCopy are the verbs that the operator needs to read sources and to write copies.
-var toCopy = []string{"get", "list", "watch", "create", "update", "patch", "delete"}
+var copyVerbs = []string{"get", "list", "watch", "create", "update", "patch", "delete"}
 
 // allow gives the operator, in the namespace or in every one, rights that the suite does not, until the spec is over or
 // they are revoked. Both wait until the API server goes by it.
-func allow(ctx context.Context, namespace string, rights ...rbacv1.PolicyRule) (revoke func(context.Context)) {
+func grant(ctx context.Context, namespace string, rules ...rbacv1.PolicyRule) (revoke func(context.Context)) {
 	GinkgoHelper()
-	return allowUser(ctx, operatorUser, namespace, rights...)
+	return grantUser(ctx, operatorUser, namespace, rules...)
 }
 
 // allowUser gives them to any user.
-func allowUser(ctx context.Context, user, namespace string, rights ...rbacv1.PolicyRule) (revoke func(context.Context)) {
+func grantUser(ctx context.Context, user, namespace string, rules ...rbacv1.PolicyRule) (revoke func(context.Context)) {
 	GinkgoHelper()
 	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}
 	meta := metav1.ObjectMeta{Namespace: namespace, GenerateName: "of-one-spec-"}
 	var role, binding client.Object
-	if namespace == everyNamespace {
-		role = create(ctx, &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rights})
+	if namespace == allNamespaces {
+		role = create(ctx, &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules})
 		binding = create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: meta, Subjects: subjects, RoleRef: roleRef("ClusterRole", role.GetName())})
 	} else {
-		role = create(ctx, &rbacv1.Role{ObjectMeta: meta, Rules: rights})
+		role = create(ctx, &rbacv1.Role{ObjectMeta: meta, Rules: rules})
 		binding = create(ctx, &rbacv1.RoleBinding{ObjectMeta: meta, Subjects: subjects, RoleRef: roleRef("Role", role.GetName())})
 	}
-	eventuallyAllowed(ctx, user, namespace, rights, true)
+	waitUntilAllowed(ctx, user, namespace, rules, true)
 	revoke = func(ctx context.Context) {
 		GinkgoHelper()
 		Expect(client.IgnoreNotFound(api.Delete(ctx, binding))).To(Succeed())
 		Expect(client.IgnoreNotFound(api.Delete(ctx, role))).To(Succeed())
-		eventuallyAllowed(ctx, user, namespace, rights, false)
+		waitUntilAllowed(ctx, user, namespace, rules, false)
 	}
 	DeferCleanup(func(ctx SpecContext) {
 		Expect(client.IgnoreNotFound(api.Delete(ctx, binding))).To(Succeed())
@@ -61,19 +77,19 @@ func roleRef(kind, name string) rbacv1.RoleRef {
 }
 
 // eventuallyAllowed waits until the API server grants the user each of the rights, or refuses each.
-func eventuallyAllowed(ctx context.Context, user, namespace string, rights []rbacv1.PolicyRule, wanted bool) {
+func waitUntilAllowed(ctx context.Context, user, namespace string, rules []rbacv1.PolicyRule, wanted bool) {
 	GinkgoHelper()
-	for _, right := range rights {
-		for _, verb := range right.Verbs {
+	for _, rule := range rules {
+		for _, verb := range rule.Verbs {
 			Eventually(ctx, func(g Gomega) {
 				review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 					User: user,
 					ResourceAttributes: &authorizationv1.ResourceAttributes{
-						Namespace: namespace, Group: right.APIGroups[0], Resource: right.Resources[0], Verb: verb,
+						Namespace: namespace, Group: rule.APIGroups[0], Resource: rule.Resources[0], Verb: verb,
 					},
 				}}
 				g.Expect(api.Create(ctx, review)).To(Succeed())
-				g.Expect(review.Status.Allowed).To(Equal(wanted), "%s %s", verb, right.Resources[0])
+				g.Expect(review.Status.Allowed).To(Equal(wanted), "%s %s", verb, rule.Resources[0])
 			}).Should(Succeed())
 		}
 	}

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -7,16 +23,17 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/yaml"
+
+	"github.com/prosimcorp/replika/test/kit"
 )
 
 // playlistGroup is the API group of the kinds that the suite defines.
 const playlistGroup = "suite.example.com"
 
 // installKind installs a CRD of a kind with lists inside lists, and waits until it is served. Its objects have a status.
-func installKind(ctx context.Context, kind, plural string) *unstructured.Unstructured {
+func installCRD(ctx context.Context, kind, plural string) *unstructured.Unstructured {
 	GinkgoHelper()
-	definition := fromYAML(fmt.Sprintf(`
+	definition := kit.FromYAML(fmt.Sprintf(`
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: %[2]s.%[3]s}
@@ -65,7 +82,7 @@ spec:
 }
 
 func installPlaylists(ctx context.Context) {
-	installKind(ctx, "Playlist", "playlists")
+	installCRD(ctx, "Playlist", "playlists")
 }
 
 // conditionOf is the status of one of the object's conditions.
@@ -86,7 +103,7 @@ func playlist(namespace, name string) *unstructured.Unstructured {
 
 func playlistOf(kind, namespace, name string) *unstructured.Unstructured {
 	GinkgoHelper()
-	return fromYAML(fmt.Sprintf(`
+	return kit.FromYAML(fmt.Sprintf(`
 apiVersion: %s/v1
 kind: %s
 metadata: {namespace: %s, name: %s}
@@ -100,12 +117,4 @@ spec:
   - title: Empty
     tracks: []
 `, playlistGroup, kind, namespace, name))
-}
-
-// fromYAML is an object of any kind.
-func fromYAML(manifest string) *unstructured.Unstructured {
-	GinkgoHelper()
-	object := &unstructured.Unstructured{}
-	Expect(yaml.Unmarshal([]byte(manifest), &object.Object)).To(Succeed())
-	return object
 }
