@@ -37,8 +37,8 @@ import (
 
 var (
 	allowed        = Succeed()
-	wantsAnAccount = MatchError(ContainSubstring("spec.serviceAccountName must name the ServiceAccount"))
-	notThatAccount = MatchError(ContainSubstring("you may not act as the ServiceAccount"))
+	wantsAnAccount = MatchError(ContainSubstring("spec.serviceAccountName is required"))
+	notThatAccount = MatchError(ContainSubstring("you are not allowed to impersonate ServiceAccount"))
 	notAtAll       = MatchError(ContainSubstring("cannot"))
 )
 
