@@ -31,7 +31,7 @@ import (
 )
 
 var _ = Describe("An object that two Replikas claim", func() {
-	// rivals are the sources of two Replikas, to be created, and what makes each Replika.
+	// rivals are the sources of two Replikas, not created yet, and functions that create the Replikas.
 	type rivals struct {
 		first, second *corev1.ConfigMap
 		makeFirst     func() *v1alpha1.Replika
@@ -115,7 +115,7 @@ var _ = Describe("An object that two Replikas claim", func() {
 		update(ctx, owner, kit.Adopt())
 		update(ctx, rival, kit.Adopt())
 		expect.Ready(ctx, api, owner, 1)
-		// What another Replika owns is not foreign, and not to be adopted.
+		// An object that another Replika owns is not foreign, so it is not adopted.
 		expect.Failures(ctx, api, rival, map[string]string{a: v1alpha1.FailureConflict})
 		update(ctx, r.second, func(source *corev1.ConfigMap) { source.Data["key"] = "three" })
 		expect.CopiedAs(ctx, api, r.second, "shared", b)
@@ -145,14 +145,14 @@ var _ = Describe("An object that two Replikas claim", func() {
 		expect.Ready(ctx, api, former, 1)
 		expect.CopiedAs(ctx, api, r.first, "shared", a)
 		Expect(read(ctx, kit.ConfigMap(a, "shared", ""), a).GetUID()).To(Equal(uid), "never missing")
-		// It is handed over and given the new owner's content, twice; or in one go, by an heir who is quick.
+		// Each handover is one patch of owner and labels and one of content, or a single patch of both.
 		Expect(f.writesTo(since, "configmaps", "shared")).To(And(HaveEach("patch in "+a), WithTransform(func(changes []string) int { return len(changes) }, BeNumerically("<=", 4))))
 		expect.Gone(ctx, api, kit.ConfigMap(a, "elsewhere", ""), a)
 	})
 
 	It("Should be one object in all served versions of its kind", func(ctx SpecContext) {
 		installTwins(ctx)
-		f := newFixture() // it ends before the kind does
+		f := newFixture() // cleaned up before the kind is removed
 		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
 		first, second := create(ctx, twin("v1", home, "first", 1)), create(ctx, twin("v2", home, "second", 2))
 		owner := f.replika(ctx, first, kit.TargetNamespaces(a), kit.TargetName("shared"))
@@ -184,7 +184,7 @@ var _ = Describe("An object that two Replikas claim", func() {
 	})
 })
 
-// installTwins installs, for one spec, a CRD whose objects are served in two versions that look alike.
+// installTwins installs, for one spec, a CRD with two served versions of the same schema.
 func installTwins(ctx context.Context) {
 	GinkgoHelper()
 	version := `{name: %s, served: true, storage: %t, schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {number: {type: integer}}}}}}}`

@@ -30,7 +30,7 @@ import (
 // playlistGroup is the API group of the kinds that the suite defines.
 const playlistGroup = "suite.example.com"
 
-// installKind installs a CRD of a kind with lists inside lists, and waits until it is served. Its objects have a status.
+// installCRD installs a CRD of a kind with nested lists and a status, and waits until it is established.
 func installCRD(ctx context.Context, kind, plural string) *unstructured.Unstructured {
 	GinkgoHelper()
 	definition := kit.FromYAML(fmt.Sprintf(`
@@ -85,7 +85,7 @@ func installPlaylists(ctx context.Context) {
 	installCRD(ctx, "Playlist", "playlists")
 }
 
-// conditionOf is the status of one of the object's conditions.
+// conditionOf returns the status of one of the object's conditions.
 func conditionOf(object *unstructured.Unstructured, conditionType string) string {
 	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
 	for _, condition := range conditions {
@@ -96,7 +96,7 @@ func conditionOf(object *unstructured.Unstructured, conditionType string) string
 	return ""
 }
 
-// playlist is an object to be created, of a kind with lists inside lists.
+// playlist builds an object of a kind with nested lists.
 func playlist(namespace, name string) *unstructured.Unstructured {
 	return playlistOf("Playlist", namespace, name)
 }

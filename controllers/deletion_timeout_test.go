@@ -62,7 +62,7 @@ var _ = Describe("A Replika in deletion whose copies cannot be deleted", func() 
 		expect.Ready(ctx, api, inDoomedNamespace, 1)
 		expect.Ready(ctx, api, unreadable, 1)
 
-		// From here on the operator may write in a only, and cannot even read Widgets.
+		// From here on the operator is allowed to write in a only, and not even to read Widgets.
 		revoke[1](ctx)
 		revoke[2](ctx)
 		revokeWrite(ctx)
@@ -81,7 +81,8 @@ var _ = Describe("A Replika in deletion whose copies cannot be deleted", func() 
 		Expect(expectRetainedCopiesEvent(ctx, home, ordinary.Name)).To(And(
 			ContainSubstring(b), ContainSubstring(c), ContainSubstring(v1alpha1.FailureForbidden), Not(ContainSubstring(a))))
 		Expect(expectRetainedCopiesEvent(ctx, home, unreadable.Name)).To(And(ContainSubstring(a), ContainSubstring(v1alpha1.FailureForbidden)))
-		// Where it lived, nothing can be told any more; the event is about that namespace, and kept with those of the cluster.
+		// No event can be created in its namespace any more, so the event is about that namespace, and in the default
+		// namespace.
 		Expect(expectRetainedCopiesEvent(ctx, metav1.NamespaceDefault, doomed)).To(And(
 			ContainSubstring(inDoomedNamespace.Name), ContainSubstring(b), ContainSubstring(v1alpha1.FailureForbidden)))
 		for _, namespace := range []string{b, c} {
@@ -133,7 +134,7 @@ var _ = Describe("Copies under onSourceDeletion Delete", func() {
 		grant(ctx, allNamespaces, policyRule(kind.group, kind.plural, "get"))
 		expect.Gone(ctx, api, source, a)
 		expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotFound)
-		deleteAndWait(ctx, replika) // while the rights last
+		deleteAndWait(ctx, replika) // while the permissions last
 	})
 
 	It("Should stay while the source's API version is not served", func(ctx SpecContext) {
@@ -155,7 +156,7 @@ var _ = Describe("Copies under onSourceDeletion Delete", func() {
 	})
 })
 
-// eventuallyLeftBehind waits for the event about copies that stay, and returns what it says.
+// expectRetainedCopiesEvent waits for the event about copies that stay, and returns its note.
 func expectRetainedCopiesEvent(ctx context.Context, namespace, about string) string {
 	GinkgoHelper()
 	var note string

@@ -95,7 +95,7 @@ var _ = Describe("Handover between Replikas", func() {
 			Expect(api.Delete(ctx, before)).To(Succeed())
 			expect.CopiedAs(ctx, api, first, "shared", a)
 		}
-		// The owner may not be deaf to what it deselects: there, the rival is the one to be woken.
+		// The owner ignores events in a namespace that it no longer selects; there, the claimant must be reconciled.
 		update(ctx, owner, kit.TargetNamespaces("no-such-namespace-*"))
 		expect.CopiedAs(ctx, api, second, "shared", a)
 	})
@@ -158,14 +158,14 @@ var _ = Describe("Handover between Replikas", func() {
 		a := f.namespace(ctx, "a")
 		first := create(ctx, kit.ConfigMap(f.namespace(ctx, "one"), "first", "one"))
 		second := create(ctx, kit.ConfigMap(f.namespace(ctx, "two"), "second", "two"))
-		gone := f.replika(ctx, first, kit.WithName("same"), kit.TargetNamespaces(a))
+		deleted := f.replika(ctx, first, kit.WithName("same"), kit.TargetNamespaces(a))
 		stays := f.replika(ctx, second, kit.WithName("same"), kit.TargetNamespaces(a))
-		expect.Ready(ctx, api, gone, 1)
+		expect.Ready(ctx, api, deleted, 1)
 		expect.Ready(ctx, api, stays, 1)
 		before := read(ctx, second, a)
 		Expect(before.GetLabels()).To(Equal(read(ctx, first, a).GetLabels()), "their copies are labelled alike")
 
-		deleteAndWait(ctx, gone)
+		deleteAndWait(ctx, deleted)
 		expect.Gone(ctx, api, first, a)
 		barrier(ctx, second, stays)
 		Expect(read(ctx, second, a)).To(Equal(before))
@@ -188,7 +188,7 @@ var _ = Describe("Handover between Replikas", func() {
 	})
 })
 
-// watchValues watches a ConfigMap and returns what reports the values that it had so far, with "gone" for none.
+// watchValues watches a ConfigMap and returns a function that lists the values that it has had, "gone" for none.
 func watchValues(ctx context.Context, object *corev1.ConfigMap) func() []string {
 	GinkgoHelper()
 	watcher, err := client.NewWithWatch(controlPlane.Config, client.Options{Scheme: kit.Scheme()})

@@ -50,7 +50,8 @@ var _ = Describe("A slow reconcile", func() {
 	})
 })
 
-// slowDown makes a webhook that never answers, and may be ignored, hold up what is created in the namespace.
+// installSlowWebhook installs a webhook that never responds, and that is ignored after a delay, for ConfigMaps in the
+// namespace.
 func installSlowWebhook(ctx context.Context, namespace string) {
 	GinkgoHelper()
 	const delay = 4 * time.Second

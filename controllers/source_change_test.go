@@ -35,7 +35,7 @@ var _ = Describe("A Replika whose spec changes", func() {
 		source        *corev1.ConfigMap
 		replika       *v1alpha1.Replika
 	)
-	// copied is where each spec begins: copies in a and b.
+	// copied creates a Replika with copies in a and b.
 	copied := func(ctx context.Context, changes ...kit.ReplikaOption) {
 		GinkgoHelper()
 		f = newFixture()

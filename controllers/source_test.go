@@ -131,7 +131,7 @@ var _ = Describe("The source", func() {
 				source := kit.Secret(f.namespace(ctx, "source"), "token", "s3cr3t")
 				source.Type = secretType
 				source.Annotations = map[string]string{corev1.ServiceAccountNameKey: "default"}
-				expect.Exists(ctx, api, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, source.Namespace) // else the token is deleted at once
+				expect.Exists(ctx, api, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, source.Namespace) // else the token is deleted promptly
 				create(ctx, source)
 				replika := f.replika(ctx, source, kit.TargetNamespaces(a))
 				refused := expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotAllowed)

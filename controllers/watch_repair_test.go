@@ -147,7 +147,7 @@ var _ = Describe("A watch", func() {
 		expectPromptly(func() { expect.Copied(ctx, api, source, a) })
 		expect.Failures(ctx, api, replika, map[string]string{b: v1alpha1.FailureConflict})
 		if deselect {
-			// What is in the way of nobody is no longer looked at.
+			// Objects that no longer conflict are not watched.
 			update(ctx, replika, kit.TargetNamespaces(a))
 			expect.Ready(ctx, api, replika, 1)
 			Expect(api.Delete(ctx, second)).To(Succeed())
@@ -155,7 +155,7 @@ var _ = Describe("A watch", func() {
 			expectAbsent(ctx, source, b)
 			return
 		}
-		// It comes back before it goes for good.
+		// The copy replaces it again after a deletion.
 		Expect(api.Delete(ctx, kit.CopyIn(a, source))).To(Succeed())
 		expectPromptly(func() { expect.Copied(ctx, api, source, a) })
 		update(ctx, second, func(second *corev1.ConfigMap) { second.Data["key"] = "edited" })
