@@ -139,7 +139,7 @@ var _ = Describe("A copy that loses its labels", func() {
 		},
 		Entry("all labels", `null`),
 		Entry("the label that the watch selects", `{"`+v1alpha1.LabelCreatedBy+`":null}`),
-		Entry("the label that names the Replika", `{"`+v1alpha1.LabelPartOf+`":"somebody"}`),
+		Entry("the label that names the Replika", `{"`+v1alpha1.LabelPartOf+`":"another"}`),
 		Entry("all labels, under Retain", `null`, kit.Retain()),
 	)
 })
@@ -163,7 +163,7 @@ var _ = Describe("A source with frequent updates", func() {
 				stir(ctx, source, round)
 				g.Expect(f.writesTo(since, kindPlural(source), source.GetName())).To(BeEmpty())
 			}).WithTimeout(2 * time.Second).Should(Succeed())
-			Expect(round).To(BeNumerically(">=", 3), "it was not busy")
+			Expect(round).To(BeNumerically(">=", 3), "too few updates")
 			Expect(kit.Content(read(ctx, source, a))).To(Equal(kit.Content(byOthers)))
 			Expect(read(ctx, source, a).GetAnnotations()).To(HaveKey(v1alpha1.AnnotationOwner))
 			Expect(expect.Ready(ctx, api, replika, 1).Status.Source.ResourceVersion).To(Equal(shown))

@@ -24,6 +24,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/kit"
@@ -144,7 +145,7 @@ var _ = Describe("An object that two Replikas claim", func() {
 		deleteAndWait(ctx, present)
 		expect.Ready(ctx, api, former, 1)
 		expect.CopiedAs(ctx, api, r.first, "shared", a)
-		Expect(read(ctx, kit.ConfigMap(a, "shared", ""), a).GetUID()).To(Equal(uid), "never missing")
+		Expect(read(ctx, kit.ConfigMap(a, "shared", ""), a).GetUID()).To(Equal(uid), "the object was re-created")
 		// Each handover is one patch of owner and labels and one of content, or a single patch of both.
 		Expect(f.writesTo(since, "configmaps", "shared")).To(And(HaveEach("patch in "+a), WithTransform(func(changes []string) int { return len(changes) }, BeNumerically("<=", 4))))
 		expect.Gone(ctx, api, kit.ConfigMap(a, "elsewhere", ""), a)
@@ -178,7 +179,7 @@ var _ = Describe("An object that two Replikas claim", func() {
 		deleteAndWait(ctx, owner)
 		expect.Ready(ctx, api, rival, 1)
 		expect.CopiedAs(ctx, api, second, "shared", a)
-		Expect(read(ctx, shared, a).GetUID()).To(Equal(before.GetUID()), "never missing")
+		Expect(read(ctx, shared, a).GetUID()).To(Equal(before.GetUID()), "the object was re-created")
 		deleteAndWait(ctx, rival)
 		expect.Gone(ctx, api, shared, a)
 	})
@@ -202,7 +203,9 @@ spec:
 `, playlistGroup, fmt.Sprintf(version, "v1", true), fmt.Sprintf(version, "v2", false)))
 	create(ctx, definition)
 	DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, definition)).To(Succeed()) })
-	Eventually(ctx, func() string { return conditionOf(read(ctx, definition, ""), "Established") }).Should(Equal("True"))
+	for _, version := range []string{"v1", "v2"} {
+		waitUntilServed(ctx, schema.GroupVersionKind{Group: playlistGroup, Version: version, Kind: "Twin"})
+	}
 }
 
 func twin(version, namespace, name string, number int) *unstructured.Unstructured {

@@ -75,7 +75,7 @@ var _ = Describe("Replikas whose sources are copies", func() {
 		Entry("middle first", 1, 0, 2),
 	)
 
-	It("Should pass nothing around a ring, even under Adopt", func(ctx SpecContext) {
+	It("Should copy nothing around a ring, even under Adopt", func(ctx SpecContext) {
 		f := newFixture()
 		namespaces, replikaIn := ring(ctx, f, kit.Adopt())
 		one, two, three := namespaces[0], namespaces[1], namespaces[2]

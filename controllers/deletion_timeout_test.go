@@ -88,7 +88,7 @@ var _ = Describe("A Replika in deletion whose copies cannot be deleted", func() 
 		Expect(expectRetainedCopiesEvent(ctx, metav1.NamespaceDefault, doomed)).To(And(
 			ContainSubstring(inDoomedNamespace.Name), ContainSubstring(b), ContainSubstring(v1alpha1.FailureForbidden)))
 		for _, namespace := range []string{b, c} {
-			Expect(read(ctx, template, namespace)).NotTo(BeNil(), "what could not be deleted stays")
+			Expect(read(ctx, template, namespace)).NotTo(BeNil(), "a copy that could not be deleted")
 		}
 	})
 

@@ -186,7 +186,7 @@ func fillQuota(ctx context.Context, namespace string) *corev1.ResourceQuota {
 	Eventually(ctx, func(g Gomega) {
 		g.Expect(api.Get(ctx, client.ObjectKeyFromObject(quota), quota)).To(Succeed())
 		used := quota.Status.Used[counted]
-		g.Expect(used.Cmp(full)).To(BeZero(), "it is not counted yet")
+		g.Expect(used.Cmp(full)).To(BeZero(), "the quota is not counted yet")
 	}).Should(Succeed())
 	return quota
 }

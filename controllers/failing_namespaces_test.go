@@ -64,7 +64,7 @@ var _ = Describe("Several failing namespaces", func() {
 			// adds to both.
 			Expect(longestGap(attempts())).To(BeNumerically("<", 3*time.Second), namespace)
 		}
-		Expect(f.attemptTimes(since, ending)).To(BeEmpty(), "nothing can be made in a namespace that is being deleted")
+		Expect(f.attemptTimes(since, ending)).To(BeEmpty(), "attempts in a namespace that is being deleted")
 
 		for namespace, cause := range causes {
 			Expect(api.Delete(ctx, cause)).To(Succeed())

@@ -130,7 +130,7 @@ var _ = Describe("Handover between Replikas", func() {
 			g.Expect(now.Status.ObservedGeneration).To(Equal(now.Generation))
 		})
 		deleteAndWait(ctx, owner)
-		Expect(read(ctx, first, a).GetAnnotations()).To(HaveKeyWithValue(v1alpha1.AnnotationOwner, home+"/rival"), "it inherits")
+		Expect(read(ctx, first, a).GetAnnotations()).To(HaveKeyWithValue(v1alpha1.AnnotationOwner, home+"/rival"), "the claimant takes over")
 		deleteAndWait(ctx, rival)
 		expect.Gone(ctx, api, first, a)
 		expect.Gone(ctx, api, second, a)
@@ -164,7 +164,7 @@ var _ = Describe("Handover between Replikas", func() {
 		expect.Ready(ctx, api, deleted, 1)
 		expect.Ready(ctx, api, stays, 1)
 		before := read(ctx, second, a)
-		Expect(before.GetLabels()).To(Equal(read(ctx, first, a).GetLabels()), "their copies are labelled alike")
+		Expect(before.GetLabels()).To(Equal(read(ctx, first, a).GetLabels()), "the labels of the copies are equal")
 
 		deleteAndWait(ctx, deleted)
 		expect.Gone(ctx, api, first, a)

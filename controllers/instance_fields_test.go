@@ -107,7 +107,7 @@ var _ = Describe("A kind with fields that differ in every object", func() {
 			Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(copied.GetResourceVersion()), "the copy changed")
 			Expect(f.requests(since, cluster.AuditEvent.Writes, func(e cluster.AuditEvent) bool { return e.Namespace == a })).To(BeEmpty())
 
-			Expect(valueAt(copied, kind.field)).NotTo(Equal(kind.value), "nothing is edited")
+			Expect(valueAt(copied, kind.field)).NotTo(Equal(kind.value), "the update changes nothing")
 			setValueAt(ctx, source, kind.field, kind.value)
 			Eventually(ctx, func(g Gomega) {
 				now := read(ctx, source, a)
@@ -278,7 +278,7 @@ func volumeFor(claim string) func(context.Context, string) {
 func expectBound(g Gomega, claim *unstructured.Unstructured) {
 	g.Expect(valueAt(claim, "/status/phase")).To(Equal("Bound"))
 	g.Expect(claim.GetAnnotations()).To(HaveKey("pv.kubernetes.io/bind-completed"))
-	g.Expect(valueAt(claim, "/status/conditions")).NotTo(BeNil(), "whether a Pod uses it")
+	g.Expect(valueAt(claim, "/status/conditions")).NotTo(BeNil(), "no condition yet")
 }
 
 // valueAt returns the value at a JSON Pointer; nil for none.

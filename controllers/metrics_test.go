@@ -166,11 +166,11 @@ var _ = Describe("Metrics", serial, func() {
 
 		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = true })
 		isDue := func() bool { _, found := due(); return found }
-		Eventually(ctx, isDue).Should(BeFalse(), "a suspended Replika waits for nothing")
+		Eventually(ctx, isDue).Should(BeFalse(), "a suspended Replika has no next sync")
 		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = false })
 		Eventually(ctx, isDue).Should(BeTrue())
 		deleteAndWait(ctx, replika)
-		Eventually(ctx, isDue).Should(BeFalse(), "nothing is told of a Replika that is gone")
+		Eventually(ctx, isDue).Should(BeFalse(), "no series of a deleted Replika")
 	})
 
 	It("Should all be documented with their labels", func() {

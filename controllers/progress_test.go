@@ -43,7 +43,7 @@ var _ = Describe("A slow reconcile", func() {
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
 		progressing := expect.Reason(ctx, api, replika, v1alpha1.ReasonProgressing)
 		Expect(meta.IsStatusConditionTrue(progressing.Status.Conditions, v1alpha1.ConditionReconciling)).To(BeTrue())
-		Expect(read(ctx, source, a)).To(BeNil(), "it is not under way any more")
+		Expect(read(ctx, source, a)).To(BeNil(), "the reconcile has ended")
 		Expect(read(ctx, source, b)).NotTo(BeNil())
 		expect.Ready(ctx, api, replika, 2)
 		expect.Copied(ctx, api, source, a)

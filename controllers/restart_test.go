@@ -67,7 +67,7 @@ var _ = Describe("A restart of the operator", serial, func() {
 			update(ctx, replikas["renamed"], kit.TargetName("again"))
 			update(ctx, replikas["narrowed"], kit.TargetNamespaces(b))
 			update(ctx, replikas["adopted"], kit.TargetNamespaces(b))
-			create(ctx, kit.Secret(home, "moved", "pass"))
+			create(ctx, kit.Secret(home, "moved", "one"))
 			update(ctx, replikas["moved"], kit.SourceKind("", "v1", "Secret"))
 			for _, gone := range []client.Object{replikas["removed"], replikas["retained"], replikas["owner"], sources["sourceless"]} {
 				Expect(api.Delete(ctx, gone)).To(Succeed())
@@ -87,7 +87,7 @@ var _ = Describe("A restart of the operator", serial, func() {
 		}
 		expect.Gone(ctx, api, sources["narrowed"], a)
 		expect.Ready(ctx, api, replikas["claimant"], 2)
-		Expect(read(ctx, kit.ConfigMap("", "shared", ""), a).GetUID()).To(Equal(shared), "never missing")
+		Expect(read(ctx, kit.ConfigMap("", "shared", ""), a).GetUID()).To(Equal(shared), "the object was re-created")
 		Expect(read(ctx, foreign, a).GetResourceVersion()).To(Equal(foreign.ResourceVersion))
 		expect.Failures(ctx, api, replikas["conflict"], map[string]string{a: v1alpha1.FailureConflict})
 
@@ -113,7 +113,7 @@ var _ = Describe("A restart of the operator", serial, func() {
 		for _, name := range []string{"edited", "stripped", "renamed", "moved"} {
 			expect.Ready(ctx, api, replikas[name], 2)
 		}
-		Expect(f.writesTo(since, "configmaps", "")).To(ConsistOf(in("patch", a, b)), "only the edit")
+		Expect(f.writesTo(since, "configmaps", "")).To(ConsistOf(in("patch", a, b)), "only the update")
 		Expect(f.writesTo(since, "secrets", "")).To(BeEmpty())
 	})
 

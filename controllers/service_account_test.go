@@ -161,7 +161,7 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		revoke(ctx)
 		deleteAndWait(ctx, replika)
 		Expect(read(ctx, source, a)).To(BeNil())
-		Expect(read(ctx, source, b)).NotTo(BeNil(), "the operator's own rights are not used in the account's place")
+		Expect(read(ctx, source, b)).NotTo(BeNil(), "the operator does not use its own permissions")
 		Expect(expectRetainedCopiesEvent(ctx, home, replika.Name)).To(And(ContainSubstring(b), ContainSubstring(v1alpha1.FailureForbidden)))
 	})
 
@@ -230,7 +230,7 @@ var _ = Describe("ServiceAccount policy", serial, func() {
 		update(ctx, without, kit.ServiceAccount(""))
 		expect.Reason(ctx, api, without, v1alpha1.ReasonServiceAccountRequired)
 		deleteAndWait(ctx, without)
-		Expect(read(ctx, source, a)).To(BeNil(), "a refused Replika is cleared up after all the same")
+		Expect(read(ctx, source, a)).To(BeNil(), "copies of a refused Replika are deleted")
 	})
 
 	It("Should apply a default ServiceAccount", func(ctx SpecContext) {

@@ -76,7 +76,7 @@ var _ = Describe("A Replika whose spec changes", func() {
 
 	It("Should leave only the desired copies when everything changes at once", func(ctx SpecContext) {
 		copied(ctx)
-		account := kit.Secret(f.namespace(ctx, "other"), "account", "pass")
+		account := kit.Secret(f.namespace(ctx, "other"), "account", "one")
 		create(ctx, account)
 		update(ctx, replika, func(replika *v1alpha1.Replika) {
 			kit.SourceKind("", "v1", "Secret")(replika)
@@ -88,7 +88,7 @@ var _ = Describe("A Replika whose spec changes", func() {
 		expect.Status(ctx, api, replika, func(g Gomega, now *v1alpha1.Replika) {
 			g.Expect(f.copies(ctx, source)).To(BeEmpty())
 			g.Expect(f.copies(ctx, account)).To(ConsistOf(b+"/renamed", c+"/renamed"))
-			g.Expect(now.Annotations).To(HaveKeyWithValue(v1alpha1.AnnotationKinds, "secrets"), "no other kind is to be looked after")
+			g.Expect(now.Annotations).To(HaveKeyWithValue(v1alpha1.AnnotationKinds, "secrets"), "the inventory")
 		})
 		expect.Ready(ctx, api, replika, 2)
 	})
@@ -103,7 +103,7 @@ var _ = Describe("A Replika whose spec changes", func() {
 	DescribeTable("Should release the former copies under Retain",
 		func(ctx SpecContext, move kit.ReplikaOption) {
 			copied(ctx, kit.Retain())
-			create(ctx, kit.Secret(home, source.Name, "pass"))
+			create(ctx, kit.Secret(home, source.Name, "one"))
 			create(ctx, kit.ConfigMap(home, "others", "two"))
 			uid := read(ctx, source, a).GetUID()
 			update(ctx, replika, move)

@@ -56,10 +56,10 @@ var _ = Describe("The source's kind", func() {
 				}).Should(Succeed())
 			}
 			expect.Status(ctx, api, replika, func(g Gomega, now *v1alpha1.Replika) {
-				g.Expect(now.Status.Source.ResourceVersion).NotTo(Equal(first), "the edit is not seen")
+				g.Expect(now.Status.Source.ResourceVersion).NotTo(Equal(first), "the update is not in the status")
 			})
 			expect.Ready(ctx, api, replika, 2)
-			Expect(read(ctx, source, a).GetUID()).To(Equal(uid), "an edit is no reason to make a copy anew")
+			Expect(read(ctx, source, a).GetUID()).To(Equal(uid), "an update does not re-create a copy")
 
 			idle := markAudit()
 			f.waitForReads(ctx, idle, source, 2)

@@ -179,12 +179,12 @@ var _ = Describe("A contested copy", func() {
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Interval(time.Hour))
 		expect.Ready(ctx, api, replika, 1)
-		began, struck := markAudit(), time.Time{}
+		began, written := markAudit(), time.Time{}
 		startContest(kit.CopyIn(a, source), func(ctx context.Context, now *corev1.ConfigMap) bool {
-			if time.Since(struck) < pause || !competingWrites["content"](ctx, now) {
+			if time.Since(written) < pause || !competingWrites["content"](ctx, now) {
 				return false
 			}
-			struck = time.Now()
+			written = time.Now()
 			return true
 		})
 		reported := expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureContested})
