@@ -31,7 +31,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-// Every change of consent is noticed at once: these Replikas look again by themselves only in an hour.
+// Every change of consent is noticed promptly: the interval of these Replikas is an hour.
 var _ = Describe("Source consent", func() {
 	It("Should restrict the target namespaces, and delete copies where it is withdrawn", func(ctx SpecContext) {
 		f := newFixture()
@@ -144,7 +144,7 @@ var _ = Describe("Administrator policy", serial, func() {
 	})
 })
 
-// allowing lists on a source where copies of it may be.
+// allowNamespaces sets the annotation that lists the namespaces of copies.
 func allowNamespaces(source *corev1.ConfigMap, namespaces ...string) *corev1.ConfigMap {
 	list := ""
 	for _, namespace := range namespaces {
@@ -154,7 +154,7 @@ func allowNamespaces(source *corev1.ConfigMap, namespaces ...string) *corev1.Con
 	return source
 }
 
-// optOut labels a namespace, whose owners want no copies if it says true.
+// optOut sets the opt-out label of a namespace.
 func optOut(ctx context.Context, namespace, value string) {
 	GinkgoHelper()
 	update(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, func(namespace *corev1.Namespace) {

@@ -43,14 +43,15 @@ var _ = Describe("A slow reconcile", func() {
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
 		progressing := expect.Reason(ctx, api, replika, v1alpha1.ReasonProgressing)
 		Expect(meta.IsStatusConditionTrue(progressing.Status.Conditions, v1alpha1.ConditionReconciling)).To(BeTrue())
-		Expect(read(ctx, source, a)).To(BeNil(), "it is not under way any more")
+		Expect(read(ctx, source, a)).To(BeNil(), "the reconcile has ended")
 		Expect(read(ctx, source, b)).NotTo(BeNil())
 		expect.Ready(ctx, api, replika, 2)
 		expect.Copied(ctx, api, source, a)
 	})
 })
 
-// slowDown makes a webhook that never answers, and may be ignored, hold up what is created in the namespace.
+// installSlowWebhook installs a webhook that never responds, and that is ignored after a delay, for ConfigMaps in the
+// namespace.
 func installSlowWebhook(ctx context.Context, namespace string) {
 	GinkgoHelper()
 	const delay = 4 * time.Second
