@@ -28,6 +28,10 @@ import (
 	"github.com/prosimcorp/replika/test/cluster"
 )
 
+// auditPolling is the interval at which a spec waits for requests in the audit log. Each time, it parses all requests since a
+// mark, which under the race detector takes a while.
+const auditPolling = 300 * time.Millisecond
+
 // quietPeriod is a few of the shortest intervals.
 const quietPeriod = 2500 * time.Millisecond
 

@@ -105,5 +105,5 @@ func (f *fixture) waitForReads(ctx context.Context, since auditMark, source clie
 		return f.requests(since, func(e cluster.AuditEvent) bool {
 			return e.Verb == "get" && e.Namespace == source.GetNamespace() && e.Name == source.GetName()
 		})
-	}).Should(WithTransform(func(reads []cluster.AuditEvent) int { return len(reads) }, BeNumerically(">=", count)), "reads of the source")
+	}).WithPolling(auditPolling).Should(WithTransform(func(reads []cluster.AuditEvent) int { return len(reads) }, BeNumerically(">=", count)))
 }

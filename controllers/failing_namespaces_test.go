@@ -59,7 +59,7 @@ var _ = Describe("Several failing namespaces", func() {
 
 		for namespace := range failures {
 			attempts := func() []time.Time { return f.attemptTimes(since, namespace) }
-			Eventually(ctx, func() int { return len(attempts()) }).Should(BeNumerically(">=", 6), namespace)
+			Eventually(ctx, func() int { return len(attempts()) }).WithPolling(auditPolling).Should(BeNumerically(">=", 6), namespace)
 			// The interval is one second. A delay that kept doubling would exceed four seconds by now, and a busy machine
 			// adds to both.
 			Expect(longestGap(attempts())).To(BeNumerically("<", 3*time.Second), namespace)

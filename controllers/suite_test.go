@@ -82,7 +82,7 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	return []byte(controlPlane.Kubeconfig)
 }, func(kubeconfig []byte) {
 	EnforceDefaultTimeoutsWhenUsingContexts()
-	SetDefaultEventuallyTimeout(30 * time.Second) // two busy cores, under the race detector
+	SetDefaultEventuallyTimeout(time.Minute) // for a busy machine, under the race detector
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	SetDefaultConsistentlyDuration(1200 * time.Millisecond)
 	SetDefaultConsistentlyPollingInterval(100 * time.Millisecond)

@@ -135,7 +135,7 @@ var _ = Describe("The deletion of Replikas", func() {
 			}
 		}
 		Expect(reflectors()).To(Equal(watching+kinds*(1+each)), "one watch for the copies of each kind, one for each source")
-		Eventually(ctx, func() int { return openWatches(began, customKinds) }).Should(Equal((kinds - 1) * (1 + each)))
+		Eventually(ctx, func() int { return openWatches(began, customKinds) }).WithPolling(auditPolling).Should(Equal((kinds - 1) * (1 + each)))
 
 		customKinds[removed].remove(ctx)
 		for _, replika := range replikas[removed] {
@@ -153,7 +153,7 @@ var _ = Describe("The deletion of Replikas", func() {
 		}
 		Eventually(ctx, watchMetrics).Should(Equal(watches))
 		Eventually(ctx, reflectors).Should(Equal(watching))
-		Eventually(ctx, func() int { return openWatches(began, customKinds) }).Should(BeZero())
+		Eventually(ctx, func() int { return openWatches(began, customKinds) }).WithPolling(auditPolling).Should(BeZero())
 		Eventually(ctx, runtime.NumGoroutine).Should(BeNumerically("<=", goroutines+5), stacks)
 		expectNoCopies(ctx, customKinds, target)
 	})

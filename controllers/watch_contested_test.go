@@ -139,7 +139,7 @@ var _ = Describe("A contested copy", func() {
 			copy := kit.CopyIn(a, sources[name])
 			expect.Failures(ctx, api, replikas[name], map[string]string{a: v1alpha1.FailureContested})
 			// After the creation: three at once, then after 0.5, 1, 2 and 3 seconds, and every 3 seconds from then on.
-			Eventually(ctx, func() int { return len(f.repairs(began, copy)) }).Should(BeNumerically(">", 8))
+			Eventually(ctx, func() int { return len(f.repairs(began, copy)) }).WithPolling(auditPolling).Should(BeNumerically(">", 8))
 			repairs := f.repairs(began, copy)
 			Expect(repairs[8].Sub(repairs[3])).To(BeNumerically(">", 6*time.Second), "%v", repairs)
 			Expect(len(repairs)).To(BeNumerically("<=", 8+int(time.Since(repairs[7])/interval)), "%v", repairs)

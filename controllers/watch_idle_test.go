@@ -67,7 +67,7 @@ var _ = Describe("An idle operator with 100 Replikas", func() {
 		startContest(contested, competingWrites["content"])
 		expect.Failures(ctx, api, replikas[2], map[string]string{a: v1alpha1.FailureContested})
 		// Three at once, and four after 0.5, 1, 2 and 4 seconds.
-		Eventually(ctx, func() []time.Time { return f.repairs(contestBegan, contested) }).Should(HaveLen(7))
+		Eventually(ctx, func() []time.Time { return f.repairs(contestBegan, contested) }).WithPolling(auditPolling).Should(HaveLen(7))
 
 		began := markAudit()
 		before := f.allResourceVersions(ctx, contested)

@@ -30,7 +30,7 @@ import (
 
 // promptly is how soon the operator handles a watch's event: much sooner than any interval of these specs, even on two busy
 // cores under the race detector.
-const promptly = 10 * time.Second
+const promptly = 30 * time.Second
 
 // expectPromptly checks that the function returns promptly.
 func expectPromptly(wait func()) {
