@@ -111,7 +111,7 @@ func TestKilled(t *testing.T) {
 	g.Expect(p.Kill()).To(Succeed())
 	g.Expect(p.Running()).To(BeFalse())
 	g.Expect(p.Ready()).To(MatchError(ContainSubstring("signal: killed")))
-	g.Expect(p.Log()).To(ContainSubstring("starting"))
+	g.Expect(p.Log()).To(ContainSubstring("Starting manager"))
 }
 
 func TestEndsByItself(t *testing.T) {
