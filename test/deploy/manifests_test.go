@@ -220,7 +220,7 @@ func deployedFlags(ctx context.Context) []string {
 	var flags []string
 	for _, flag := range deployment.Spec.Template.Spec.Containers[0].Args {
 		if !strings.Contains(flag, "-bind-address=") {
-			flags = append(flags, flag)
+			flags = append(flags, strings.ReplaceAll(flag, "$(POD_NAMESPACE)", deployment.Namespace))
 		}
 	}
 	return flags

@@ -153,7 +153,7 @@ func startOperator(ctx context.Context, name string, args ...string) *instance {
 	var flags []string
 	for _, flag := range find[*appsv1.Deployment](shipped, "Deployment", operatorAccount).Spec.Template.Spec.Containers[0].Args {
 		if !strings.Contains(flag, "-bind-address=") { // each instance here has ports of its own
-			flags = append(flags, flag)
+			flags = append(flags, strings.ReplaceAll(flag, "$(POD_NAMESPACE)", operatorNamespace))
 		}
 	}
 	metrics, err := operator.FreeAddress()
