@@ -22,6 +22,7 @@ KUSTOMIZE := $(GO_TOOL) kustomize
 GOVULNCHECK := go tool -modfile=$(CURDIR)/hack/tools/govulncheck/go.mod govulncheck
 PROMTOOL := go tool -modfile=$(CURDIR)/hack/monitoring/go.mod promtool
 GOLANGCI_LINT := go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint
+GINKGO := $(GO_TOOL) ginkgo
 
 # The program whose last line says where etcd, kube-apiserver and kube-controller-manager are. It makes them if need be,
 # and tells of its progress on stderr.
@@ -35,9 +36,14 @@ MODULES := hack/controlplane hack/bench hack/health hack/monitoring
 # What is generated, as git pathspecs.
 GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases docs/api.md manifests bundle bundle.Dockerfile
 
-# The packages whose tests start a control plane (they import test/cluster, or are it), and those that need only Go.
-SUITES = $(shell go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | grep -F /test/cluster | cut -d ' ' -f 1)
-OTHERS = $(filter-out $(SUITES),$(shell go list ./...))
+# The packages whose tests start a control plane (they import test/cluster, or are it), without the suite of controllers,
+# which runs in parallel processes; and the packages whose tests need only Go.
+CONTROLLERS = $(shell go list ./controllers)
+SUITES = $(filter-out $(CONTROLLERS),$(shell go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | grep -F /test/cluster | cut -d ' ' -f 1))
+OTHERS = $(filter-out $(CONTROLLERS) $(SUITES),$(shell go list ./...))
+
+# The number of processes that run the specs of controllers. A spec mostly waits, so they can be more than there are cores.
+PROCS ?= 4
 
 # On Linux the race detector needs a C compiler. Without one, tests run without it.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -104,8 +110,21 @@ verify: generate docs bundle ## Fail unless what is generated is current and eve
 test: vet ## Run all tests but the slowest faults; those that need a cluster get a control plane of their own.
 	@for module in $(MODULES); do (set -x; go -C $$module test $(RACE) -timeout 10m ./...); done
 	go test $(RACE) -timeout 10m $(OTHERS)
+	$(MAKE) test-controllers
 	@# A suite depends on more than the files that go's test cache knows of: always run it.
 	$(WITH_CONTROLPLANE) go test $(RACE) -count=1 -p 1 -timeout 20m $(SUITES)
+
+# The serial specs need the operator or the whole cluster for themselves. They run beside the others, on a control plane of
+# their own; their output follows when both are done.
+.PHONY: test-controllers
+test-controllers: ## Run the specs of controllers in PROCS processes, and the serial ones beside them.
+	mkdir -p bin
+	go test $(RACE) -c -o controllers/controllers.test ./controllers
+	assets="$$($(CONTROLPLANE) | tail -n 1)"; export KUBEBUILDER_ASSETS="$$assets"; failed=0; \
+	$(GINKGO) --timeout=20m --label-filter=serial controllers/controllers.test >bin/controllers-serial.log 2>&1 & serial=$$!; \
+	trap 'kill $$serial 2>/dev/null || true' EXIT; \
+	$(GINKGO) --timeout=20m --procs=$(PROCS) --label-filter='!serial' controllers/controllers.test || failed=1; \
+	wait $$serial || failed=1; cat bin/controllers-serial.log; exit $$failed
 
 .PHONY: test-e2e
 test-e2e: ## Let the real operator work through every fault there is, and tell of each what was injected and checked.

@@ -1,7 +1,24 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -12,36 +29,62 @@ import (
 )
 
 // patienceForNothing is a few of the shortest synchronization times.
-const patienceForNothing = 2500 * time.Millisecond
+const quietPeriod = 2500 * time.Millisecond
 
 // moment is a point in the audit log: a request that was received earlier may be recorded behind it.
-type moment struct {
-	mark int64
-	time time.Time
+type auditMark struct {
+	offset int64
+	time   time.Time
 }
 
-func thisMoment() moment {
-	return moment{mark: controlPlane.Mark(), time: time.Now()}
+func markAudit() auditMark {
+	return auditMark{offset: controlPlane.Mark(), time: time.Now()}
 }
 
 // requests lists what the operator asked for in the scene's namespaces since the moment, but for events.
-func (s *scene) requests(since moment, filters ...cluster.Filter) []cluster.AuditEvent {
+func (f *fixture) requests(since auditMark, filters ...cluster.Filter) []cluster.AuditEvent {
 	GinkgoHelper()
 	filters = append(filters, cluster.ByUserAgent(operatorAgent), func(e cluster.AuditEvent) bool {
-		return e.Received.After(since.time) && e.Resource != "events" && strings.HasPrefix(e.Namespace, s.id+"-")
+		return e.Received.After(since.time) && e.Resource != "events" && strings.HasPrefix(e.Namespace, f.id+"-")
 	})
-	events, err := controlPlane.AuditEvents(since.mark, filters...)
+	events, err := controlPlane.AuditEvents(since.offset, filters...)
 	Expect(err).NotTo(HaveOccurred())
 	return events
 }
 
 // writes lists what the operator wrote in the scene's namespaces since the moment, for people.
-func (s *scene) writes(since moment) []string {
+func (f *fixture) writes(since auditMark) []string {
 	GinkgoHelper()
 	var written []string
-	for _, event := range s.requests(since, cluster.AuditEvent.Writes) {
+	for _, event := range f.requests(since, cluster.AuditEvent.Writes) {
 		written = append(written, fmt.Sprintf("%s %s/%s %s/%s: %d",
 			event.Verb, event.Resource, event.Subresource, event.Namespace, event.Name, event.Code))
 	}
 	return written
+}
+
+// changesOf lists the writes of the operator since the moment that took effect on the scene's objects of the resource, and
+// of the name unless that is empty, as people would say them: "create in team-a".
+func (f *fixture) writesTo(since auditMark, resource, name string) []string {
+	GinkgoHelper()
+	changes := []string{}
+	for _, event := range f.attemptedWrites(since, resource, name) {
+		if event.Code < http.StatusMultipleChoices && !isDryRun(event) {
+			changes = append(changes, event.Verb+" in "+event.Namespace)
+		}
+	}
+	return changes
+}
+
+// attemptsOn lists the same writes, those among them that were refused or only tried.
+func (f *fixture) attemptedWrites(since auditMark, resource, name string) []cluster.AuditEvent {
+	GinkgoHelper()
+	return f.requests(since, cluster.AuditEvent.Writes, func(event cluster.AuditEvent) bool {
+		return event.Resource == resource && (name == "" || event.Name == name)
+	})
+}
+
+// isDryRun tells whether a request only asked what would happen.
+func isDryRun(event cluster.AuditEvent) bool {
+	return strings.Contains(event.RequestURI, "dryRun=")
 }

@@ -153,7 +153,7 @@ func (r *ReplikaReconciler) writeAs(
 		client = newOwner
 	}
 	result := client.executor.Execute(ctx, mapping.Resource, s.name, action)
-	if result.Outcome != planner.Forbidden || action.Desired || s.identity == operatorIdentity || r.terminatingNamespace(ctx, s) == nil {
+	if result.Outcome != planner.Forbidden || !s.cleansUp(action) || r.terminatingNamespace(ctx, s) == nil {
 		return result
 	}
 	operator, err := r.Clients.clientFor(operatorIdentity)
@@ -161,6 +161,12 @@ func (r *ReplikaReconciler) writeAs(
 		return result
 	}
 	return operator.executor.Execute(ctx, mapping.Resource, s.name, action)
+}
+
+// cleansUp reports whether the action removes what a ServiceAccount has left. A hand-over does not: it gives the copy to
+// another Replika, whose own permissions decide.
+func (s *scope) cleansUp(action *planner.Action) bool {
+	return s.identity != operatorIdentity && !action.Desired && action.Type != planner.HandOver
 }
 
 // clientForReplika returns the client with the permissions of another Replika.

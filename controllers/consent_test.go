@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -11,123 +27,125 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 // Every change of consent is noticed at once: these Replikas look again by themselves only in an hour.
-var _ = Describe("The consent of a source's owner", func() {
-	It("says where copies may be; where it is taken back, the copy goes", func(ctx SpecContext) {
-		s := newScene()
-		a, b, c := s.namespace(ctx, "a"), s.namespace(ctx, "b"), s.namespace(ctx, "c")
-		source := create(ctx, allowing(configMap(s.namespace(ctx, "source"), "settings", "one"), a, s.id+"-b*"))
-		replika := s.replika(ctx, source, into(s.id+"-*"), lookingEvery(time.Hour))
-		seen := eventuallyReady(ctx, replika, 2)
-		Expect(seen.Status.Source.AllowedNamespaces).To(Equal([]string{a, s.id + "-b*"}))
-		eventuallyCopied(ctx, source, a, b)
+var _ = Describe("Source consent", func() {
+	It("Should restrict the target namespaces, and delete copies where it is withdrawn", func(ctx SpecContext) {
+		f := newFixture()
+		a, b, c := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c")
+		source := create(ctx, allowNamespaces(kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"), a, f.id+"-b*"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(f.id+"-*"), kit.Interval(time.Hour))
+		seen := expect.Ready(ctx, api, replika, 2)
+		Expect(seen.Status.Source.AllowedNamespaces).To(Equal([]string{a, f.id + "-b*"}))
+		expect.Copied(ctx, api, source, a, b)
 		Expect(read(ctx, source, c)).To(BeNil())
 		Expect(read(ctx, source, a).GetAnnotations()).NotTo(HaveKey(v1alpha1.AnnotationAllowedNamespaces))
 
-		edit(ctx, source, func(source *corev1.ConfigMap) { allowing(source, a, c) })
-		eventuallyGone(ctx, source, b)
-		eventuallyCopied(ctx, source, a, c)
-		eventuallyReady(ctx, replika, 2)
+		update(ctx, source, func(source *corev1.ConfigMap) { allowNamespaces(source, a, c) })
+		expect.Gone(ctx, api, source, b)
+		expect.Copied(ctx, api, source, a, c)
+		expect.Ready(ctx, api, replika, 2)
 
-		edit(ctx, source, func(source *corev1.ConfigMap) { source.Annotations = nil })
-		seen = eventuallyReady(ctx, replika, 3)
+		update(ctx, source, func(source *corev1.ConfigMap) { source.Annotations = nil })
+		seen = expect.Ready(ctx, api, replika, 3)
 		Expect(seen.Status.Source.AllowedNamespaces).To(BeEmpty())
 	})
 
-	It("leaves the copy where it is taken back, if the Replika retains what is not wanted", func(ctx SpecContext) {
-		s := newScene()
-		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-		source := create(ctx, allowing(configMap(s.namespace(ctx, "source"), "settings", "one"), a, b))
-		replika := s.replika(ctx, source, into(s.id+"-*"), retaining, lookingEvery(time.Hour))
-		eventuallyReady(ctx, replika, 2)
-		edit(ctx, source, func(source *corev1.ConfigMap) { allowing(source, a) })
-		eventuallyReady(ctx, replika, 1)
+	It("Should release the copy where it is withdrawn, under Retain", func(ctx SpecContext) {
+		f := newFixture()
+		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+		source := create(ctx, allowNamespaces(kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"), a, b))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(f.id+"-*"), kit.Retain(), kit.Interval(time.Hour))
+		expect.Ready(ctx, api, replika, 2)
+		update(ctx, source, func(source *corev1.ConfigMap) { allowNamespaces(source, a) })
+		expect.Ready(ctx, api, replika, 1)
 		Expect(read(ctx, source, b).GetAnnotations()).NotTo(HaveKey(v1alpha1.AnnotationOwner))
 	})
 
-	It("is missed where the Replika asks for a namespace by name", func(ctx SpecContext) {
-		s := newScene()
-		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-		source := create(ctx, allowing(configMap(s.namespace(ctx, "source"), "settings", "one"), a))
-		replika := s.replika(ctx, source, into(a, b), lookingEvery(time.Hour))
-		failing := eventuallyFailing(ctx, replika, map[string]string{b: v1alpha1.FailureForbidden})
+	It("Should be reported as missing in a namespace that the Replika names", func(ctx SpecContext) {
+		f := newFixture()
+		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+		source := create(ctx, allowNamespaces(kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"), a))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b), kit.Interval(time.Hour))
+		failing := expect.Failures(ctx, api, replika, map[string]string{b: v1alpha1.FailureForbidden})
 		Expect(failing.Status.Failures[0].Message).To(ContainSubstring(v1alpha1.AnnotationAllowedNamespaces))
 		Expect(failing.Status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{Desired: 2, Synced: 1, Failed: 1})))
-		edit(ctx, source, func(source *corev1.ConfigMap) { allowing(source, "*") })
-		eventuallyReady(ctx, replika, 2)
+		update(ctx, source, func(source *corev1.ConfigMap) { allowNamespaces(source, "*") })
+		expect.Ready(ctx, api, replika, 2)
 	})
 
-	It("can be refused altogether", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		replika := s.replika(ctx, source, into(a), lookingEvery(time.Hour))
-		eventuallyReady(ctx, replika, 1)
-		edit(ctx, source, func(source *corev1.ConfigMap) { allowing(source) })
-		refused := eventuallyNotReady(ctx, replika, v1alpha1.ReasonSourceNotAllowed)
-		Expect(messageOf(refused)).To(ContainSubstring("allows no namespace"))
+	It("Should be refused by an empty list", func(ctx SpecContext) {
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Interval(time.Hour))
+		expect.Ready(ctx, api, replika, 1)
+		update(ctx, source, func(source *corev1.ConfigMap) { allowNamespaces(source) })
+		refused := expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotAllowed)
+		Expect(kit.Ready(refused).Message).To(ContainSubstring(v1alpha1.AnnotationAllowedNamespaces))
 		Expect(refused.Status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{})))
 		Expect(read(ctx, source, a)).To(BeNil())
 	})
 })
 
-var _ = Describe("The consent of a namespace's owner", func() {
-	It("is taken back and given again by a label", func(ctx SpecContext) {
-		s := newScene()
-		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		byGlob := s.replika(ctx, source, into(s.id+"-*"), lookingEvery(time.Hour), called("by-glob"), naming("by-glob"))
-		byName := s.replika(ctx, source, into(a, b), lookingEvery(time.Hour), called("by-name"), naming("by-name"))
-		eventuallyReady(ctx, byGlob, 2)
-		eventuallyReady(ctx, byName, 2)
+var _ = Describe("Namespace opt-out", func() {
+	It("Should delete copies, and allow them again, by a label", func(ctx SpecContext) {
+		f := newFixture()
+		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		byGlob := f.replika(ctx, source, kit.TargetNamespaces(f.id+"-*"), kit.Interval(time.Hour), kit.WithName("by-glob"), kit.TargetName("by-glob"))
+		byName := f.replika(ctx, source, kit.TargetNamespaces(a, b), kit.Interval(time.Hour), kit.WithName("by-name"), kit.TargetName("by-name"))
+		expect.Ready(ctx, api, byGlob, 2)
+		expect.Ready(ctx, api, byName, 2)
 
 		optOut(ctx, b, "true")
 		for _, name := range []string{"by-glob", "by-name"} {
-			eventuallyGone(ctx, configMap("", name, ""), b)
+			expect.Gone(ctx, api, kit.ConfigMap("", name, ""), b)
 		}
-		eventuallyReady(ctx, byGlob, 1)
-		failing := eventuallyFailing(ctx, byName, map[string]string{b: v1alpha1.FailureForbidden})
+		expect.Ready(ctx, api, byGlob, 1)
+		failing := expect.Failures(ctx, api, byName, map[string]string{b: v1alpha1.FailureForbidden})
 		Expect(failing.Status.Failures[0].Message).To(ContainSubstring(v1alpha1.LabelOptOut))
 
 		optOut(ctx, b, "false")
-		eventuallyReady(ctx, byGlob, 2)
-		eventuallyReady(ctx, byName, 2)
+		expect.Ready(ctx, api, byGlob, 2)
+		expect.Ready(ctx, api, byName, 2)
 	})
 })
 
-var _ = Describe("The administrator's veto", Serial, func() {
-	It("keeps copies out of the excluded namespaces, whatever a Replika selects", func(ctx SpecContext) {
-		s := newScene()
-		a, b, c := s.namespace(ctx, "a"), s.namespace(ctx, "b"), s.namespace(ctx, "c-1")
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		replika := s.replika(ctx, source, into(a, b, s.id+"-c*"))
-		eventuallyReady(ctx, replika, 3)
-		withOptions(func(options *controllers.Options) { options.Policy.ExcludedNamespaces = []string{b, s.id + "-c*"} })
-		failing := eventuallyFailing(ctx, replika, map[string]string{b: v1alpha1.FailureForbidden})
+var _ = Describe("Administrator policy", serial, func() {
+	It("Should keep copies out of the excluded namespaces", func(ctx SpecContext) {
+		f := newFixture()
+		a, b, c := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c-1")
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b, f.id+"-c*"))
+		expect.Ready(ctx, api, replika, 3)
+		restartWith(func(options *controllers.Options) { options.Policy.ExcludedNamespaces = []string{b, f.id + "-c*"} })
+		failing := expect.Failures(ctx, api, replika, map[string]string{b: v1alpha1.FailureForbidden})
 		Expect(failing.Status.Failures[0].Message).To(ContainSubstring("--excluded-namespaces"))
-		eventuallyCopied(ctx, source, a)
-		eventuallyGone(ctx, source, b, c)
+		expect.Copied(ctx, api, source, a)
+		expect.Gone(ctx, api, source, b, c)
 	})
 
-	It("can make the source's consent a condition", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		replika := s.replika(ctx, source, into(a))
-		eventuallyReady(ctx, replika, 1)
-		withOptions(func(options *controllers.Options) { options.Policy.RequireSourceConsent = true })
-		refused := eventuallyNotReady(ctx, replika, v1alpha1.ReasonSourceNotAllowed)
-		Expect(messageOf(refused)).To(ContainSubstring("does not carry the annotation " + v1alpha1.AnnotationAllowedNamespaces))
-		eventuallyGone(ctx, source, a)
-		edit(ctx, source, func(source *corev1.ConfigMap) { allowing(source, a) })
-		eventuallyReady(ctx, replika, 1)
+	It("Should require the source's consent", func(ctx SpecContext) {
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a))
+		expect.Ready(ctx, api, replika, 1)
+		restartWith(func(options *controllers.Options) { options.Policy.RequireSourceConsent = true })
+		refused := expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotAllowed)
+		Expect(kit.Ready(refused).Message).To(ContainSubstring(v1alpha1.AnnotationAllowedNamespaces))
+		expect.Gone(ctx, api, source, a)
+		update(ctx, source, func(source *corev1.ConfigMap) { allowNamespaces(source, a) })
+		expect.Ready(ctx, api, replika, 1)
 	})
 })
 
 // allowing lists on a source where copies of it may be.
-func allowing(source *corev1.ConfigMap, namespaces ...string) *corev1.ConfigMap {
+func allowNamespaces(source *corev1.ConfigMap, namespaces ...string) *corev1.ConfigMap {
 	list := ""
 	for _, namespace := range namespaces {
 		list += namespace + ", "
@@ -139,7 +157,7 @@ func allowing(source *corev1.ConfigMap, namespaces ...string) *corev1.ConfigMap 
 // optOut labels a namespace, whose owners want no copies if it says true.
 func optOut(ctx context.Context, namespace, value string) {
 	GinkgoHelper()
-	edit(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, func(namespace *corev1.Namespace) {
+	update(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, func(namespace *corev1.Namespace) {
 		metav1.SetMetaDataLabel(&namespace.ObjectMeta, v1alpha1.LabelOptOut, value)
 	})
 }

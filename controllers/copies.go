@@ -257,7 +257,7 @@ func (r *ReplikaReconciler) recordDriftCorrection(s *scope, action *planner.Acti
 // logPlan logs how many actions of each type a plan has.
 func logPlan(ctx context.Context, mapping tracking.Mapping, plan []planner.Action) {
 	log := ctrl.LoggerFrom(ctx).V(1)
-	if !log.Enabled() {
+	if len(plan) == 0 || !log.Enabled() {
 		return
 	}
 	counts := map[planner.ActionType]int{}

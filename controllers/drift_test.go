@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -10,23 +26,25 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 var _ = Describe("Drift", func() {
-	DescribeTable("of a copy is repaired",
+	DescribeTable("Should be repaired in a copy",
 		func(ctx SpecContext, spoil func(*corev1.ConfigMap)) {
-			s := newScene()
-			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-			source := configMap(s.namespace(ctx, "source"), "settings", "one")
+			f := newFixture()
+			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+			source := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")
 			source.Labels = map[string]string{"tier": "back"}
 			source.Annotations = map[string]string{"note": "mine"}
 			create(ctx, source)
-			replika := s.replika(ctx, source, into(a, b))
-			eventuallyReady(ctx, replika, 2)
+			replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
+			expect.Ready(ctx, api, replika, 2)
 			good, other := read(ctx, source, a), read(ctx, source, b)
 
-			spoiled := in(a, source)
-			edit(ctx, spoiled, spoil)
+			spoiled := kit.CopyIn(a, source)
+			update(ctx, spoiled, spoil)
 			Expect(spoiled.ResourceVersion).NotTo(Equal(good.GetResourceVersion()), "nothing was spoiled")
 
 			Eventually(ctx, func(g Gomega) {
@@ -35,37 +53,37 @@ var _ = Describe("Drift", func() {
 				g.Expect(now.GetUID()).To(Equal(good.GetUID()), "an edit is no reason to make it anew")
 				g.Expect(now.GetLabels()).To(Equal(good.GetLabels()))
 				g.Expect(now.GetAnnotations()).To(Equal(good.GetAnnotations()))
-				g.Expect(content(now)).To(Equal(content(good)))
+				g.Expect(kit.Content(now)).To(Equal(kit.Content(good)))
 			}).Should(Succeed())
-			eventuallyReady(ctx, replika, 2)
+			expect.Ready(ctx, api, replika, 2)
 			Expect(read(ctx, source, b).GetResourceVersion()).To(Equal(other.GetResourceVersion()), "the other copy")
 		},
-		Entry("whose value was edited", func(copy *corev1.ConfigMap) { copy.Data["key"] = "edited" }),
-		Entry("that got a key more", func(copy *corev1.ConfigMap) { copy.Data["more"] = "" }),
-		Entry("that lost its data", func(copy *corev1.ConfigMap) { copy.Data = nil }),
-		Entry("that got a field more", func(copy *corev1.ConfigMap) { copy.BinaryData = map[string][]byte{"more": {1}} }),
-		Entry("that lost a label of the source", func(copy *corev1.ConfigMap) { delete(copy.Labels, "tier") }),
+		Entry("with another value", func(copy *corev1.ConfigMap) { copy.Data["key"] = "edited" }),
+		Entry("with another key", func(copy *corev1.ConfigMap) { copy.Data["more"] = "" }),
+		Entry("without its data", func(copy *corev1.ConfigMap) { copy.Data = nil }),
+		Entry("with another field", func(copy *corev1.ConfigMap) { copy.BinaryData = map[string][]byte{"more": {1}} }),
+		Entry("without a label of the source", func(copy *corev1.ConfigMap) { delete(copy.Labels, "tier") }),
 		Entry("with another value of a label of the source", func(copy *corev1.ConfigMap) { copy.Labels["tier"] = "front" }),
-		Entry("that lost an annotation of the source", func(copy *corev1.ConfigMap) { delete(copy.Annotations, "note") }),
-		Entry("that lost one of our labels", func(copy *corev1.ConfigMap) { delete(copy.Labels, v1alpha1.LabelCreatedBy) }),
-		Entry("that lost the other one", func(copy *corev1.ConfigMap) { delete(copy.Labels, v1alpha1.LabelPartOf) }),
-		Entry("with a wrong one of our labels", func(copy *corev1.ConfigMap) { copy.Labels[v1alpha1.LabelPartOf] = "another" }),
-		Entry("that lost all its labels", func(copy *corev1.ConfigMap) { copy.Labels = nil }),
-		Entry("that lost all its annotations, marks too", func(copy *corev1.ConfigMap) { copy.Annotations = nil }),
-		Entry("whose owner was falsified", func(copy *corev1.ConfigMap) {
+		Entry("without an annotation of the source", func(copy *corev1.ConfigMap) { delete(copy.Annotations, "note") }),
+		Entry("without the label created-by", func(copy *corev1.ConfigMap) { delete(copy.Labels, v1alpha1.LabelCreatedBy) }),
+		Entry("without the label part-of", func(copy *corev1.ConfigMap) { delete(copy.Labels, v1alpha1.LabelPartOf) }),
+		Entry("with another value of the label part-of", func(copy *corev1.ConfigMap) { copy.Labels[v1alpha1.LabelPartOf] = "another" }),
+		Entry("without labels", func(copy *corev1.ConfigMap) { copy.Labels = nil }),
+		Entry("without annotations", func(copy *corev1.ConfigMap) { copy.Annotations = nil }),
+		Entry("with a forged owner", func(copy *corev1.ConfigMap) {
 			copy.Annotations[v1alpha1.AnnotationOwner] = copy.Namespace + "/nobody"
 		}),
-		Entry("whose source was falsified", func(copy *corev1.ConfigMap) {
+		Entry("with a forged source", func(copy *corev1.ConfigMap) {
 			copy.Annotations[v1alpha1.AnnotationSource] = copy.Namespace + "/nothing"
 		}),
 	)
 
-	It("that deletes a copy is repaired", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		source := create(ctx, secret(s.namespace(ctx, "source"), "account", "one"))
-		replika := s.replika(ctx, source, into(a))
-		eventuallyReady(ctx, replika, 1)
+	It("Should be repaired after the deletion of a copy", func(ctx SpecContext) {
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		source := create(ctx, kit.Secret(f.namespace(ctx, "source"), "account", "one"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a))
+		expect.Ready(ctx, api, replika, 1)
 		deleted := read(ctx, source, a)
 
 		Expect(api.Delete(ctx, deleted)).To(Succeed())
@@ -74,72 +92,72 @@ var _ = Describe("Drift", func() {
 			g.Expect(now).NotTo(BeNil())
 			g.Expect(now.GetUID()).NotTo(Equal(deleted.GetUID()))
 		}).Should(Succeed())
-		eventuallyCopied(ctx, source, a)
+		expect.Copied(ctx, api, source, a)
 	})
 
-	It("that deletes a copy with a finalizer is repaired once the finalizer is gone", func(ctx SpecContext) {
-		s := newScene()
-		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		replika := s.replika(ctx, source, into(a, b))
-		eventuallyReady(ctx, replika, 2)
-		held := in(a, source)
-		hold(ctx, held)
+	It("Should be repaired after the deletion of a copy, once its finalizer is removed", func(ctx SpecContext) {
+		f := newFixture()
+		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
+		expect.Ready(ctx, api, replika, 2)
+		held := kit.CopyIn(a, source)
+		addFinalizer(ctx, held)
 		Expect(api.Delete(ctx, held)).To(Succeed())
 
-		failing := eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureUnavailable})
+		failing := expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureUnavailable})
 		Expect(failing.Status.Copies.Synced).To(BeEquivalentTo(1))
-		letGo(ctx, held)
-		eventuallyReady(ctx, replika, 2)
+		removeFinalizers(ctx, held)
+		expect.Ready(ctx, api, replika, 2)
 		Expect(read(ctx, source, a).GetUID()).NotTo(Equal(held.UID))
 	})
 
-	It("in nested lists is repaired, and what the API server adds to a copy is none", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		source := create(ctx, playlist(s.namespace(ctx, "source"), "evening"))
-		replika := s.replika(ctx, source, into(a))
-		eventuallyReady(ctx, replika, 1)
+	It("Should be repaired in nested lists, without touching the copy's status", func(ctx SpecContext) {
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		source := create(ctx, playlist(f.namespace(ctx, "source"), "evening"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a))
+		expect.Ready(ctx, api, replika, 1)
 
 		spoiled := read(ctx, source, a)
-		spoiled.Object["status"] = map[string]any{"plays": int64(1)}
-		Expect(api.Status().Update(ctx, spoiled)).To(Succeed())
-		Consistently(ctx, func() string { return read(ctx, source, a).GetResourceVersion() }).
-			Should(Equal(spoiled.GetResourceVersion()), "a copy's status is its own")
+		patchStatus(ctx, spoiled, `{"status":{"plays":1}}`)
+		spoiled = read(ctx, source, a)
+		barrier(ctx, source, replika)
+		Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(spoiled.GetResourceVersion()), "a copy keeps its own status")
 
-		edit(ctx, spoiled, func(copy *unstructured.Unstructured) {
+		update(ctx, spoiled, func(copy *unstructured.Unstructured) {
 			matrix, _, _ := unstructured.NestedSlice(copy.Object, "spec", "matrix")
 			matrix[0] = []any{int64(2), int64(1)}
 			Expect(unstructured.SetNestedSlice(copy.Object, matrix, "spec", "matrix")).To(Succeed())
 		})
-		eventuallyCopied(ctx, source, a)
+		expect.Copied(ctx, api, source, a)
 		Expect(read(ctx, source, a).Object).To(HaveKeyWithValue("status", HaveKeyWithValue("plays", BeEquivalentTo(1))))
 	})
 
-	It("is not what another tool puts on a copy: that stays, over updates too", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		source := configMap(s.namespace(ctx, "source"), "settings", "one")
+	It("Should not include the metadata of other tools", func(ctx SpecContext) {
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		source := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")
 		source.Labels = map[string]string{"tier": "back"}
 		create(ctx, source)
-		replika := s.replika(ctx, source, into(a))
-		eventuallyReady(ctx, replika, 1)
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a))
+		expect.Ready(ctx, api, replika, 1)
 
-		theirs := in(a, source)
-		edit(ctx, theirs, func(copy *corev1.ConfigMap) {
+		theirs := kit.CopyIn(a, source)
+		update(ctx, theirs, func(copy *corev1.ConfigMap) {
 			copy.Labels["tool.example.com/label"] = "kept"
 			copy.Annotations["tool.example.com/annotation"] = "kept"
 			copy.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Namespace", Name: a, UID: namespaceUID(ctx, a)}}
 		})
-		hold(ctx, theirs)
-		Consistently(ctx, func() string { return read(ctx, source, a).GetResourceVersion() }).
-			Should(Equal(theirs.ResourceVersion), "what others add is no drift")
+		addFinalizer(ctx, theirs)
+		barrier(ctx, source, replika)
+		Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(theirs.ResourceVersion), "what others add is no drift")
 
-		edit(ctx, source, func(source *corev1.ConfigMap) {
+		update(ctx, source, func(source *corev1.ConfigMap) {
 			source.Data["key"] = "two"
 			source.Labels = map[string]string{"tier": "front"}
 		})
-		eventuallyCopied(ctx, source, a)
+		expect.Copied(ctx, api, source, a)
 		now := read(ctx, source, a)
 		Expect(now.GetLabels()).To(And(HaveKeyWithValue("tool.example.com/label", "kept"), HaveKeyWithValue("tier", "front")))
 		Expect(now.GetAnnotations()).To(HaveKeyWithValue("tool.example.com/annotation", "kept"))
@@ -147,14 +165,14 @@ var _ = Describe("Drift", func() {
 		Expect(now.GetOwnerReferences()).To(HaveLen(1))
 	})
 
-	It("is repaired when it comes together with an edit of the source", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		replika := s.replika(ctx, source, into(a))
-		eventuallyReady(ctx, replika, 1)
-		edit(ctx, in(a, source), func(copy *corev1.ConfigMap) { maps.Copy(copy.Data, map[string]string{"key": "edited", "more": ""}) })
-		edit(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
-		eventuallyCopied(ctx, source, a)
+	It("Should be repaired together with an update of the source", func(ctx SpecContext) {
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a))
+		expect.Ready(ctx, api, replika, 1)
+		update(ctx, kit.CopyIn(a, source), func(copy *corev1.ConfigMap) { maps.Copy(copy.Data, map[string]string{"key": "edited", "more": ""}) })
+		update(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
+		expect.Copied(ctx, api, source, a)
 	})
 })

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -14,51 +30,53 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 var _ = Describe("Events", func() {
-	It("tell what was done, and that a Replika is ready", func(ctx SpecContext) {
-		s := newScene()
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		replika := s.replika(ctx, source, into(s.namespace(ctx, "a"), s.namespace(ctx, "b")))
-		eventuallyTold(ctx, replika, corev1.EventTypeNormal, v1alpha1.ReasonSynced, "2 namespaces")
-		eventuallyTold(ctx, replika, corev1.EventTypeNormal, "Replicated", "2 created")
+	It("Should report changes of copies and of readiness", func(ctx SpecContext) {
+		f := newFixture()
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(f.namespace(ctx, "a"), f.namespace(ctx, "b")))
+		expectEvent(ctx, replika, corev1.EventTypeNormal, v1alpha1.ReasonSynced, "2")
+		expectEvent(ctx, replika, corev1.EventTypeNormal, "Replicated", "2")
 
-		edit(ctx, replika, suspended)
-		eventuallyTold(ctx, replika, corev1.EventTypeNormal, v1alpha1.ReasonSuspended, "suspend")
+		update(ctx, replika, kit.Suspended())
+		expectEvent(ctx, replika, corev1.EventTypeNormal, v1alpha1.ReasonSuspended, "suspend")
 	})
 
-	DescribeTable("warn of what keeps a Replika from being ready",
-		func(ctx SpecContext, reason, note string, changes ...change) {
-			s := newScene()
-			a := s.namespace(ctx, "a")
-			source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-			create(ctx, configMap(a, "taken", "theirs"))
-			replika := s.replika(ctx, source, append([]change{into(a)}, changes...)...)
-			eventuallyTold(ctx, replika, corev1.EventTypeWarning, reason, note)
-			Expect(told(ctx, replika)).NotTo(ContainElement(HaveField("Reason", v1alpha1.ReasonSynced)))
+	DescribeTable("Should warn when a Replika is not ready",
+		func(ctx SpecContext, reason, note string, changes ...kit.ReplikaOption) {
+			f := newFixture()
+			a := f.namespace(ctx, "a")
+			source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+			create(ctx, kit.ConfigMap(a, "taken", "theirs"))
+			replika := f.replika(ctx, source, append([]kit.ReplikaOption{kit.TargetNamespaces(a)}, changes...)...)
+			expectEvent(ctx, replika, corev1.EventTypeWarning, reason, note)
+			Expect(eventsOf(ctx, replika)).NotTo(ContainElement(HaveField("Reason", v1alpha1.ReasonSynced)))
 		},
-		Entry("a missing source", v1alpha1.ReasonSourceNotFound, "/missing", change(func(replika *v1alpha1.Replika) {
+		Entry("a missing source", v1alpha1.ReasonSourceNotFound, "/missing", kit.ReplikaOption(func(replika *v1alpha1.Replika) {
 			replika.Spec.Source.Name = "missing"
 		})),
-		Entry("a kind that is not served", v1alpha1.ReasonKindNotFound, "Thing", ofKind("no.example.com", "v1", "Thing")),
-		Entry("a kind that is refused", v1alpha1.ReasonKindNotAllowed, "Node", ofKind("", "v1", "Node")),
-		Entry("a conflict", v1alpha1.ReasonCopiesFailed, "(Conflict)", naming("taken")),
-		Entry("a missing namespace", v1alpha1.ReasonTargetNamespaceNotFound, "no-such-namespace", into("no-such-namespace")),
+		Entry("an unknown kind", v1alpha1.ReasonKindNotFound, "Thing", kit.SourceKind("no.example.com", "v1", "Thing")),
+		Entry("a refused kind", v1alpha1.ReasonKindNotAllowed, "Node", kit.SourceKind("", "v1", "Node")),
+		Entry("a conflict", v1alpha1.ReasonCopiesFailed, v1alpha1.FailureConflict, kit.TargetName("taken")),
+		Entry("a missing namespace", v1alpha1.ReasonTargetNamespaceNotFound, "no-such-namespace", kit.TargetNamespaces("no-such-namespace")),
 	)
 
-	It("and statuses never quote a Secret, not even where a policy's refusal does", func(ctx SpecContext) {
+	It("Should never contain a Secret's content, even if an admission policy quotes it", func(ctx SpecContext) {
 		const value = "correct-horse-battery-staple"
-		s := newScene()
-		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-		quoteSecrets(ctx, a)
-		source := create(ctx, secret(s.namespace(ctx, "source"), "account", value))
-		create(ctx, secret(b, "account", "theirs"))
-		replika := s.replika(ctx, source, into(a, b))
-		failing := eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureRejected, b: v1alpha1.FailureConflict})
-		eventuallyTold(ctx, replika, corev1.EventTypeWarning, v1alpha1.ReasonCopiesFailed, "(Rejected)")
+		f := newFixture()
+		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+		installQuotingPolicy(ctx, a)
+		source := create(ctx, kit.Secret(f.namespace(ctx, "source"), "account", value))
+		create(ctx, kit.Secret(b, "account", "theirs"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
+		failing := expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureRejected, b: v1alpha1.FailureConflict})
+		expectEvent(ctx, replika, corev1.EventTypeWarning, v1alpha1.ReasonCopiesFailed, v1alpha1.FailureRejected)
 
-		shown, err := json.Marshal([]any{failing, told(ctx, replika)})
+		shown, err := json.Marshal([]any{failing, eventsOf(ctx, replika)})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(string(shown)).NotTo(ContainSubstring(value))
 		Expect(string(shown)).NotTo(ContainSubstring(base64.StdEncoding.EncodeToString([]byte(value))))
@@ -66,7 +84,7 @@ var _ = Describe("Events", func() {
 })
 
 // told are the events about the Replika.
-func told(ctx context.Context, replika *v1alpha1.Replika) []eventsv1.Event {
+func eventsOf(ctx context.Context, replika *v1alpha1.Replika) []eventsv1.Event {
 	GinkgoHelper()
 	list := &eventsv1.EventList{}
 	Expect(api.List(ctx, list, client.InNamespace(replika.Namespace))).To(Succeed())
@@ -79,9 +97,9 @@ func told(ctx context.Context, replika *v1alpha1.Replika) []eventsv1.Event {
 	return events
 }
 
-func eventuallyTold(ctx context.Context, replika *v1alpha1.Replika, eventType, reason, note string) {
+func expectEvent(ctx context.Context, replika *v1alpha1.Replika, eventType, reason, note string) {
 	GinkgoHelper()
-	Eventually(ctx, func() []eventsv1.Event { return told(ctx, replika) }).Should(ContainElement(And(
+	Eventually(ctx, func() []eventsv1.Event { return eventsOf(ctx, replika) }).Should(ContainElement(And(
 		HaveField("Type", eventType),
 		HaveField("Reason", reason),
 		HaveField("Note", ContainSubstring(note)),
@@ -90,13 +108,13 @@ func eventuallyTold(ctx context.Context, replika *v1alpha1.Replika, eventType, r
 }
 
 // quoteSecrets installs a policy that refuses Secrets in the namespace and says what was in them.
-func quoteSecrets(ctx context.Context, namespace string) {
+func installQuotingPolicy(ctx context.Context, namespace string) {
 	GinkgoHelper()
 	policy := create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "quote-" + namespace},
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
 			MatchConstraints: &admissionregistrationv1.MatchResources{
-				NamespaceSelector: onlyNamespace(namespace),
+				NamespaceSelector: selectNamespace(namespace),
 				ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: admissionregistrationv1.RuleWithOperations{
 					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
 					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"}},
@@ -109,14 +127,14 @@ func quoteSecrets(ctx context.Context, namespace string) {
 			}},
 		},
 	})
-	DeferCleanup(remove, policy)
-	DeferCleanup(remove, create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+	DeferCleanup(deleteAndWait, policy)
+	DeferCleanup(deleteAndWait, create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: policy.Name},
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
 			PolicyName: policy.Name, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
 		},
 	}))
-	probe := secret(namespace, "probe", "a value")
+	probe := kit.Secret(namespace, "probe", "a value")
 	Eventually(ctx, func() error { return api.Create(ctx, probe.DeepCopy(), client.DryRunAll) }).
 		Should(MatchError(ContainSubstring(base64.StdEncoding.EncodeToString(probe.Data["key"]))), "the policy quotes")
 }

@@ -93,9 +93,11 @@ func (r *ReplikaReconciler) pruneKindByName(ctx context.Context, s *scope, mappi
 }
 
 // cleanupTimedOut reports whether the finalizer is removed although copies are left, so that neither the Replika nor its
-// namespace hangs forever. While a retry may succeed it is not.
+// namespace hangs forever. While a retry may succeed it is not. The time counts from the first attempt of this process: an
+// operator that was down when the Replika was deleted has not tried yet.
 func (r *ReplikaReconciler) cleanupTimedOut(s *scope, err error) bool {
-	waited := r.Clock.Since(s.replika.DeletionTimestamp.Time)
+	now := r.Clock.Now()
+	waited := now.Sub(s.state.startCleanup(now))
 	return waited >= r.Timeouts.CleanupTimeout && !s.results.transient && !isTransient(err)
 }
 

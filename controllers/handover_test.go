@@ -1,191 +1,218 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
 	"context"
-	"fmt"
+	"sync"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("A claim that two Replikas have", func() {
-	// rivals are the sources of two Replikas, to be created, and what makes each Replika.
-	type rivals struct {
-		first, second *corev1.ConfigMap
-		makeFirst     func() *v1alpha1.Replika
-		makeSecond    func() *v1alpha1.Replika
-	}
-	prepare := func(ctx context.Context, s *scene, a string) rivals {
-		home := s.namespace(ctx, "source")
-		r := rivals{first: configMap(home, "first", "one"), second: configMap(home, "second", "two")}
-		r.makeFirst = func() *v1alpha1.Replika { return s.replika(ctx, r.first, into(a), naming("shared")) }
-		r.makeSecond = func() *v1alpha1.Replika { return s.replika(ctx, r.second, into(a), naming("shared")) }
-		return r
-	}
-
-	DescribeTable("is settled with one write, and nothing more, in whatever order things come",
-		func(ctx SpecContext, steps func(SpecContext, rivals) (one, other *v1alpha1.Replika)) {
-			s := newScene()
-			a := s.namespace(ctx, "a")
-			since := thisMoment()
-			one, other := steps(ctx, prepare(ctx, s, a))
-
-			shared := configMap(a, "shared", "")
-			Eventually(ctx, func() *unstructured.Unstructured { return read(ctx, shared, a) }).ShouldNot(BeNil())
-			owner, rival := one, other
-			if read(ctx, shared, a).GetAnnotations()[v1alpha1.AnnotationOwner] == other.Namespace+"/"+other.Name {
-				owner, rival = other, one
-			}
-			eventuallyReady(ctx, owner, 1)
-			failing := eventuallyFailing(ctx, rival, map[string]string{a: v1alpha1.FailureConflict})
-			Expect(failing.Status.Failures[0].Message).To(ContainSubstring(owner.Namespace + "/" + owner.Name))
+var _ = Describe("Handover between Replikas", func() {
+	// How the owner stops claiming the object. A slice: all parallel processes must build the same tree of specs.
+	for _, testCase := range []struct {
+		when string
+		end  func(ctx context.Context, owner *v1alpha1.Replika)
+	}{
+		{"is deleted", func(ctx context.Context, owner *v1alpha1.Replika) { deleteAndWait(ctx, owner) }},
+		{"selects other namespaces", func(ctx context.Context, owner *v1alpha1.Replika) {
+			update(ctx, owner, kit.TargetNamespaces("no-such-namespace-*"))
+		}},
+		{"gives its copies another name", func(ctx context.Context, owner *v1alpha1.Replika) {
+			update(ctx, owner, kit.TargetName("otherwise"))
+		}},
+		{"is deleted and retains its copies", func(ctx context.Context, owner *v1alpha1.Replika) {
+			update(ctx, owner, kit.Retain())
+			deleteAndWait(ctx, owner)
+		}},
+	} {
+		It("Should leave the object to its owner, and replace it without a gap when the owner "+testCase.when, func(ctx SpecContext) {
+			f := newFixture()
+			a := f.namespace(ctx, "a")
+			home := f.namespace(ctx, "source")
+			first, second := create(ctx, kit.ConfigMap(home, "first", "one")), create(ctx, kit.ConfigMap(home, "second", "two"))
+			owner := f.replika(ctx, first, kit.TargetNamespaces(a), kit.TargetName("shared"))
+			expect.Ready(ctx, api, owner, 1)
+			shared := kit.ConfigMap(a, "shared", "")
 			before := read(ctx, shared, a)
-			Consistently(ctx, func() string { return read(ctx, shared, a).GetResourceVersion() }).
-				WithTimeout(2500 * time.Millisecond).Should(Equal(before.GetResourceVersion()))
-			Expect(s.changesOf(since, "configmaps", "shared")).To(ConsistOf("create in " + a))
-		},
-		Entry("sources before Replikas", func(ctx SpecContext, r rivals) (one, other *v1alpha1.Replika) {
-			create(ctx, r.first)
-			create(ctx, r.second)
-			return r.makeFirst(), r.makeSecond()
-		}),
-		Entry("Replikas before sources", func(ctx SpecContext, r rivals) (one, other *v1alpha1.Replika) {
-			one, other = r.makeFirst(), r.makeSecond()
-			create(ctx, r.first)
-			create(ctx, r.second)
-			return one, other
-		}),
-		Entry("the younger Replika's source first", func(ctx SpecContext, r rivals) (one, other *v1alpha1.Replika) {
-			one, other = r.makeFirst(), r.makeSecond()
-			eventuallyNotReady(ctx, one, v1alpha1.ReasonSourceNotFound)
-			create(ctx, r.second)
-			eventuallyReady(ctx, other, 1)
-			create(ctx, r.first)
-			return one, other
-		}),
-	)
 
-	It("stays with its owner over edits of both, each of which costs at most one write", func(ctx SpecContext) {
-		s := newScene()
-		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-		r := prepare(ctx, s, a)
-		create(ctx, r.first)
-		create(ctx, r.second)
-		owner := r.makeFirst()
-		eventuallyReady(ctx, owner, 1)
-		rival := r.makeSecond()
-		eventuallyFailing(ctx, rival, map[string]string{a: v1alpha1.FailureConflict})
-		uid := read(ctx, configMap(a, "shared", ""), a).GetUID()
+			rival := f.replika(ctx, second, kit.TargetNamespaces(a), kit.TargetName("shared"))
+			failing := expect.Failures(ctx, api, rival, map[string]string{a: v1alpha1.FailureConflict})
+			Expect(failing.Status.Failures[0].Message).To(ContainSubstring(owner.Namespace + "/" + owner.Name))
+			barrier(ctx, shared, owner, rival)
+			Expect(read(ctx, shared, a).GetResourceVersion()).To(Equal(before.GetResourceVersion()))
+			expect.Ready(ctx, api, owner, 1)
 
-		since := thisMoment()
-		edit(ctx, rival, func(rival *v1alpha1.Replika) {
-			rival.Spec.Target.Labels = v1alpha1.Labels{"of": "rival"}
-			rival.Spec.Target.Namespaces.ReplicateIn = []string{a, b}
+			seen := watchValues(ctx, shared)
+			testCase.end(ctx, owner)
+			expect.CopiedAs(ctx, api, second, "shared", a)
+			expect.Ready(ctx, api, rival, 1)
+			Expect(read(ctx, shared, a).GetUID()).To(Equal(before.GetUID()))
+			Expect(read(ctx, shared, a).GetAnnotations()).To(HaveKeyWithValue(v1alpha1.AnnotationOwner, rival.Namespace+"/"+rival.Name))
+			Eventually(ctx, seen).Should(ContainElement("two"))
+			Expect(seen()).To(HaveEach(BeElementOf("one", "two")))
+
+			deleteAndWait(ctx, rival)
+			expect.Gone(ctx, api, shared, a)
 		})
-		eventuallyFailing(ctx, rival, map[string]string{a: v1alpha1.FailureConflict})
-		edit(ctx, owner, func(owner *v1alpha1.Replika) { owner.Spec.Target.Labels = v1alpha1.Labels{"of": "owner"} })
-		Eventually(ctx, func() map[string]string { return read(ctx, configMap(a, "shared", ""), a).GetLabels() }).
-			Should(HaveKeyWithValue("of", "owner"))
-		edit(ctx, owner, adopting)
-		edit(ctx, rival, adopting)
-		eventuallyReady(ctx, owner, 1)
-		// What another Replika owns is not foreign, and not to be adopted.
-		eventuallyFailing(ctx, rival, map[string]string{a: v1alpha1.FailureConflict})
-		edit(ctx, r.second, func(source *corev1.ConfigMap) { source.Data["key"] = "three" })
-		eventuallyCopiedAs(ctx, r.second, "shared", b)
-		Expect(s.changesOf(since, "configmaps", "shared")).To(ConsistOf("create in "+b, "patch in "+a, "patch in "+b))
-		Expect(read(ctx, configMap(a, "shared", ""), a).GetUID()).To(Equal(uid))
-		eventuallyCopiedAs(ctx, r.first, "shared", a)
-	})
+	}
 
-	It("goes back to a former owner that wants it again only when the present one lets go", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		r := prepare(ctx, s, a)
-		create(ctx, r.first)
-		create(ctx, r.second)
-		former := r.makeFirst()
-		eventuallyReady(ctx, former, 1)
-		present := r.makeSecond()
-		eventuallyFailing(ctx, present, map[string]string{a: v1alpha1.FailureConflict})
-		uid, since := read(ctx, configMap(a, "shared", ""), a).GetUID(), thisMoment()
-
-		edit(ctx, former, func(former *v1alpha1.Replika) { former.Spec.Target.Name = "elsewhere" })
-		eventuallyReady(ctx, present, 1)
-		edit(ctx, former, func(former *v1alpha1.Replika) { former.Spec.Target.Name = "shared" })
-		eventuallyFailing(ctx, former, map[string]string{a: v1alpha1.FailureConflict})
-		eventuallyCopiedAs(ctx, r.second, "shared", a)
-		remove(ctx, present)
-		eventuallyReady(ctx, former, 1)
-		eventuallyCopiedAs(ctx, r.first, "shared", a)
-		Expect(read(ctx, configMap(a, "shared", ""), a).GetUID()).To(Equal(uid), "never missing")
-		// It is handed over and given the new owner's content, twice; or in one go, by an heir who is quick.
-		Expect(s.changesOf(since, "configmaps", "shared")).To(And(HaveEach("patch in "+a), WithTransform(func(changes []string) int { return len(changes) }, BeNumerically("<=", 4))))
-		eventuallyGone(ctx, configMap(a, "elsewhere", ""), a)
-	})
-
-	It("is one claim in all served versions of the kind, and which of them is named is no matter of the copies", func(ctx SpecContext) {
-		installTwins(ctx)
-		s := newScene() // it ends before the kind does
-		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
-		first, second := create(ctx, twin("v1", home, "first", 1)), create(ctx, twin("v2", home, "second", 2))
-		owner := s.replika(ctx, first, into(a), naming("shared"))
-		eventuallyReady(ctx, owner, 1)
-		eventuallyCopiedAs(ctx, first, "shared", a)
-		shared := twin("v1", a, "shared", 0)
-		before, since := read(ctx, shared, a), thisMoment()
-
-		rival := s.replika(ctx, second, into(a), naming("shared"))
-		failing := eventuallyFailing(ctx, rival, map[string]string{a: v1alpha1.FailureConflict})
-		Expect(failing.Status.Failures[0].Message).To(ContainSubstring(owner.Namespace + "/" + owner.Name))
-		for _, version := range []string{"v2", "v1"} {
-			edit(ctx, owner, func(owner *v1alpha1.Replika) { owner.Spec.Source.Version = version })
-			eventuallyReady(ctx, owner, 1)
+	It("Should not happen when the owner's copy is deleted: the owner re-creates it", func(ctx SpecContext) {
+		f := newFixture()
+		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
+		first, second := create(ctx, kit.ConfigMap(home, "first", "one")), create(ctx, kit.ConfigMap(home, "second", "two"))
+		patient := kit.Interval(time.Hour)
+		owner := f.replika(ctx, first, kit.TargetNamespaces(a), kit.TargetName("shared"), patient)
+		expect.Ready(ctx, api, owner, 1)
+		rival := f.replika(ctx, second, kit.TargetNamespaces(a), kit.TargetName("shared"), patient)
+		expect.Failures(ctx, api, rival, map[string]string{a: v1alpha1.FailureConflict})
+		for range 5 {
+			before := read(ctx, kit.ConfigMap("", "shared", ""), a)
+			Expect(api.Delete(ctx, before)).To(Succeed())
+			expect.CopiedAs(ctx, api, first, "shared", a)
 		}
-		edit(ctx, rival, func(rival *v1alpha1.Replika) { rival.Spec.Source.Version = "v1" })
-		eventuallyFailing(ctx, rival, map[string]string{a: v1alpha1.FailureConflict})
-		edit(ctx, rival, func(rival *v1alpha1.Replika) { rival.Spec.Source.Version = "v2" })
-		eventuallyFailing(ctx, rival, map[string]string{a: v1alpha1.FailureConflict})
-		Expect(s.changesOf(since, "twins", "shared")).To(BeEmpty())
-		Expect(read(ctx, shared, a).GetResourceVersion()).To(Equal(before.GetResourceVersion()))
+		// The owner may not be deaf to what it deselects: there, the rival is the one to be woken.
+		update(ctx, owner, kit.TargetNamespaces("no-such-namespace-*"))
+		expect.CopiedAs(ctx, api, second, "shared", a)
+	})
 
-		remove(ctx, owner)
-		eventuallyReady(ctx, rival, 1)
-		eventuallyCopiedAs(ctx, second, "shared", a)
-		Expect(read(ctx, shared, a).GetUID()).To(Equal(before.GetUID()), "never missing")
-		remove(ctx, rival)
-		eventuallyGone(ctx, shared, a)
+	It("Should leave no copy when the claimant is suspended from the beginning", func(ctx SpecContext) {
+		f := newFixture()
+		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
+		first, second := create(ctx, kit.ConfigMap(home, "first", "one")), create(ctx, kit.ConfigMap(home, "second", "two"))
+		owner := f.replika(ctx, first, kit.TargetNamespaces(a), kit.TargetName("shared"))
+		expect.Ready(ctx, api, owner, 1)
+		rival := f.replika(ctx, second, kit.TargetNamespaces(a), kit.TargetName("shared"), kit.Suspended())
+		expect.Reason(ctx, api, rival, v1alpha1.ReasonSuspended)
+		deleteAndWait(ctx, owner)
+		deleteAndWait(ctx, rival)
+		expect.Gone(ctx, api, kit.ConfigMap("", "shared", ""), a)
+	})
+
+	It("Should leave no copy when the claimant is suspended and changes to the kind", func(ctx SpecContext) {
+		f := newFixture()
+		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
+		first := create(ctx, kit.ConfigMap(home, "shared", "one"))
+		second := create(ctx, kit.Secret(home, "shared", "two"))
+		owner := f.replika(ctx, first, kit.TargetNamespaces(a))
+		rival := f.replika(ctx, second, kit.WithName("rival"), kit.TargetNamespaces(a))
+		expect.Ready(ctx, api, owner, 1)
+		expect.Ready(ctx, api, rival, 1)
+		update(ctx, rival, kit.Suspended())
+		expect.Reason(ctx, api, rival, v1alpha1.ReasonSuspended)
+		update(ctx, rival, kit.SourceKind("", "v1", "ConfigMap"))
+		expect.Status(ctx, api, rival, func(g Gomega, now *v1alpha1.Replika) {
+			g.Expect(now.Status.ObservedGeneration).To(Equal(now.Generation))
+		})
+		deleteAndWait(ctx, owner)
+		Expect(read(ctx, first, a).GetAnnotations()).To(HaveKeyWithValue(v1alpha1.AnnotationOwner, home+"/rival"), "it inherits")
+		deleteAndWait(ctx, rival)
+		expect.Gone(ctx, api, first, a)
+		expect.Gone(ctx, api, second, a)
+	})
+
+	It("Should be decided in each namespace separately", func(ctx SpecContext) {
+		f := newFixture()
+		a, b, c := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c")
+		home := f.namespace(ctx, "source")
+		first, second := create(ctx, kit.ConfigMap(home, "first", "one")), create(ctx, kit.ConfigMap(home, "second", "two"))
+		owner := f.replika(ctx, first, kit.TargetNamespaces(a, b), kit.TargetName("shared"))
+		expect.Ready(ctx, api, owner, 2)
+		rival := f.replika(ctx, second, kit.TargetNamespaces(b, c), kit.TargetName("shared"))
+		expect.Failures(ctx, api, rival, map[string]string{b: v1alpha1.FailureConflict})
+		expect.CopiedAs(ctx, api, first, "shared", a, b)
+		expect.CopiedAs(ctx, api, second, "shared", c)
+
+		deleteAndWait(ctx, rival)
+		expect.Gone(ctx, api, kit.ConfigMap("", "shared", ""), c)
+		expect.CopiedAs(ctx, api, first, "shared", a, b)
+		expect.Ready(ctx, api, owner, 2)
+	})
+
+	It("Should not happen between Replikas of the same name with different copies", func(ctx SpecContext) {
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		first := create(ctx, kit.ConfigMap(f.namespace(ctx, "one"), "first", "one"))
+		second := create(ctx, kit.ConfigMap(f.namespace(ctx, "two"), "second", "two"))
+		gone := f.replika(ctx, first, kit.WithName("same"), kit.TargetNamespaces(a))
+		stays := f.replika(ctx, second, kit.WithName("same"), kit.TargetNamespaces(a))
+		expect.Ready(ctx, api, gone, 1)
+		expect.Ready(ctx, api, stays, 1)
+		before := read(ctx, second, a)
+		Expect(before.GetLabels()).To(Equal(read(ctx, first, a).GetLabels()), "their copies are labelled alike")
+
+		deleteAndWait(ctx, gone)
+		expect.Gone(ctx, api, first, a)
+		barrier(ctx, second, stays)
+		Expect(read(ctx, second, a)).To(Equal(before))
+		expect.Ready(ctx, api, stays, 1)
+	})
+
+	It("Should leave the owner's copy unchanged when a claimant of the same name is deleted", func(ctx SpecContext) {
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		first := create(ctx, kit.ConfigMap(f.namespace(ctx, "one"), "shared", "one"))
+		second := create(ctx, kit.ConfigMap(f.namespace(ctx, "two"), "shared", "two"))
+		owner := f.replika(ctx, first, kit.WithName("same"), kit.TargetNamespaces(a))
+		expect.Ready(ctx, api, owner, 1)
+		rival := f.replika(ctx, second, kit.WithName("same"), kit.TargetNamespaces(a))
+		expect.Failures(ctx, api, rival, map[string]string{a: v1alpha1.FailureConflict})
+		before := read(ctx, first, a)
+		deleteAndWait(ctx, rival)
+		barrier(ctx, first, owner)
+		Expect(read(ctx, first, a)).To(Equal(before))
 	})
 })
 
-// installTwins installs, for one spec, a CRD whose objects are served in two versions that look alike.
-func installTwins(ctx context.Context) {
+// watchValues watches a ConfigMap and returns what reports the values that it had so far, with "gone" for none.
+func watchValues(ctx context.Context, object *corev1.ConfigMap) func() []string {
 	GinkgoHelper()
-	version := `{name: %s, served: true, storage: %t, schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {number: {type: integer}}}}}}}`
-	definition := fromYAML(fmt.Sprintf(`
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: twins.%[1]s}
-spec:
-  group: %[1]s
-  scope: Namespaced
-  names: {kind: Twin, listKind: TwinList, plural: twins}
-  versions:
-  - %[2]s
-  - %[3]s
-`, playlistGroup, fmt.Sprintf(version, "v1", true), fmt.Sprintf(version, "v2", false)))
-	create(ctx, definition)
-	DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, definition)).To(Succeed()) })
-	Eventually(ctx, func() string { return conditionOf(read(ctx, definition, ""), "Established") }).Should(Equal("True"))
-}
+	watcher, err := client.NewWithWatch(controlPlane.Config, client.Options{Scheme: kit.Scheme()})
+	Expect(err).NotTo(HaveOccurred())
+	stream, err := watcher.Watch(ctx, &corev1.ConfigMapList{}, client.InNamespace(object.Namespace), client.MatchingFields{"metadata.name": object.Name})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(stream.Stop)
 
-func twin(version, namespace, name string, number int) *unstructured.Unstructured {
-	GinkgoHelper()
-	return fromYAML(fmt.Sprintf(`{apiVersion: %s/%s, kind: Twin, metadata: {namespace: %s, name: %s}, spec: {number: %d}}`,
-		playlistGroup, version, namespace, name, number))
+	var mu sync.Mutex
+	var values []string
+	go func() {
+		for event := range stream.ResultChan() {
+			value := "gone"
+			if now, ok := event.Object.(*corev1.ConfigMap); ok && event.Type != watch.Deleted && now.DeletionTimestamp == nil {
+				value = now.Data["key"]
+			}
+			mu.Lock()
+			values = append(values, value)
+			mu.Unlock()
+		}
+	}()
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return append([]string(nil), values...)
+	}
 }

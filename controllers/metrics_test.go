@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -14,6 +30,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 // metric sums what the operator's metric says, over all series that bear the labels: a gauge, a counter, or how often a
@@ -51,12 +69,12 @@ func all(labels map[string]string, holds func(key, value string) bool) bool {
 }
 
 // The metrics are those of the process that the operator runs in, where no spec runs but serial ones.
-var _ = Describe("The metrics", Serial, func() {
-	It("tell how each Replika is doing, what was written, and nothing of one that is gone", func(ctx SpecContext) {
-		s := newScene()
-		a, b, c := s.namespace(ctx, "a"), s.namespace(ctx, "b"), s.namespace(ctx, "c")
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		foreign := create(ctx, configMap(c, "settings", "theirs"))
+var _ = Describe("Metrics", serial, func() {
+	It("Should report each Replika's state and writes, and no series of a deleted Replika", func(ctx SpecContext) {
+		f := newFixture()
+		a, b, c := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c")
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		foreign := create(ctx, kit.ConfigMap(c, "settings", "theirs"))
 		writes := func(operation, result string) float64 {
 			count, _ := metric("replika_writes_total", map[string]string{"operation": operation, "result": result})
 			return count
@@ -64,7 +82,7 @@ var _ = Describe("The metrics", Serial, func() {
 		created, updated, deleted := writes("create", "done"), writes("update", "done"), writes("delete", "done")
 		rejected := writes("update", "rejected")
 		propagated := func() float64 { count, _ := metric("replika_propagation_seconds", nil); return count }
-		replika := s.replika(ctx, source, into(a, b, c))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b, c))
 		mine := map[string]string{"namespace": replika.Namespace, "name": replika.Name}
 		eventually := func(name string, more map[string]string, value float64) {
 			GinkgoHelper()
@@ -79,52 +97,52 @@ var _ = Describe("The metrics", Serial, func() {
 			eventually("replika_copies", map[string]string{"state": "failed"}, failed)
 		}
 
-		By("telling of a conflict")
-		eventuallyFailing(ctx, replika, map[string]string{c: v1alpha1.FailureConflict})
+		By("reporting a conflict")
+		expect.Failures(ctx, api, replika, map[string]string{c: v1alpha1.FailureConflict})
 		copies(3, 2, 1)
 		eventually("replika_ready", nil, 0)
-		remove(ctx, foreign)
-		eventuallyReady(ctx, replika, 3)
+		deleteAndWait(ctx, foreign)
+		expect.Ready(ctx, api, replika, 3)
 		copies(3, 3, 0)
 		eventually("replika_ready", nil, 1)
 		Expect(writes("create", "done")).To(Equal(created + 3))
 
-		By("telling of an edit, which repairs nothing, not even where it was refused at first")
-		policy := refuse(ctx, b, "settings are frozen", nil, admissionregistrationv1.Update)
-		edit(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
-		eventuallyFailing(ctx, replika, map[string]string{b: v1alpha1.FailureRejected})
+		By("reporting an update of the source, which is no drift repair, even after a denial")
+		policy := installDenyPolicy(ctx, b, "settings are frozen", nil, admissionregistrationv1.Update)
+		update(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
+		expect.Failures(ctx, api, replika, map[string]string{b: v1alpha1.FailureRejected})
 		Expect(writes("update", "rejected")).To(BeNumerically(">", rejected))
 		Expect(api.Delete(ctx, policy)).To(Succeed())
-		eventuallyReady(ctx, replika, 3)
+		expect.Ready(ctx, api, replika, 3)
 		before := propagated()
-		edit(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "three" })
-		eventuallyCopied(ctx, source, a, b, c)
+		update(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "three" })
+		expect.Copied(ctx, api, source, a, b, c)
 		Eventually(ctx, propagated).Should(Equal(before + 1))
 		Expect(writes("update", "done")).To(Equal(updated + 6))
 
-		By("telling of an edit that something delayed")
-		webhook := brokenWebhook(ctx, b, admissionregistrationv1.Update)
-		edit(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "four" })
-		eventuallyFailing(ctx, replika, map[string]string{b: v1alpha1.FailureUnavailable})
+		By("reporting the propagation of a delayed update")
+		webhook := installBrokenWebhook(ctx, b, admissionregistrationv1.Update)
+		update(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "four" })
+		expect.Failures(ctx, api, replika, map[string]string{b: v1alpha1.FailureUnavailable})
 		Expect(propagated()).To(Equal(before + 1))
 		Expect(api.Delete(ctx, webhook)).To(Succeed())
-		eventuallyReady(ctx, replika, 3)
+		expect.Ready(ctx, api, replika, 3)
 		Eventually(ctx, propagated).Should(Equal(before + 2))
 		eventually("replika_drift_repairs_total", nil, 0)
 
-		By("telling of repairs, and of a contest")
-		edit(ctx, in(a, source), func(copy *corev1.ConfigMap) { copy.Data["key"] = "edited" })
+		By("reporting drift repairs and contested copies")
+		update(ctx, kit.CopyIn(a, source), func(copy *corev1.ConfigMap) { copy.Data["key"] = "edited" })
 		eventually("replika_drift_repairs_total", nil, 1)
-		Expect(api.Delete(ctx, in(b, source))).To(Succeed())
+		Expect(api.Delete(ctx, kit.CopyIn(b, source))).To(Succeed())
 		eventually("replika_drift_repairs_total", nil, 2)
 		eventually("replika_contested_copies", nil, 0)
-		end := contest(in(a, source), strikes["content"])
+		end := startContest(kit.CopyIn(a, source), competingWrites["content"])
 		eventually("replika_contested_copies", nil, 1)
 		end()
-		eventuallyReady(ctx, replika, 3)
+		expect.Ready(ctx, api, replika, 3)
 		eventually("replika_contested_copies", nil, 0)
 
-		remove(ctx, replika)
+		deleteAndWait(ctx, replika)
 		Eventually(ctx, func(g Gomega) {
 			for _, name := range []string{
 				"replika_ready", "replika_copies", "replika_contested_copies", "replika_drift_repairs_total", "replika_next_sync_timestamp_seconds",
@@ -136,26 +154,26 @@ var _ = Describe("The metrics", Serial, func() {
 		Expect(writes("delete", "done")).To(Equal(deleted + 3))
 	})
 
-	It("tell when a Replika is looked at again, as long as it is", func(ctx SpecContext) {
-		s := newScene()
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		replika := s.replika(ctx, source, into(s.namespace(ctx, "a")), lookingEvery(time.Hour))
+	It("Should report the time of the next sync", func(ctx SpecContext) {
+		f := newFixture()
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(f.namespace(ctx, "a")), kit.Interval(time.Hour))
 		due := func() (float64, bool) {
 			return metric("replika_next_sync_timestamp_seconds", map[string]string{"namespace": replika.Namespace, "name": replika.Name})
 		}
-		eventuallyReady(ctx, replika, 1)
+		expect.Ready(ctx, api, replika, 1)
 		Eventually(ctx, func() float64 { at, _ := due(); return at }).Should(BeNumerically("~", time.Now().Add(time.Hour).Unix(), 60))
 
-		edit(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = true })
+		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = true })
 		isDue := func() bool { _, found := due(); return found }
 		Eventually(ctx, isDue).Should(BeFalse(), "a suspended Replika waits for nothing")
-		edit(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = false })
+		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = false })
 		Eventually(ctx, isDue).Should(BeTrue())
-		remove(ctx, replika)
+		deleteAndWait(ctx, replika)
 		Eventually(ctx, isDue).Should(BeFalse(), "nothing is told of a Replika that is gone")
 	})
 
-	It("are all in the documentation's table, with their labels", func() {
+	It("Should all be documented with their labels", func() {
 		page, err := os.ReadFile("../docs/operations.md")
 		Expect(err).NotTo(HaveOccurred())
 		documented := map[string][]string{}
@@ -168,12 +186,12 @@ var _ = Describe("The metrics", Serial, func() {
 		}
 		families, err := metrics.Registry.Gather()
 		Expect(err).NotTo(HaveOccurred())
-		told := 0
+		count := 0
 		for _, family := range families {
 			if !strings.HasPrefix(family.GetName(), "replika_") {
 				continue
 			}
-			told++
+			count++
 			Expect(documented).To(HaveKey(family.GetName()))
 			labels := []string{}
 			for _, label := range family.GetMetric()[0].GetLabel() {
@@ -182,6 +200,6 @@ var _ = Describe("The metrics", Serial, func() {
 			slices.Sort(labels)
 			Expect(documented[family.GetName()]).To(Equal(labels), family.GetName())
 		}
-		Expect(told).To(BeNumerically(">", 0))
+		Expect(count).To(BeNumerically(">", 0))
 	})
 })

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -14,26 +30,28 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("A pass that takes longer than a moment", func() {
-	It("says that it is under way, delays no other namespace, and says when it is over", func(ctx SpecContext) {
-		s := newScene()
-		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-		slowDown(ctx, a)
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		replika := s.replika(ctx, source, into(a, b))
-		progressing := eventuallyNotReady(ctx, replika, v1alpha1.ReasonProgressing)
+var _ = Describe("A slow reconcile", func() {
+	It("Should be reported while it lasts, and delay no other namespace", func(ctx SpecContext) {
+		f := newFixture()
+		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+		installSlowWebhook(ctx, a)
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
+		progressing := expect.Reason(ctx, api, replika, v1alpha1.ReasonProgressing)
 		Expect(meta.IsStatusConditionTrue(progressing.Status.Conditions, v1alpha1.ConditionReconciling)).To(BeTrue())
 		Expect(read(ctx, source, a)).To(BeNil(), "it is not under way any more")
 		Expect(read(ctx, source, b)).NotTo(BeNil())
-		eventuallyReady(ctx, replika, 2)
-		eventuallyCopied(ctx, source, a)
+		expect.Ready(ctx, api, replika, 2)
+		expect.Copied(ctx, api, source, a)
 	})
 })
 
 // slowDown makes a webhook that never answers, and may be ignored, hold up what is created in the namespace.
-func slowDown(ctx context.Context, namespace string) {
+func installSlowWebhook(ctx context.Context, namespace string) {
 	GinkgoHelper()
 	const delay = 4 * time.Second
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -44,7 +62,7 @@ func slowDown(ctx context.Context, namespace string) {
 		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
 			Name:                    "slow.suite.example.com",
 			ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: new("https://" + silent.Addr().String() + "/")},
-			NamespaceSelector:       onlyNamespace(namespace),
+			NamespaceSelector:       selectNamespace(namespace),
 			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
 			AdmissionReviewVersions: []string{"v1"},
 			FailurePolicy:           new(admissionregistrationv1.Ignore),
@@ -55,7 +73,7 @@ func slowDown(ctx context.Context, namespace string) {
 			}},
 		}},
 	})
-	DeferCleanup(remove, hook)
+	DeferCleanup(deleteAndWait, hook)
 	Eventually(ctx, func() time.Duration {
 		began := time.Now()
 		Expect(api.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "probe-"}}, client.DryRunAll)).To(Succeed())

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -11,45 +27,47 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("Making a copy anew", func() {
+var _ = Describe("Re-creation of a copy", func() {
 	// replace makes the source anew, as its owner has to, while the Replika does not look.
 	replace := func(ctx context.Context, replika *v1alpha1.Replika, before, after client.Object) {
 		GinkgoHelper()
-		edit(ctx, replika, suspended)
-		eventuallyNotReady(ctx, replika, v1alpha1.ReasonSuspended)
-		remove(ctx, before)
+		update(ctx, replika, kit.Suspended())
+		expect.Reason(ctx, api, replika, v1alpha1.ReasonSuspended)
+		deleteAndWait(ctx, before)
 		create(ctx, after)
-		edit(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = false })
+		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = false })
 	}
 	frozen := func(namespace, value string) *corev1.ConfigMap {
-		made := configMap(namespace, "settings", value)
+		made := kit.ConfigMap(namespace, "settings", value)
 		made.Immutable = new(true)
 		return made
 	}
 	typed := func(namespace string, secretType corev1.SecretType) *corev1.Secret {
-		made := secret(namespace, "settings", "same")
+		made := kit.Secret(namespace, "settings", "same")
 		made.Type = secretType
 		return made
 	}
 
-	DescribeTable("is tried before the old one is deleted, and only then",
+	DescribeTable("Should be tried by a dry run before the former copy is deleted",
 		func(ctx SpecContext, resource string, sources func(namespace string) (before, after client.Object)) {
-			s := newScene()
-			a := s.namespace(ctx, "a")
-			before, after := sources(s.namespace(ctx, "source"))
+			f := newFixture()
+			a := f.namespace(ctx, "a")
+			before, after := sources(f.namespace(ctx, "source"))
 			create(ctx, before)
-			replika := s.replika(ctx, before, into(a))
-			eventuallyReady(ctx, replika, 1)
-			since := thisMoment()
+			replika := f.replika(ctx, before, kit.TargetNamespaces(a))
+			expect.Ready(ctx, api, replika, 1)
+			since := markAudit()
 
 			replace(ctx, replika, before, after)
-			eventuallyCopied(ctx, after, a)
-			eventuallyReady(ctx, replika, 1)
+			expect.Copied(ctx, api, after, a)
+			expect.Ready(ctx, api, replika, 1)
 			Eventually(ctx, func() []string {
 				var requests []string
-				for _, event := range s.attemptsOn(since, resource, "settings") {
+				for _, event := range f.attemptedWrites(since, resource, "settings") {
 					verb := event.Verb
 					if isDryRun(event) {
 						verb = "try to " + verb
@@ -59,32 +77,33 @@ var _ = Describe("Making a copy anew", func() {
 				return requests
 			}).Should(Equal([]string{"patch: 422", "try to create: 409", "delete: 200", "create: 201"}))
 		},
-		Entry("for an immutable ConfigMap", "configmaps", func(namespace string) (before, after client.Object) {
+		Entry("immutable ConfigMap", "configmaps", func(namespace string) (before, after client.Object) {
 			return frozen(namespace, "one"), frozen(namespace, "two")
 		}),
-		Entry("for a Secret of another type", "secrets", func(namespace string) (before, after client.Object) {
+		Entry("Secret with another type", "secrets", func(namespace string) (before, after client.Object) {
 			return typed(namespace, "example.com/one"), typed(namespace, "example.com/two")
 		}),
 	)
 
-	It("is left off where the new one would be refused, until it is not", func(ctx SpecContext) {
-		s := newScene()
-		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-		home := s.namespace(ctx, "source")
+	It("Should not happen while the new copy would be denied", func(ctx SpecContext) {
+		f := newFixture()
+		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+		home := f.namespace(ctx, "source")
 		before, after := create(ctx, frozen(home, "one")), frozen(home, "two")
-		replika := s.replika(ctx, before, into(a, b))
-		eventuallyReady(ctx, replika, 2)
-		policy := refuse(ctx, a, "nothing new here", nil, admissionregistrationv1.Create)
-		old, since := read(ctx, before, a), thisMoment()
+		replika := f.replika(ctx, before, kit.TargetNamespaces(a, b))
+		expect.Ready(ctx, api, replika, 2)
+		policy := installDenyPolicy(ctx, a, "nothing new here", nil, admissionregistrationv1.Create)
+		old, since := read(ctx, before, a), markAudit()
 
 		replace(ctx, replika, before, after)
-		eventuallyFailing(ctx, replika, map[string]string{a: v1alpha1.FailureRejected})
-		eventuallyCopied(ctx, after, b)
-		Consistently(ctx, func(g Gomega) { g.Expect(read(ctx, before, a)).To(Equal(old)) }).Should(Succeed())
-		Expect(s.changesOf(since, "configmaps", "settings")).To(ConsistOf("delete in "+b, "create in "+b))
+		expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureRejected})
+		expect.Copied(ctx, api, after, b)
+		barrier(ctx, before, replika)
+		Expect(read(ctx, before, a)).To(Equal(old))
+		Expect(f.writesTo(since, "configmaps", "settings")).To(ConsistOf("delete in "+b, "create in "+b))
 
 		Expect(api.Delete(ctx, policy)).To(Succeed())
-		eventuallyCopied(ctx, after, a)
-		eventuallyReady(ctx, replika, 2)
+		expect.Copied(ctx, api, after, a)
+		expect.Ready(ctx, api, replika, 2)
 	})
 })

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -8,70 +24,72 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 // The operator is everybody's, so no other spec may run while it is away.
-var _ = Describe("The operator, started anew", Serial, func() {
-	It("puts right whatever changed while it was away, and writes nothing else", func(ctx SpecContext) {
-		s := newScene()
-		a, b, home := s.namespace(ctx, "a"), s.namespace(ctx, "b"), s.namespace(ctx, "source")
+var _ = Describe("A restart of the operator", serial, func() {
+	It("Should sync what changed meanwhile, and write nothing else", func(ctx SpecContext) {
+		f := newFixture()
+		a, b, home := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "source")
 		sources, replikas := map[string]*corev1.ConfigMap{}, map[string]*v1alpha1.Replika{}
-		copied := func(name string, changes ...change) {
-			sources[name] = create(ctx, configMap(home, name, "one"))
-			replikas[name] = s.replika(ctx, sources[name], append([]change{into(a, b)}, changes...)...)
+		copied := func(name string, changes ...kit.ReplikaOption) {
+			sources[name] = create(ctx, kit.ConfigMap(home, name, "one"))
+			replikas[name] = f.replika(ctx, sources[name], append([]kit.ReplikaOption{kit.TargetNamespaces(a, b)}, changes...)...)
 		}
-		theirs := create(ctx, configMap(a, "adopted", "theirs"))
-		foreign := create(ctx, configMap(a, "conflict", "theirs"))
+		theirs := create(ctx, kit.ConfigMap(a, "adopted", "theirs"))
+		foreign := create(ctx, kit.ConfigMap(a, "conflict", "theirs"))
 		copied("quiet")
-		copied("adopted", adopting)
+		copied("adopted", kit.Adopt())
 		copied("conflict")
-		copied("owner", naming("shared"))
+		copied("owner", kit.TargetName("shared"))
 		for _, name := range []string{"edited", "stripped", "renamed", "narrowed", "moved"} {
 			copied(name)
 		}
 		copied("removed")
-		copied("retained", retaining)
-		copied("sourceless", onSourceDeletion(v1alpha1.SourceDeletionDelete))
+		copied("retained", kit.Retain())
+		copied("sourceless", kit.OnSourceDeletion(v1alpha1.SourceDeletionDelete))
 		for name, replika := range replikas {
 			if name != "conflict" {
-				eventuallyReady(ctx, replika, 2)
+				expect.Ready(ctx, api, replika, 2)
 			}
 		}
-		eventuallyFailing(ctx, replikas["conflict"], map[string]string{a: v1alpha1.FailureConflict})
-		copied("heir", naming("shared"))
-		eventuallyFailing(ctx, replikas["heir"], map[string]string{a: v1alpha1.FailureConflict, b: v1alpha1.FailureConflict})
-		shared, retained := read(ctx, configMap("", "shared", ""), a).GetUID(), read(ctx, sources["retained"], a).GetUID()
+		expect.Failures(ctx, api, replikas["conflict"], map[string]string{a: v1alpha1.FailureConflict})
+		copied("heir", kit.TargetName("shared"))
+		expect.Failures(ctx, api, replikas["heir"], map[string]string{a: v1alpha1.FailureConflict, b: v1alpha1.FailureConflict})
+		shared, retained := read(ctx, kit.ConfigMap("", "shared", ""), a).GetUID(), read(ctx, sources["retained"], a).GetUID()
 
-		var since moment
-		whileAway(func() {
-			edit(ctx, in(a, sources["edited"]), func(copy *corev1.ConfigMap) { copy.Data["key"] = "edited" })
-			edit(ctx, in(a, sources["stripped"]), func(copy *corev1.ConfigMap) { copy.Labels = nil })
-			edit(ctx, replikas["renamed"], naming("again"))
-			edit(ctx, replikas["narrowed"], into(b))
-			edit(ctx, replikas["adopted"], into(b))
-			create(ctx, secret(home, "moved", "pass"))
-			edit(ctx, replikas["moved"], ofKind("", "v1", "Secret"))
+		var since auditMark
+		whileStopped(func() {
+			update(ctx, kit.CopyIn(a, sources["edited"]), func(copy *corev1.ConfigMap) { copy.Data["key"] = "edited" })
+			update(ctx, kit.CopyIn(a, sources["stripped"]), func(copy *corev1.ConfigMap) { copy.Labels = nil })
+			update(ctx, replikas["renamed"], kit.TargetName("again"))
+			update(ctx, replikas["narrowed"], kit.TargetNamespaces(b))
+			update(ctx, replikas["adopted"], kit.TargetNamespaces(b))
+			create(ctx, kit.Secret(home, "moved", "pass"))
+			update(ctx, replikas["moved"], kit.SourceKind("", "v1", "Secret"))
 			for _, gone := range []client.Object{replikas["removed"], replikas["retained"], replikas["owner"], sources["sourceless"]} {
 				Expect(api.Delete(ctx, gone)).To(Succeed())
 			}
-			since = thisMoment()
+			since = markAudit()
 		})
 
-		eventuallyCopied(ctx, sources["edited"], a, b)
-		eventuallyCopied(ctx, sources["stripped"], a, b)
-		eventuallyCopiedAs(ctx, sources["renamed"], "again", a, b)
-		eventuallyCopied(ctx, secret(home, "moved", ""), a, b)
-		eventuallyCopiedAs(ctx, sources["heir"], "shared", a, b)
-		eventuallyReleased(ctx, sources["adopted"], a, theirs.UID)
-		eventuallyReleased(ctx, sources["retained"], a, retained)
+		expect.Copied(ctx, api, sources["edited"], a, b)
+		expect.Copied(ctx, api, sources["stripped"], a, b)
+		expect.CopiedAs(ctx, api, sources["renamed"], "again", a, b)
+		expect.Copied(ctx, api, kit.Secret(home, "moved", ""), a, b)
+		expect.CopiedAs(ctx, api, sources["heir"], "shared", a, b)
+		expectReleased(ctx, sources["adopted"], a, theirs.UID)
+		expectReleased(ctx, sources["retained"], a, retained)
 		for _, name := range []string{"renamed", "moved", "removed", "sourceless"} {
-			eventuallyGone(ctx, sources[name], a, b)
+			expect.Gone(ctx, api, sources[name], a, b)
 		}
-		eventuallyGone(ctx, sources["narrowed"], a)
-		eventuallyReady(ctx, replikas["heir"], 2)
-		Expect(read(ctx, configMap("", "shared", ""), a).GetUID()).To(Equal(shared), "never missing")
+		expect.Gone(ctx, api, sources["narrowed"], a)
+		expect.Ready(ctx, api, replikas["heir"], 2)
+		Expect(read(ctx, kit.ConfigMap("", "shared", ""), a).GetUID()).To(Equal(shared), "never missing")
 		Expect(read(ctx, foreign, a).GetResourceVersion()).To(Equal(foreign.ResourceVersion))
-		eventuallyFailing(ctx, replikas["conflict"], map[string]string{a: v1alpha1.FailureConflict})
+		expect.Failures(ctx, api, replikas["conflict"], map[string]string{a: v1alpha1.FailureConflict})
 
 		in := func(verb string, namespaces ...string) (changes []string) {
 			for _, namespace := range namespaces {
@@ -85,48 +103,48 @@ var _ = Describe("The operator, started anew", Serial, func() {
 			"renamed": in("delete", a, b), "again": in("create", a, b), "narrowed": in("delete", a),
 			"moved": in("delete", a, b), "removed": in("delete", a, b), "sourceless": in("delete", a, b),
 		} {
-			Expect(s.changesOf(since, "configmaps", name)).To(ConsistOf(wanted), name)
+			Expect(f.writesTo(since, "configmaps", name)).To(ConsistOf(wanted), name)
 		}
-		Expect(s.changesOf(since, "secrets", "moved")).To(ConsistOf(in("create", a, b)))
+		Expect(f.writesTo(since, "secrets", "moved")).To(ConsistOf(in("create", a, b)))
 
-		whileAway(func() { since = thisMoment() })
-		edit(ctx, sources["quiet"], func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
-		eventuallyCopied(ctx, sources["quiet"], a, b)
+		whileStopped(func() { since = markAudit() })
+		update(ctx, sources["quiet"], func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
+		expect.Copied(ctx, api, sources["quiet"], a, b)
 		for _, name := range []string{"edited", "stripped", "renamed", "moved"} {
-			eventuallyReady(ctx, replikas[name], 2)
+			expect.Ready(ctx, api, replikas[name], 2)
 		}
-		Expect(s.changesOf(since, "configmaps", "")).To(ConsistOf(in("patch", a, b)), "only the edit")
-		Expect(s.changesOf(since, "secrets", "")).To(BeEmpty())
+		Expect(f.writesTo(since, "configmaps", "")).To(ConsistOf(in("patch", a, b)), "only the edit")
+		Expect(f.writesTo(since, "secrets", "")).To(BeEmpty())
 	})
 
-	It("with other rules of what to copy, writes each copy that they change once, and no other", func(ctx SpecContext) {
-		s := newScene()
-		a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-		touched := configMap(s.namespace(ctx, "source"), "touched", "one")
+	It("Should write each copy once that new --drop-keys change, and no other", func(ctx SpecContext) {
+		f := newFixture()
+		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+		touched := kit.ConfigMap(f.namespace(ctx, "source"), "touched", "one")
 		touched.Annotations = map[string]string{"tool.example.com/owner": "me", "note": "kept"}
 		create(ctx, touched)
-		untouched := create(ctx, configMap(touched.Namespace, "untouched", "one"))
-		eventuallyReady(ctx, s.replika(ctx, touched, into(a, b)), 2)
-		eventuallyReady(ctx, s.replika(ctx, untouched, into(a, b)), 2)
-		DeferCleanup(func() { whileAway(func() {}) })
+		untouched := create(ctx, kit.ConfigMap(touched.Namespace, "untouched", "one"))
+		expect.Ready(ctx, api, f.replika(ctx, touched, kit.TargetNamespaces(a, b)), 2)
+		expect.Ready(ctx, api, f.replika(ctx, untouched, kit.TargetNamespaces(a, b)), 2)
+		DeferCleanup(func() { whileStopped(func() {}) })
 
-		var since moment
+		var since auditMark
 		annotations := func(namespace string) func() map[string]string {
 			return func() map[string]string { return read(ctx, touched, namespace).GetAnnotations() }
 		}
-		whileAway(func() { since = thisMoment() }, dropping("tool.example.com/*"))
+		whileStopped(func() { since = markAudit() }, dropKeys("tool.example.com/*"))
 		for _, namespace := range []string{a, b} {
 			Eventually(ctx, annotations(namespace)).Should(And(Not(HaveKey("tool.example.com/owner")), HaveKeyWithValue("note", "kept")))
 		}
-		edit(ctx, untouched, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
-		eventuallyCopied(ctx, untouched, a, b)
-		Expect(s.changesOf(since, "configmaps", touched.Name)).To(ConsistOf("patch in "+a, "patch in "+b))
-		Expect(s.changesOf(since, "configmaps", untouched.Name)).To(ConsistOf("patch in "+a, "patch in "+b))
+		update(ctx, untouched, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
+		expect.Copied(ctx, api, untouched, a, b)
+		Expect(f.writesTo(since, "configmaps", touched.Name)).To(ConsistOf("patch in "+a, "patch in "+b))
+		Expect(f.writesTo(since, "configmaps", untouched.Name)).To(ConsistOf("patch in "+a, "patch in "+b))
 	})
 })
 
 // whileAway stops the operator, does something, and starts it again, whatever happened, with these options.
-func whileAway(meanwhile func(), changes ...option) {
+func whileStopped(meanwhile func(), changes ...option) {
 	GinkgoHelper()
 	stopOperator()
 	defer startOperator(changes...)
@@ -134,12 +152,12 @@ func whileAway(meanwhile func(), changes ...option) {
 }
 
 // withOptions starts the operator again with these options, until the spec is over.
-func withOptions(changes ...option) {
+func restartWith(changes ...option) {
 	GinkgoHelper()
-	DeferCleanup(func() { whileAway(func() {}) })
-	whileAway(func() {}, changes...)
+	DeferCleanup(func() { whileStopped(func() {}) })
+	whileStopped(func() {}, changes...)
 }
 
-func dropping(keys ...string) option {
+func dropKeys(keys ...string) option {
 	return func(options *controllers.Options) { options.DropKeys = keys }
 }

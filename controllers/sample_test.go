@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -12,53 +28,54 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 // The sample copies to every namespace, so no other spec may run beside it.
-var _ = Describe("The sample", Serial, func() {
-	DescribeTable("copies to all namespaces but those it excludes",
+var _ = Describe("The sample manifest", serial, func() {
+	DescribeTable("Should copy to all namespaces except the excluded ones",
 		func(ctx SpecContext, source *unstructured.Unstructured) {
-			s := newScene()
-			a, b := s.namespace(ctx, "a"), s.namespace(ctx, "b")
-			DeferCleanup(remove, source)
+			f := newFixture()
+			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+			DeferCleanup(deleteAndWait, source)
 			create(ctx, source)
 			before := read(ctx, source, metav1.NamespaceDefault)
 
-			replika := sampleOf(source)
-			DeferCleanup(remove, replika)
+			replika := sampleReplika(source)
+			DeferCleanup(deleteAndWait, replika)
 			create(ctx, replika)
-			eventuallyCopied(ctx, source, a, b)
-			eventuallyReady(ctx, replika, activeNamespaces(ctx)-4)
+			expect.Copied(ctx, api, source, a, b)
+			expect.Ready(ctx, api, replika, activeNamespaces(ctx)-4)
 
-			eventuallyCopied(ctx, source, s.namespace(ctx, "later"))
-			eventuallyReady(ctx, replika, activeNamespaces(ctx)-4)
+			expect.Copied(ctx, api, source, f.namespace(ctx, "later"))
+			expect.Ready(ctx, api, replika, activeNamespaces(ctx)-4)
 			for _, excluded := range []string{"kube-system", "kube-public", "kube-node-lease"} {
 				Expect(read(ctx, source, excluded)).To(BeNil(), excluded)
 			}
 			Expect(read(ctx, source, metav1.NamespaceDefault)).To(Equal(before), "the source")
 
-			remove(ctx, replika)
-			eventuallyGone(ctx, source, a, b, s.name("later"))
+			deleteAndWait(ctx, replika)
+			expect.Gone(ctx, api, source, a, b, f.name("later"))
 			Expect(read(ctx, source, metav1.NamespaceDefault)).To(Equal(before), "the source")
 		},
-		Entry("of a ConfigMap, byte for byte", sampleSource(`kind: ConfigMap
+		Entry("ConfigMap, unchanged", sampleSource(`kind: ConfigMap
 apiVersion: v1
 data: {greeting: Hello from the default namespace}
 `)),
-		Entry("of a Secret", sampleSource(`kind: Secret
+		Entry("Secret", sampleSource(`kind: Secret
 apiVersion: v1
 type: kubernetes.io/basic-auth
 data: {username: YWRtaW4=, password: aHVudGVyMg==}
 `)),
-		Entry("of a kind with lists inside lists", sampleSource(`kind: Playlist
+		Entry("custom kind with nested lists", sampleSource(`kind: Playlist
 apiVersion: `+playlistGroup+`/v1
 spec: {shuffle: true, matrix: [[1, 2], [], [3]], records: [{title: First light, tracks: [{title: Dawn, tags: [slow]}]}]}
 `)),
 	)
 
-	It("copies the sample's own ConfigMap", func() {
+	It("Should name the sample ConfigMap as its source", func() {
 		Expect(sampleSource(fileContent("../config/samples/configmap.yaml")).GetName()).
-			To(Equal(sampleOf(sampleSource("kind: ConfigMap\napiVersion: v1")).Spec.Source.Name))
+			To(Equal(sampleReplika(sampleSource("kind: ConfigMap\napiVersion: v1")).Spec.Source.Name))
 	})
 })
 
@@ -74,7 +91,7 @@ func sampleSource(manifest string) *unstructured.Unstructured {
 }
 
 // sampleOf is the sample as the file has it, but for the source's kind.
-func sampleOf(source client.Object) *v1alpha1.Replika {
+func sampleReplika(source client.Object) *v1alpha1.Replika {
 	GinkgoHelper()
 	sample := &v1alpha1.Replika{}
 	Expect(yaml.UnmarshalStrict([]byte(fileContent("../config/samples/replika_v1alpha1_replika.yaml")), sample)).To(Succeed())

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -14,44 +30,46 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 // It takes both cores, and would make other specs late.
-var _ = Describe("300 namespaces", Serial, func() {
+var _ = Describe("300 namespaces", serial, func() {
 	const count = 300
 
-	It("are served with one request for each, by a long interval's first pass, and by each change after it", func(ctx SpecContext) {
-		s := newScene()
-		source := create(ctx, configMap(s.namespace(ctx, "source"), "settings", "one"))
-		s.manyNamespaces(ctx, count)
+	It("Should cost one request each, at first and after each change", func(ctx SpecContext) {
+		f := newFixture()
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		f.createNamespaces(ctx, count)
 
-		before := thisMoment()
-		replika := s.replika(ctx, source, into(s.name("many-*")), lookingEvery(time.Hour))
-		eventuallyReady(ctx, replika, count)
-		Expect(s.copyRequests(before)).To(Equal(map[string]int{"create 201": count}))
-		Expect(s.copies(ctx, &corev1.ConfigMap{})).To(HaveLen(count))
+		before := markAudit()
+		replika := f.replika(ctx, source, kit.TargetNamespaces(f.name("many-*")), kit.Interval(time.Hour))
+		expect.Ready(ctx, api, replika, count)
+		Expect(f.copyRequests(before)).To(Equal(map[string]int{"create 201": count}))
+		Expect(f.copies(ctx, &corev1.ConfigMap{})).To(HaveLen(count))
 
-		before = thisMoment()
-		edit(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Target.Labels = v1alpha1.Labels{"more": "yes"} })
-		eventuallyReady(ctx, replika, count)
-		Expect(s.copyRequests(before)).To(Equal(map[string]int{"patch 200": count}))
+		before = markAudit()
+		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Target.Labels = v1alpha1.Labels{"more": "yes"} })
+		expect.Ready(ctx, api, replika, count)
+		Expect(f.copyRequests(before)).To(Equal(map[string]int{"patch 200": count}))
 
-		before = thisMoment()
-		remove(ctx, replika)
-		Expect(s.copyRequests(before)).To(Equal(map[string]int{"delete 200": count}))
-		Expect(s.copies(ctx, &corev1.ConfigMap{})).To(BeEmpty())
+		before = markAudit()
+		deleteAndWait(ctx, replika)
+		Expect(f.copyRequests(before)).To(Equal(map[string]int{"delete 200": count}))
+		Expect(f.copies(ctx, &corev1.ConfigMap{})).To(BeEmpty())
 	})
 })
 
 // manyNamespaces makes so many namespaces called many-….
-func (s *scene) manyNamespaces(ctx context.Context, count int) {
+func (f *fixture) createNamespaces(ctx context.Context, count int) {
 	GinkgoHelper()
 	group := &errgroup.Group{}
 	group.SetLimit(16)
 	for i := range count {
 		group.Go(func() error {
 			return api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-				Name: s.name(fmt.Sprintf("many-%03d", i)), Labels: map[string]string{sceneLabel: s.id},
+				Name: f.name(fmt.Sprintf("many-%03d", i)), Labels: map[string]string{fixtureLabel: f.id},
 			}})
 		})
 	}
@@ -60,11 +78,11 @@ func (s *scene) manyNamespaces(ctx context.Context, count int) {
 
 // copyRequests counts, by verb and answer, what the operator asked for about single objects in the scene's many namespaces
 // since the moment. A request may be recorded a little after it was answered; so the count is taken when it stands still.
-func (s *scene) copyRequests(since moment) map[string]int {
+func (f *fixture) copyRequests(since auditMark) map[string]int {
 	GinkgoHelper()
 	count := func() map[string]int {
 		counts := map[string]int{}
-		for _, event := range s.requests(since, func(e cluster.AuditEvent) bool { return strings.HasPrefix(e.Namespace, s.name("many-")) }) {
+		for _, event := range f.requests(since, func(e cluster.AuditEvent) bool { return strings.HasPrefix(e.Namespace, f.name("many-")) }) {
 			counts[fmt.Sprintf("%s %d", event.Verb, event.Code)]++
 		}
 		return counts

@@ -36,6 +36,8 @@ type replikaState struct {
 
 	// failures is the number of consecutive reconciles with a transient failure.
 	failures int
+	// cleanupStartedAt is when the operator first tried to clean up the Replika, which is being deleted.
+	cleanupStartedAt time.Time
 	// lastWritten is the Replika as the API server returned it for our last write, until the cache has caught up.
 	lastWritten *v1alpha1.Replika
 
@@ -190,6 +192,16 @@ func (s *replikaState) endPropagation() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.propagationStart = time.Time{}
+}
+
+// startCleanup records the first attempt to clean up, and returns its time.
+func (s *replikaState) startCleanup(now time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cleanupStartedAt.IsZero() {
+		s.cleanupStartedAt = now
+	}
+	return s.cleanupStartedAt
 }
 
 // recordFailure counts a reconcile with a transient failure, and returns the number of consecutive ones.

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 // Package controllers_test proves the operator's behaviour over the API of a real control plane: one control plane and one
 // operator for the whole suite, one file for each behaviour, and namespaces of its own for each spec.
 package controllers_test
@@ -12,8 +28,6 @@ import (
 	. "github.com/onsi/gomega"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -22,9 +36,9 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/yaml"
 
-	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers"
 	"github.com/prosimcorp/replika/test/cluster"
+	"github.com/prosimcorp/replika/test/kit"
 )
 
 const (
@@ -33,6 +47,8 @@ const (
 	testsAgent    = "controllers-suite"
 	// operatorUser has the rights that the project's own role gives, and those to the kinds that the suite copies.
 	operatorUser = "replika-operator"
+	// cleanupTimeout is how long the operator retries to clean up after a Replika in deletion.
+	cleanupTimeout = 20 * time.Second
 )
 
 var (
@@ -43,6 +59,11 @@ var (
 
 	stopOperator func()
 )
+
+// serial marks specs that need the operator or the whole cluster for themselves: those that restart the operator with other
+// options, select all namespaces, or read the metrics and goroutines of the operator's process. They run one by one in process
+// 1, where the operator is. The label is for a run of their own, beside the others, on a control plane of its own.
+var serial = []any{Serial, Label("serial")}
 
 func TestControllers(t *testing.T) {
 	RegisterFailHandler(Fail)
@@ -88,16 +109,9 @@ func connect() {
 	config.UserAgent = testsAgent
 	config.WarningHandler = rest.NoWarnings{}
 	var err error
-	api, err = client.New(config, client.Options{Scheme: newScheme()})
+	api, err = client.New(config, client.Options{Scheme: kit.Scheme()})
 	Expect(err).NotTo(HaveOccurred())
 	api = client.WithFieldValidation(api, metav1.FieldValidationStrict)
-}
-
-func newScheme() *runtime.Scheme {
-	scheme := runtime.NewScheme()
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	return scheme
 }
 
 // option is what an administrator sets.
@@ -110,7 +124,7 @@ func startOperator(changes ...option) {
 	access.UserAgent = operatorAgent
 	access.QPS = -1
 	manager, err := ctrl.NewManager(access, ctrl.Options{
-		Scheme:  newScheme(),
+		Scheme:  kit.Scheme(),
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		// Some specs stop it and start it anew, in the same process.
 		Controller: config.Controller{SkipNameValidation: new(true)},

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -6,13 +22,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("A copy", func() {
-	It("carries the labels and annotations of the source, of which the Replika's win, and nothing of one instance", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		source := configMap(s.namespace(ctx, "source"), "settings", "one")
+var _ = Describe("The template of a copy", func() {
+	It("Should have the labels and annotations of source and Replika, and no metadata of the source object itself", func(ctx SpecContext) {
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		source := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")
 		source.Labels = map[string]string{
 			"tier": "back", "team": "of-source",
 			"app.kubernetes.io/instance": "argo", "app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/name": "shop",
@@ -27,12 +45,12 @@ var _ = Describe("A copy", func() {
 			APIVersion: "v1", Kind: "Namespace", Name: source.Namespace, UID: namespaceUID(ctx, source.Namespace),
 		}}
 		create(ctx, source)
-		DeferCleanup(letGo, source)
-		replika := s.replika(ctx, source, into(a), func(replika *v1alpha1.Replika) {
+		DeferCleanup(removeFinalizers, source)
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a), func(replika *v1alpha1.Replika) {
 			replika.Spec.Target.Labels = v1alpha1.Labels{"team": "of-replika", "more": ""}
 			replika.Spec.Target.Annotations = map[string]string{"color": "of-replika", "extra": "1"}
 		})
-		eventuallyReady(ctx, replika, 1)
+		expect.Ready(ctx, api, replika, 1)
 
 		copied := read(ctx, source, a)
 		Expect(copied.GetLabels()).To(Equal(map[string]string{
@@ -52,19 +70,19 @@ var _ = Describe("A copy", func() {
 		Expect(copied.GetOwnerReferences()).To(BeEmpty())
 	})
 
-	It("follows a change of the Replika's labels and annotations", func(ctx SpecContext) {
-		s := newScene()
-		a := s.namespace(ctx, "a")
-		source := configMap(s.namespace(ctx, "source"), "settings", "one")
+	It("Should follow changes of the Replika's labels and annotations", func(ctx SpecContext) {
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		source := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")
 		source.Labels = map[string]string{"team": "of-source"}
 		create(ctx, source)
-		replika := s.replika(ctx, source, into(a), func(replika *v1alpha1.Replika) {
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a), func(replika *v1alpha1.Replika) {
 			replika.Spec.Target.Labels = v1alpha1.Labels{"team": "of-replika", "more": ""}
 			replika.Spec.Target.Annotations = map[string]string{"extra": "1"}
 		})
-		eventuallyReady(ctx, replika, 1)
+		expect.Ready(ctx, api, replika, 1)
 
-		edit(ctx, replika, func(replika *v1alpha1.Replika) {
+		update(ctx, replika, func(replika *v1alpha1.Replika) {
 			replika.Spec.Target.Labels = nil
 			replika.Spec.Target.Annotations = map[string]string{"other": "2"}
 		})
@@ -73,6 +91,6 @@ var _ = Describe("A copy", func() {
 			g.Expect(copied.GetLabels()).To(And(HaveKeyWithValue("team", "of-source"), Not(HaveKey("more"))))
 			g.Expect(copied.GetAnnotations()).To(And(HaveKeyWithValue("other", "2"), Not(HaveKey("extra"))))
 		}).Should(Succeed())
-		eventuallyReady(ctx, replika, 1)
+		expect.Ready(ctx, api, replika, 1)
 	})
 })

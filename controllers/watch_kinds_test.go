@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package controllers_test
 
 import (
@@ -17,28 +33,30 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 // everyVerb is what the operator needs of a kind.
 var everyVerb = []string{"get", "list", "watch", "create", "update", "patch", "delete"}
 
-// definition is a kind that a spec defines for itself, in an API group of its own.
-type definition struct {
+// customKind is a kind that a spec defines for itself, in an API group of its own.
+type customKind struct {
 	group, kind, plural, version, scope string
 }
 
 // newDefinition returns a kind that nobody has heard of. The spec's end removes it and the rights to it.
-func newDefinition() *definition {
+func newCustomKind() *customKind {
 	id := rand.String(6)
-	d := &definition{group: "t" + id + ".example.com", kind: "Widget", plural: "widgets", version: "v1", scope: "Namespaced"}
+	d := &customKind{group: "t" + id + ".example.com", kind: "Widget", plural: "widgets", version: "v1", scope: "Namespaced"}
 	DeferCleanup(func(ctx SpecContext) { d.remove(ctx) })
 	return d
 }
 
 // install makes the API server serve the kind, and waits for no one.
-func (d *definition) install(ctx context.Context) {
+func (d *customKind) install(ctx context.Context) {
 	GinkgoHelper()
-	create(ctx, fromYAML(fmt.Sprintf(`
+	create(ctx, kit.FromYAML(fmt.Sprintf(`
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: %[3]s.%[1]s}
@@ -55,9 +73,9 @@ spec:
 }
 
 // remove has the API server forget the kind and all its objects, and waits until it has.
-func (d *definition) remove(ctx context.Context) {
+func (d *customKind) remove(ctx context.Context) {
 	GinkgoHelper()
-	remove(ctx, fromYAML(fmt.Sprintf(`
+	deleteAndWait(ctx, kit.FromYAML(fmt.Sprintf(`
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: %s.%s}
@@ -65,7 +83,7 @@ metadata: {name: %s.%s}
 }
 
 // grant gives the operator these rights to the kind, and no others.
-func (d *definition) grant(ctx context.Context, verbs ...string) {
+func (d *customKind) grant(ctx context.Context, verbs ...string) {
 	GinkgoHelper()
 	name := "operator-" + d.group
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}}
@@ -88,7 +106,7 @@ func (d *definition) grant(ctx context.Context, verbs ...string) {
 }
 
 // object is one of the kind, to be created.
-func (d *definition) object(namespace, name, value string) *unstructured.Unstructured {
+func (d *customKind) object(namespace, name, value string) *unstructured.Unstructured {
 	object := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"key": value}}}
 	object.SetAPIVersion(d.group + "/" + d.version)
 	object.SetKind(d.kind)
@@ -98,7 +116,7 @@ func (d *definition) object(namespace, name, value string) *unstructured.Unstruc
 }
 
 // create creates one of the kind as soon as the API server serves it.
-func (d *definition) create(ctx context.Context, namespace, name, value string) *unstructured.Unstructured {
+func (d *customKind) create(ctx context.Context, namespace, name, value string) *unstructured.Unstructured {
 	GinkgoHelper()
 	object := d.object(namespace, name, value)
 	Eventually(ctx, func() error { return api.Create(ctx, object.DeepCopy()) }).Should(Succeed())
@@ -112,119 +130,120 @@ func setKey(value string) func(*unstructured.Unstructured) {
 }
 
 // lists counts the lists of the kind that the operator asked for since the moment, with these words in the address.
-func (d *definition) lists(since moment, words string) int {
+func (d *customKind) lists(since auditMark, words string) int {
 	GinkgoHelper()
-	events, err := controlPlane.AuditEvents(since.mark, cluster.ByUserAgent(operatorAgent), func(e cluster.AuditEvent) bool {
+	events, err := controlPlane.AuditEvents(since.offset, cluster.ByUserAgent(operatorAgent), func(e cluster.AuditEvent) bool {
 		return e.Received.After(since.time) && e.Group == d.group && e.Verb == "list" && strings.Contains(e.RequestURI, words)
 	})
 	Expect(err).NotTo(HaveOccurred())
 	return len(events)
 }
 
-const unwatchedSays = "may not watch"
+// unwatched is what the message of Ready contains, and only then, while a kind is polled.
+const unwatched = "watch"
 
-var _ = Describe("A kind", func() {
-	It("that the operator may not watch is polled, which the status says, until the permission comes", func(ctx SpecContext) {
+var _ = Describe("A watched kind", func() {
+	It("Should be polled while the operator is not allowed to watch it", func(ctx SpecContext) {
 		const interval = 2 * time.Second
-		s := newScene()
-		d := newDefinition()
+		f := newFixture()
+		d := newCustomKind()
 		d.grant(ctx, "get", "list", "create", "update", "patch", "delete")
 		d.install(ctx)
-		a := s.namespace(ctx, "a")
-		source := d.create(ctx, s.namespace(ctx, "source"), "settings", "one")
-		replika := s.replika(ctx, source, into(a), lookingEvery(interval))
-		eventuallyCopied(ctx, source, a)
-		ready := eventuallyReady(ctx, replika, 1)
-		Expect(messageOf(ready)).To(ContainSubstring(unwatchedSays))
+		a := f.namespace(ctx, "a")
+		source := d.create(ctx, f.namespace(ctx, "source"), "settings", "one")
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Interval(interval))
+		expect.Copied(ctx, api, source, a)
+		ready := expect.Ready(ctx, api, replika, 1)
+		Expect(kit.Ready(ready).Message).To(ContainSubstring(unwatched))
 
-		By("noticing changes of source and copy")
-		edit(ctx, source, setKey("two"))
-		eventuallyCopied(ctx, source, a)
-		edit(ctx, in(a, source), setKey("edited"))
-		eventuallyCopied(ctx, source, a)
-		Expect(api.Delete(ctx, in(a, source))).To(Succeed())
-		eventuallyCopied(ctx, source, a)
+		By("changing source and copy")
+		update(ctx, source, setKey("two"))
+		expect.Copied(ctx, api, source, a)
+		update(ctx, kit.CopyIn(a, source), setKey("edited"))
+		expect.Copied(ctx, api, source, a)
+		Expect(api.Delete(ctx, kit.CopyIn(a, source))).To(Succeed())
+		expect.Copied(ctx, api, source, a)
 
-		By("standing still meanwhile")
-		ready = eventuallyReady(ctx, replika, 1)
-		began := thisMoment()
+		By("checking that nothing is written while idle")
+		ready = expect.Ready(ctx, api, replika, 1)
+		began := markAudit()
 		Consistently(ctx, func() string { return read(ctx, ready, ready.Namespace).GetResourceVersion() }).
 			WithTimeout(5*interval).Should(Equal(ready.ResourceVersion), "the Replika's status")
-		Expect(messageOf(ready)).To(ContainSubstring(unwatchedSays))
-		Expect(s.writes(began)).To(BeEmpty())
+		Expect(kit.Ready(ready).Message).To(ContainSubstring(unwatched))
+		Expect(f.writes(began)).To(BeEmpty())
 		Expect(d.lists(began, "part-of")).To(BeNumerically("<=", 6+3), "one list of its copies in an interval, and some while kinds settle")
 		Expect(d.lists(began, "")).To(Equal(d.lists(began, "part-of")), "lists for watches that cannot be had")
 
-		By("getting the permission")
+		By("granting the permission")
 		d.grant(ctx, everyVerb...)
-		await(ctx, replika, func(g Gomega, now *v1alpha1.Replika) {
-			g.Expect(messageOf(now)).NotTo(ContainSubstring(unwatchedSays))
+		expect.Status(ctx, api, replika, func(g Gomega, now *v1alpha1.Replika) {
+			g.Expect(kit.Ready(now).Message).NotTo(ContainSubstring(unwatched))
 		})
-		edit(ctx, replika, func(replika *v1alpha1.Replika) { lookingEvery(time.Hour)(replika) })
-		eventuallyReady(ctx, replika, 1)
-		edit(ctx, in(a, source), setKey("edited"))
-		soon(func() { eventuallyCopied(ctx, source, a) })
-		edit(ctx, source, setKey("three"))
-		soon(func() { eventuallyCopied(ctx, source, a) })
+		update(ctx, replika, func(replika *v1alpha1.Replika) { kit.Interval(time.Hour)(replika) })
+		expect.Ready(ctx, api, replika, 1)
+		update(ctx, kit.CopyIn(a, source), setKey("edited"))
+		expectPromptly(func() { expect.Copied(ctx, api, source, a) })
+		update(ctx, source, setKey("three"))
+		expectPromptly(func() { expect.Copied(ctx, api, source, a) })
 	})
 
-	It("that is installed later, removed and installed again is noticed at once", func(ctx SpecContext) {
-		s := newScene()
-		d := newDefinition()
+	It("Should be noticed promptly when it is installed, removed and installed again", func(ctx SpecContext) {
+		f := newFixture()
+		d := newCustomKind()
 		d.grant(ctx, everyVerb...)
-		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
-		replika := s.replika(ctx, d.object(home, "settings", "one"), into(a), lookingEvery(time.Hour))
-		eventuallyNotReady(ctx, replika, v1alpha1.ReasonKindNotFound)
+		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
+		replika := f.replika(ctx, d.object(home, "settings", "one"), kit.TargetNamespaces(a), kit.Interval(time.Hour))
+		expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotFound)
 
 		for _, value := range []string{"one", "two"} {
-			By("installing it")
+			By("installing the kind")
 			d.install(ctx)
-			eventuallyNotReady(ctx, replika, v1alpha1.ReasonSourceNotFound)
+			expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotFound)
 			source := d.create(ctx, home, "settings", value)
-			eventuallyReady(ctx, replika, 1)
-			eventuallyCopied(ctx, source, a)
-			edit(ctx, in(a, source), setKey("edited"))
-			eventuallyCopied(ctx, source, a)
+			expect.Ready(ctx, api, replika, 1)
+			expect.Copied(ctx, api, source, a)
+			update(ctx, kit.CopyIn(a, source), setKey("edited"))
+			expect.Copied(ctx, api, source, a)
 
-			By("removing it")
+			By("removing the kind")
 			d.remove(ctx)
-			eventuallyNotReady(ctx, replika, v1alpha1.ReasonKindNotFound)
+			expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotFound)
 		}
 	})
 
-	It("that comes back in another version is noticed at once", func(ctx SpecContext) {
-		s := newScene()
-		d := newDefinition()
+	It("Should be noticed promptly when it is installed again in another version", func(ctx SpecContext) {
+		f := newFixture()
+		d := newCustomKind()
 		d.grant(ctx, everyVerb...)
 		d.install(ctx)
-		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
+		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
 		source := d.create(ctx, home, "settings", "one")
-		replika := s.replika(ctx, source, into(a), lookingEvery(time.Hour))
-		eventuallyReady(ctx, replika, 1)
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Interval(time.Hour))
+		expect.Ready(ctx, api, replika, 1)
 
 		d.remove(ctx)
 		d.version = "v2"
 		d.install(ctx)
 		source = d.create(ctx, home, "settings", "two")
-		eventuallyNotReady(ctx, replika, v1alpha1.ReasonKindNotFound)
-		edit(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Source.Version = "v2" })
-		eventuallyReady(ctx, replika, 1)
-		eventuallyCopied(ctx, source, a)
-		edit(ctx, in(a, source), setKey("edited"))
-		eventuallyCopied(ctx, source, a)
+		expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotFound)
+		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Source.Version = "v2" })
+		expect.Ready(ctx, api, replika, 1)
+		expect.Copied(ctx, api, source, a)
+		update(ctx, kit.CopyIn(a, source), setKey("edited"))
+		expect.Copied(ctx, api, source, a)
 	})
 
-	It("that the preferred version of its group does not have leaves no orphan when it is given up", func(ctx SpecContext) {
-		s := newScene()
-		d := newDefinition()
+	It("Should leave no orphan if the preferred version of its group does not have it", func(ctx SpecContext) {
+		f := newFixture()
+		d := newCustomKind()
 		d.version = "v1alpha1"
 		d.grant(ctx, everyVerb...)
 		d.install(ctx)
 		// Another kind of the group has a version that ranks before, and so is the one that the group prefers.
-		grown := &definition{group: d.group, kind: "Gadget", plural: "gadgets", version: "v1", scope: "Namespaced"}
+		grown := &customKind{group: d.group, kind: "Gadget", plural: "gadgets", version: "v1", scope: "Namespaced"}
 		grown.install(ctx)
 		DeferCleanup(grown.remove)
-		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
+		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
 		source, moved := d.create(ctx, home, "settings", "one"), d.create(ctx, home, "moved", "one")
 		asking, err := discovery.NewDiscoveryClientForConfig(controlPlane.Config)
 		Expect(err).NotTo(HaveOccurred())
@@ -233,40 +252,40 @@ var _ = Describe("A kind", func() {
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(groups.Groups).To(ContainElement(And(HaveField("Name", d.group), HaveField("PreferredVersion.Version", "v1"))))
 		}).Should(Succeed())
-		replika, mover := s.replika(ctx, source, into(a)), s.replika(ctx, moved, into(a))
-		eventuallyReady(ctx, replika, 1)
-		eventuallyReady(ctx, mover, 1)
+		replika, mover := f.replika(ctx, source, kit.TargetNamespaces(a)), f.replika(ctx, moved, kit.TargetNamespaces(a))
+		expect.Ready(ctx, api, replika, 1)
+		expect.Ready(ctx, api, mover, 1)
 
-		remove(ctx, replika)
+		deleteAndWait(ctx, replika)
 		Expect(read(ctx, source, a)).To(BeNil(), "after the Replika's deletion")
-		create(ctx, configMap(home, "moved", "one"))
-		edit(ctx, mover, ofKind("", "v1", "ConfigMap"))
-		eventuallyReady(ctx, mover, 1)
+		create(ctx, kit.ConfigMap(home, "moved", "one"))
+		update(ctx, mover, kit.SourceKind("", "v1", "ConfigMap"))
+		expect.Ready(ctx, api, mover, 1)
 		Expect(read(ctx, moved, a)).To(BeNil(), "after the change to another kind")
 	})
 
-	It("that comes back with another scope is noticed at once", func(ctx SpecContext) {
-		s := newScene()
-		d := newDefinition()
+	It("Should be noticed promptly when it is installed again with another scope", func(ctx SpecContext) {
+		f := newFixture()
+		d := newCustomKind()
 		d.grant(ctx, everyVerb...)
 		d.scope = "Cluster"
 		d.install(ctx)
-		a, home := s.namespace(ctx, "a"), s.namespace(ctx, "source")
-		replika := s.replika(ctx, d.object(home, "settings", "one"), into(a), lookingEvery(time.Hour))
-		eventuallyNotReady(ctx, replika, v1alpha1.ReasonKindNotAllowed)
+		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
+		replika := f.replika(ctx, d.object(home, "settings", "one"), kit.TargetNamespaces(a), kit.Interval(time.Hour))
+		expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotAllowed)
 
 		for range 2 {
 			d.remove(ctx)
 			d.scope = "Namespaced"
 			d.install(ctx)
 			source := d.create(ctx, home, "settings", "one")
-			eventuallyReady(ctx, replika, 1)
-			eventuallyCopied(ctx, source, a)
+			expect.Ready(ctx, api, replika, 1)
+			expect.Copied(ctx, api, source, a)
 
 			d.remove(ctx)
 			d.scope = "Cluster"
 			d.install(ctx)
-			eventuallyNotReady(ctx, replika, v1alpha1.ReasonKindNotAllowed)
+			expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotAllowed)
 		}
 	})
 })

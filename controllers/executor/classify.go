@@ -106,9 +106,9 @@ func IsImpersonationForbidden(err error) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot impersonate")
 }
 
-// isGone reports whether an object is missing, and not its namespace or its kind. In the response to a read or a delete that
-// is the object of the request. In the response to another write it may also be an object that the copy refers to.
-func isGone(err error) bool {
+// isObjectNotFound reports whether an object is missing, and not its namespace or its kind. In the response to a read or a
+// delete that is the object of the request. In the response to another write it may also be an object that the copy refers to.
+func isObjectNotFound(err error) bool {
 	return err != nil && apierrors.IsNotFound(err) && Classify(err) == planner.Stale
 }
 
@@ -117,7 +117,7 @@ func isNameTaken(err error) bool { return apierrors.IsAlreadyExists(err) }
 
 // isFieldInvalid reports whether the API server considers a field of the content invalid. Metadata does not count: none of
 // the metadata that we change is immutable, so it is invalid because of what other clients added to it. Policies and
-// webhooks do not count either: they can return the same error, but it says nothing about the field.
+// webhooks do not count either: they can return the same error for a field that is not immutable.
 func isFieldInvalid(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || !apierrors.IsInvalid(err) || denialPattern.MatchString(err.Error()) {
@@ -129,5 +129,5 @@ func isFieldInvalid(err error) bool {
 	})
 }
 
-// denialPattern matches what the API server puts in front of the message of a policy or a webhook.
+// denialPattern matches the prefix that the API server adds to the message of a policy or a webhook.
 var denialPattern = regexp.MustCompile(`denied (the )?request: |failed calling webhook "[^"]*": `)

@@ -14,7 +14,7 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package executor carries out the actions that package planner decides. It knows HOW a copy is written: one atomic,
-// guarded request for each action, what the responses of the API server mean, and the limit on concurrent requests that all
-// Replikas share fairly. It makes no decision: package planner chooses the action, and what follows from its outcome.
+// Package executor executes the actions of a plan. It defines how a copy is written: one atomic, guarded request for each
+// action, the meaning of the responses of the API server, and the limit on concurrent requests that all Replikas share fairly.
+// It decides nothing: package planner chooses the actions, and what follows from their outcomes.
 package executor

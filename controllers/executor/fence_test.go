@@ -29,47 +29,47 @@ import (
 	"github.com/prosimcorp/replika/controllers/executor"
 )
 
-// errPassed is what the transport below a fence answers: the fence has let the request through.
-var errPassed = errors.New("passed")
+// errSent is returned by the transport below a fence, when the fence did not reject the request.
+var errSent = errors.New("sent")
 
-type passing struct{}
+type sendingTransport struct{}
 
-func (passing) RoundTrip(*http.Request) (*http.Response, error) { return nil, errPassed }
+func (sendingTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, errSent }
 
-var _ = Describe("A fence", func() {
-	const patience = time.Second // more than a busy machine lets a goroutine wait
+var _ = Describe("Fence", func() {
+	const maxPause = time.Second // longer than a goroutine waits under load
 	request := func(fence *executor.Fence, method string) error {
-		_, err := fence.Wrap(passing{}).RoundTrip(httptest.NewRequest(method, "/", strings.NewReader("body")))
+		_, err := fence.Wrap(sendingTransport{}).RoundTrip(httptest.NewRequest(method, "/", strings.NewReader("body")))
 		return err
 	}
 
-	It("is open until it runs", func() {
+	It("is open before the first heartbeat", func() {
 		fence := executor.NewFence(0)
-		Expect(request(fence, http.MethodPatch)).To(MatchError(errPassed))
+		Expect(request(fence, http.MethodPatch)).To(MatchError(errSent))
 	})
 
-	It("is open while the pulse goes", func(ctx SpecContext) {
-		fence := executor.NewFence(patience)
+	It("is open while heartbeats are recorded", func(ctx SpecContext) {
+		fence := executor.NewFence(maxPause)
 		go func() { _ = fence.Start(ctx) }()
-		Consistently(request).WithArguments(fence, http.MethodPatch).WithTimeout(2 * patience).Should(MatchError(errPassed))
+		Consistently(request).WithArguments(fence, http.MethodPatch).WithTimeout(2 * maxPause).Should(MatchError(errSent))
 	})
 
-	DescribeTable("comes down, for good, when the process stood still",
-		func(ctx SpecContext, method string, refused bool) {
+	DescribeTable("stays closed after a pause",
+		func(ctx SpecContext, method string, rejected bool) {
 			now := time.Now()
-			fence := executor.NewFenceWithClock(patience, func() time.Time { return now })
+			fence := executor.NewFenceWithClock(maxPause, func() time.Time { return now })
 			Expect(fence.Heartbeat()).To(Succeed())
-			now = now.Add(patience)
-			Expect(request(fence, method)).To(MatchError(errPassed), "not for too long")
+			now = now.Add(maxPause)
+			Expect(request(fence, method)).To(MatchError(errSent), "after a pause of maxPause")
 			now = now.Add(time.Millisecond)
 
-			want := MatchError(errPassed)
-			if refused {
+			want := MatchError(errSent)
+			if rejected {
 				want = MatchError(ContainSubstring("1.001s"))
 			}
 			Expect(request(fence, method)).To(want)
 			Expect(fence.Heartbeat()).To(MatchError(ContainSubstring("paused")))
-			Expect(request(fence, method)).To(want, "although the pulse goes again")
+			Expect(request(fence, method)).To(want, "after another heartbeat")
 			Expect(fence.Start(ctx)).To(MatchError(ContainSubstring("paused")))
 		},
 		Entry("POST", http.MethodPost, true),

@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,242 +33,277 @@ import (
 	"github.com/prosimcorp/replika/controllers/executor"
 )
 
-func replikaOf(number int) types.NamespacedName {
+func replikaName(number int) types.NamespacedName {
 	return types.NamespacedName{Namespace: "ops", Name: fmt.Sprint(number)}
 }
 
-func TestLimitHasAtLeastOnePlace(t *testing.T) {
-	for _, places := range []int{-1, 0, 1} {
-		limit := executor.NewFairSemaphore(places)
-		expectFree(t, limit, 1)
+func TestFairSemaphore_AtLeastOnePermit(t *testing.T) {
+	for _, permits := range []int{-1, 0, 1} {
+		semaphore := executor.NewFairSemaphore(permits)
+		expectFreePermits(t, semaphore, 1)
 	}
 }
 
-// One Replika with a single request does not wait for the thousands of another.
-func TestLimitIsFair(t *testing.T) {
-	const crowd = 5000
+// A Replika with a single request does not wait for thousands of requests of another.
+func TestFairSemaphore_Fairness(t *testing.T) {
+	const requests = 5000
 	synctest.Test(t, func(t *testing.T) {
-		limit := executor.NewFairSemaphore(1)
-		big, small := replikaOf(1), replikaOf(2)
-		first, err := limit.Acquire(t.Context(), big)
+		semaphore := executor.NewFairSemaphore(1)
+		big, small := replikaName(1), replikaName(2)
+		releaseFirst, err := semaphore.Acquire(t.Context(), big)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var served []types.NamespacedName // guarded by the only place
-		wait := func(replika types.NamespacedName) {
+		var granted []types.NamespacedName // guarded by the only permit
+		start := func(replika types.NamespacedName) {
 			go func() {
-				release, err := limit.Acquire(t.Context(), replika)
+				release, err := semaphore.Acquire(t.Context(), replika)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				served = append(served, replika)
+				granted = append(granted, replika)
 				release()
 			}()
 		}
-		for range crowd {
-			wait(big)
+		for range requests {
+			start(big)
 		}
 		synctest.Wait()
-		wait(small)
+		start(small)
 		synctest.Wait()
-		first()
+		releaseFirst()
 		synctest.Wait()
-		if len(served) != crowd+1 {
-			t.Fatalf("%d were served, not %d", len(served), crowd+1)
+		if len(granted) != requests+1 {
+			t.Fatalf("granted %d permits, want %d", len(granted), requests+1)
 		}
-		if turn := slices.Index(served, small); turn > 1 {
-			t.Fatalf("%d were served before the one", turn)
+		if index := slices.Index(granted, small); index > 1 {
+			t.Fatalf("granted %d permits before that of the small Replika, want at most 1", index)
 		}
 	})
 }
 
-// Under a crowd that comes, works and gives up at any moment, no place is lost and none is given twice.
-func TestLimitUnderCancellation(t *testing.T) {
-	const places, workers, rounds = 3, 24, 200
-	limit := executor.NewFairSemaphore(places)
-	var inside atomic.Int64
+// No permit is lost or granted twice when contexts are canceled at any time.
+func TestFairSemaphore_Cancellation(t *testing.T) {
+	const permits, workers, rounds = 3, 24, 200
+	semaphore := executor.NewFairSemaphore(permits)
+	var active atomic.Int64
 	var group sync.WaitGroup
 	for worker := range workers {
 		group.Go(func() {
 			for range rounds {
 				ctx, cancel := context.WithCancel(t.Context())
-				gaveUp := make(chan struct{})
+				canceled := make(chan struct{})
 				go func() {
-					defer close(gaveUp)
+					defer close(canceled)
 					if rand.IntN(2) == 0 {
 						cancel()
 					}
 				}()
-				release, err := limit.Acquire(ctx, replikaOf(worker%5))
+				release, err := semaphore.Acquire(ctx, replikaName(worker%5))
 				switch {
 				case err == nil:
-					if now := inside.Add(1); now > places {
-						t.Errorf("%d are inside at once", now)
+					if current := active.Add(1); current > permits {
+						t.Errorf("%d permits in use, want at most %d", current, permits)
 					}
-					inside.Add(-1)
+					active.Add(-1)
 					release()
 				case !errors.Is(err, context.Canceled):
 					t.Error(err)
 				}
-				<-gaveUp
+				<-canceled
 				cancel()
 			}
 		})
 	}
 	group.Wait()
-	expectFree(t, limit, places)
+	expectFreePermits(t, semaphore, permits)
 }
 
-// expectFree checks that so many places are free, and no more.
-func expectFree(t *testing.T, limit *executor.FairSemaphore, places int) {
+// expectFreePermits expects exactly this number of free permits.
+func expectFreePermits(t *testing.T, semaphore *executor.FairSemaphore, want int) {
 	t.Helper()
-	if problem := free(limit, places); problem != "" {
-		t.Fatal(problem)
+	if failure := checkFreePermits(semaphore, want); failure != "" {
+		t.Fatal(failure)
 	}
 }
 
-func free(limit *executor.FairSemaphore, places int) string {
-	ended, cancel := context.WithCancel(context.Background())
+// checkFreePermits returns a failure unless exactly this number of permits is free.
+func checkFreePermits(semaphore *executor.FairSemaphore, want int) string {
+	canceled, cancel := context.WithCancel(context.Background())
 	cancel()
-	for taken := range places {
-		release, err := limit.Acquire(ended, replikaOf(0))
+	for free := range want {
+		release, err := semaphore.Acquire(canceled, replikaName(0))
 		if err != nil {
-			return fmt.Sprintf("%d places are free, not %d", taken, places)
+			return fmt.Sprintf("%d permits are free, want %d", free, want)
 		}
 		defer release()
 	}
-	if _, err := limit.Acquire(ended, replikaOf(0)); !errors.Is(err, context.Canceled) {
-		return fmt.Sprintf("more than %d places are free: %v", places, err)
+	if _, err := semaphore.Acquire(canceled, replikaName(0)); !errors.Is(err, context.Canceled) {
+		return fmt.Sprintf("more than %d permits are free: %v", want, err)
 	}
 	return ""
 }
 
-// A move in the life of a limit: somebody comes, somebody inside leaves, somebody who waits gives up, or does so and is
-// let in before it is noticed.
-type move struct {
-	kind    string
+// semaphoreStep is one step of a random sequence.
+type semaphoreStep struct {
+	kind    stepKind
 	replika int
 	which   int
 }
 
-var moves = rapid.Custom(func(t *rapid.T) move {
-	return move{
-		kind:    rapid.SampledFrom([]string{"come", "come", "leave", "give up", "give up and leave"}).Draw(t, "kind"),
+type stepKind string
+
+const (
+	stepAcquire          stepKind = "acquire"
+	stepRelease          stepKind = "release"
+	stepCancel           stepKind = "cancel"
+	stepCancelAndRelease stepKind = "cancel and release" // before the canceled request has noticed
+)
+
+var semaphoreSteps = rapid.Custom(func(t *rapid.T) semaphoreStep {
+	return semaphoreStep{
+		kind:    rapid.SampledFrom([]stepKind{stepAcquire, stepAcquire, stepRelease, stepCancel, stepCancelAndRelease}).Draw(t, "kind"),
 		replika: rapid.IntRange(1, 4).Draw(t, "replika"),
 		which:   rapid.IntRange(0, 100).Draw(t, "which"),
 	}
 })
 
-func TestLimitProperties(t *testing.T) {
+func TestFairSemaphore_Properties(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		places := rapid.IntRange(1, 4).Draw(rt, "places")
-		life := rapid.SliceOfN(moves, 0, 60).Draw(rt, "life")
-		var problem string
-		synctest.Test(t, func(t *testing.T) { problem = play(t.Context(), places, life) })
-		if problem != "" {
-			rt.Fatal(problem)
+		permits := rapid.IntRange(1, 4).Draw(rt, "permits")
+		steps := rapid.SliceOfN(semaphoreSteps, 0, 60).Draw(rt, "steps")
+		var failure string
+		synctest.Test(t, func(t *testing.T) { failure = runSemaphoreSteps(t.Context(), permits, steps) })
+		if failure != "" {
+			rt.Fatal(failure)
 		}
 	})
 }
 
-// visitor is one who came.
-type visitor struct {
+// permitRequest is one call of Acquire. It waits until release or err is set.
+type permitRequest struct {
 	replika types.NamespacedName
-	giveUp  context.CancelFunc
+	cancel  context.CancelFunc
 	release func()
 	err     error
-	over    bool
-	seen    bool
+	done    bool // failed or released
+	counted bool // its permit is included in grantsSince
 }
 
-// play lives through the moves, one at a time, and says which promise was broken.
-func play(ctx context.Context, places int, life []move) string {
-	limit := executor.NewFairSemaphore(places)
-	var all []*visitor
-	where := func(is func(*visitor) bool) []*visitor {
-		return slices.DeleteFunc(slices.Clone(all), func(v *visitor) bool { return v.over || !is(v) })
-	}
-	inside := func(v *visitor) bool { return v.release != nil }
-	waiting := func(v *visitor) bool { return v.release == nil }
-	// passed counts, for a Replika that waits, how often another has been let in since it last was, or began to wait.
-	passed := map[types.NamespacedName]map[types.NamespacedName]int{}
+// semaphoreModel executes steps on a semaphore and checks its properties after each.
+type semaphoreModel struct {
+	semaphore *executor.FairSemaphore
+	permits   int
+	requests  []*permitRequest
+	// grantsSince contains, for each waiting Replika, the number of permits granted to each other Replika since its own last
+	// permit, or since it began to wait.
+	grantsSince map[types.NamespacedName]map[types.NamespacedName]int
+}
 
-	step := func(now move) {
-		in, out := where(inside), where(waiting)
-		if now.kind == "come" {
-			visit, giveUp := context.WithCancel(ctx)
-			v := &visitor{replika: replikaOf(now.replika), giveUp: giveUp}
-			all = append(all, v)
-			go func() { v.release, v.err = limit.Acquire(visit, v.replika) }()
-		}
-		if strings.Contains(now.kind, "give up") && len(out) > 0 {
-			// The first is most likely the one whose turn it is.
-			out[now.which%2%len(out)].giveUp()
-		}
-		if strings.Contains(now.kind, "leave") && len(in) > 0 {
-			v := in[now.which%len(in)]
-			v.over = true
-			v.release()
-			v.giveUp()
-		}
-		synctest.Wait()
+// runSemaphoreSteps executes the steps one after another and returns the first failure.
+func runSemaphoreSteps(ctx context.Context, permits int, steps []semaphoreStep) string {
+	m := &semaphoreModel{
+		semaphore: executor.NewFairSemaphore(permits), permits: permits,
+		grantsSince: map[types.NamespacedName]map[types.NamespacedName]int{},
 	}
-	check := func() string {
-		for _, v := range all {
-			if v.err != nil && !v.over {
-				v.over = true
-				// A turn that one took who then gave up was a turn all the same.
-				delete(passed, v.replika)
-			}
-		}
-		for _, v := range all {
-			if v.release == nil || v.seen {
-				continue
-			}
-			v.seen = true
-			delete(passed, v.replika)
-			for other, by := range passed {
-				if by[v.replika]++; by[v.replika] > 1 {
-					return fmt.Sprintf("%s was let in twice while %s waited", v.replika, other)
-				}
-			}
-		}
-		in, out := where(inside), where(waiting)
-		if len(in) > places {
-			return fmt.Sprintf("%d are inside, with %d places", len(in), places)
-		}
-		if len(out) > 0 && len(in) < places {
-			return fmt.Sprintf("%d wait although %d of %d places are taken", len(out), len(in), places)
-		}
-		still := map[types.NamespacedName]bool{}
-		for _, v := range out {
-			still[v.replika] = true
-			if passed[v.replika] == nil {
-				passed[v.replika] = map[types.NamespacedName]int{}
-			}
-		}
-		for replika := range passed {
-			if !still[replika] {
-				delete(passed, replika)
-			}
-		}
-		return ""
-	}
-	for i, now := range life {
-		step(now)
-		if problem := check(); problem != "" {
-			return fmt.Sprintf("after move %d, %v: %s", i, now, problem)
+	for i, step := range steps {
+		m.execute(ctx, step)
+		if failure := m.check(); failure != "" {
+			return fmt.Sprintf("after step %d, %v: %s", i, step, failure)
 		}
 	}
-	for len(where(waiting)) > 0 {
-		step(move{kind: "give up"})
-		if problem := check(); problem != "" {
-			return problem
+	for len(m.waiting()) > 0 {
+		m.execute(ctx, semaphoreStep{kind: stepCancel})
+		if failure := m.check(); failure != "" {
+			return failure
 		}
 	}
-	for len(where(inside)) > 0 {
-		step(move{kind: "leave"})
+	for len(m.active()) > 0 {
+		m.execute(ctx, semaphoreStep{kind: stepRelease})
 	}
-	return free(limit, places)
+	return checkFreePermits(m.semaphore, permits)
+}
+
+func (m *semaphoreModel) active() []*permitRequest {
+	return m.filter(func(r *permitRequest) bool { return r.release != nil })
+}
+
+func (m *semaphoreModel) waiting() []*permitRequest {
+	return m.filter(func(r *permitRequest) bool { return r.release == nil })
+}
+
+func (m *semaphoreModel) filter(matches func(*permitRequest) bool) []*permitRequest {
+	return slices.DeleteFunc(slices.Clone(m.requests), func(r *permitRequest) bool { return r.done || !matches(r) })
+}
+
+func (m *semaphoreModel) execute(ctx context.Context, step semaphoreStep) {
+	active, waiting := m.active(), m.waiting()
+	if step.kind == stepAcquire {
+		requestCtx, cancel := context.WithCancel(ctx)
+		request := &permitRequest{replika: replikaName(step.replika), cancel: cancel}
+		m.requests = append(m.requests, request)
+		go func() { request.release, request.err = m.semaphore.Acquire(requestCtx, request.replika) }()
+	}
+	if (step.kind == stepCancel || step.kind == stepCancelAndRelease) && len(waiting) > 0 {
+		// One of the first two, because the next permit is likely theirs.
+		waiting[step.which%2%len(waiting)].cancel()
+	}
+	if (step.kind == stepRelease || step.kind == stepCancelAndRelease) && len(active) > 0 {
+		request := active[step.which%len(active)]
+		request.done = true
+		request.release()
+		request.cancel()
+	}
+	synctest.Wait()
+}
+
+func (m *semaphoreModel) check() string {
+	for _, request := range m.requests {
+		if request.err != nil && !request.done {
+			request.done = true
+			// A permit that was granted to a canceled request counts.
+			delete(m.grantsSince, request.replika)
+		}
+	}
+	if failure := m.checkFairness(); failure != "" {
+		return failure
+	}
+	active, waiting := m.active(), m.waiting()
+	if len(active) > m.permits {
+		return fmt.Sprintf("%d of %d permits are in use", len(active), m.permits)
+	}
+	if len(waiting) > 0 && len(active) < m.permits {
+		return fmt.Sprintf("%d requests wait although only %d of %d permits are in use", len(waiting), len(active), m.permits)
+	}
+	stillWaiting := map[types.NamespacedName]bool{}
+	for _, request := range waiting {
+		stillWaiting[request.replika] = true
+		if m.grantsSince[request.replika] == nil {
+			m.grantsSince[request.replika] = map[types.NamespacedName]int{}
+		}
+	}
+	for replika := range m.grantsSince {
+		if !stillWaiting[replika] {
+			delete(m.grantsSince, replika)
+		}
+	}
+	return ""
+}
+
+// checkFairness checks that no Replika is granted two permits while another waits.
+func (m *semaphoreModel) checkFairness() string {
+	for _, request := range m.requests {
+		if request.release == nil || request.counted {
+			continue
+		}
+		request.counted = true
+		delete(m.grantsSince, request.replika)
+		for other, grants := range m.grantsSince {
+			if grants[request.replika]++; grants[request.replika] > 1 {
+				return fmt.Sprintf("%s was granted two permits while %s waited", request.replika, other)
+			}
+		}
+	}
+	return ""
 }

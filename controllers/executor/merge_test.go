@@ -31,8 +31,8 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// Objects of some kinds hold values of their own inside their content. These must survive an update.
-var _ = Describe("Updating a copy that has values of its own", func() {
+// For some kinds the API server sets fields inside the content of each object. An update must keep these.
+var _ = Describe("Update with instance fields", func() {
 	service := func(target int32) *corev1.Service {
 		return &corev1.Service{
 			ObjectMeta: metav1.ObjectMeta{Name: "front"},
@@ -43,65 +43,65 @@ var _ = Describe("Updating a copy that has values of its own", func() {
 			},
 		}
 	}
-	merged := []string{"GET", "PATCH"}
+	mergeRequests := []string{"GET", "PATCH"}
 
-	It("keeps a Service's cluster IP and node ports", func(ctx SpecContext) {
-		s := newStage(ctx)
-		before := templateOf(ctx, service(8080), labelling(map[string]string{"example.com/tier": "", "taken": "off"}))
-		s.copied(ctx, before)
-		s.meanwhile(ctx, before, func(object *unstructured.Unstructured) {
-			object.SetLabels(with(without(object.GetLabels(), "taken"), "theirs", "stays"))
-			object.SetAnnotations(with(object.GetAnnotations(), "example.com/theirs", "stays"))
+	It("keeps the cluster IP and node ports of a Service", func(ctx SpecContext) {
+		e := newEnv(ctx)
+		before := newTemplate(ctx, service(8080), withLabels(map[string]string{"example.com/tier": "", "removed": "before"}))
+		e.createCopy(ctx, before)
+		e.modify(ctx, before, func(object *unstructured.Unstructured) {
+			object.SetLabels(withKey(withoutKey(object.GetLabels(), "removed"), "theirs", "stays"))
+			object.SetAnnotations(withKey(object.GetAnnotations(), "example.com/theirs", "stays"))
 		})
-		own := &corev1.Service{}
-		key := client.ObjectKey{Namespace: s.namespace, Name: "front"}
-		Expect(api.Get(ctx, key, own)).To(Succeed())
+		created := &corev1.Service{}
+		key := client.ObjectKey{Namespace: e.namespace, Name: "front"}
+		Expect(api.Get(ctx, key, created)).To(Succeed())
 		changed := service(9090)
 		changed.Spec.Selector = map[string]string{"app": "front"}
 		changed.Spec.Ports = append(changed.Spec.Ports, corev1.ServicePort{Name: "admin", Port: 81, TargetPort: intstr.FromInt32(9091)})
-		after := templateOf(ctx, changed, annotating(map[string]string{"example.com/note": ""}))
+		after := newTemplate(ctx, changed, withAnnotations(map[string]string{"example.com/note": ""}))
 
-		result := s.do(ctx, after.Kind, s.update(s.observed(ctx, before), after))
+		result := e.execute(ctx, after.Kind, e.updateAction(e.observe(ctx, before), after))
 
 		expectOutcome(result, planner.Done)
-		Expect(s.wire.requests()).To(Equal(merged))
+		Expect(e.interceptor.requests()).To(Equal(mergeRequests))
 		expectInSync(result.Object, after)
 		now := &corev1.Service{}
 		Expect(api.Get(ctx, key, now)).To(Succeed())
-		Expect(now.Spec.ClusterIPs).To(Equal(own.Spec.ClusterIPs))
+		Expect(now.Spec.ClusterIPs).To(Equal(created.Spec.ClusterIPs))
 		Expect(now.Spec.Ports).To(HaveLen(2))
 		Expect(now.Spec.Ports[0].TargetPort.IntValue()).To(Equal(9090))
-		Expect(now.Spec.Ports[0].NodePort).To(Equal(own.Spec.Ports[0].NodePort))
-		Expect(now.Spec.Selector).To(Equal(map[string]string{"app": "front"}), "a dropped key is dropped")
-		Expect(now.Labels).To(Equal(with(after.CopyLabels(), "theirs", "stays")))
-		Expect(now.Annotations).To(Equal(with(after.CopyAnnotations(s.namespace, false), "example.com/theirs", "stays")))
+		Expect(now.Spec.Ports[0].NodePort).To(Equal(created.Spec.Ports[0].NodePort))
+		Expect(now.Spec.Selector).To(Equal(map[string]string{"app": "front"}), "a removed key is removed")
+		Expect(now.Labels).To(Equal(withKey(after.CopyLabels(), "theirs", "stays")))
+		Expect(now.Annotations).To(Equal(withKey(after.CopyAnnotations(e.namespace, false), "example.com/theirs", "stays")))
 	})
 
-	It("keeps a claim's volume", func(ctx SpecContext) {
-		s := newStage(ctx)
+	It("keeps the volume of a PersistentVolumeClaim", func(ctx SpecContext) {
+		e := newEnv(ctx)
 		volume := &corev1.PersistentVolume{
-			ObjectMeta: metav1.ObjectMeta{Name: s.id + "-volume"},
+			ObjectMeta: metav1.ObjectMeta{Name: e.id + "-volume"},
 			Spec: corev1.PersistentVolumeSpec{
 				Capacity:                      corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")},
 				AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
-				StorageClassName:              s.id,
+				StorageClassName:              e.id,
 				PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
-				PersistentVolumeSource:        corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/nowhere"}},
+				PersistentVolumeSource:        corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/missing"}},
 			},
 		}
 		Expect(api.Create(ctx, volume)).To(Succeed())
 		DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, volume)).To(Succeed()) })
-		before := templateOf(ctx, claim(s.id, "1Gi"))
-		s.copied(ctx, before)
+		before := newTemplate(ctx, persistentVolumeClaim(e.id, "1Gi"))
+		e.createCopy(ctx, before)
 		bound := &corev1.PersistentVolumeClaim{}
-		key := client.ObjectKey{Namespace: s.namespace, Name: "disk"}
+		key := client.ObjectKey{Namespace: e.namespace, Name: "disk"}
 		Eventually(ctx, func(g Gomega) {
 			g.Expect(api.Get(ctx, key, bound)).To(Succeed())
 			g.Expect(bound.Status.Phase).To(Equal(corev1.ClaimBound))
 		}).Should(Succeed())
-		after := templateOf(ctx, claim(s.id, "1Gi"), labelling(map[string]string{"tier": "gold"}))
+		after := newTemplate(ctx, persistentVolumeClaim(e.id, "1Gi"), withLabels(map[string]string{"tier": "gold"}))
 
-		result := s.do(ctx, after.Kind, s.update(s.observed(ctx, before), after))
+		result := e.execute(ctx, after.Kind, e.updateAction(e.observe(ctx, before), after))
 
 		expectOutcome(result, planner.Done)
 		expectInSync(result.Object, after)
@@ -112,14 +112,14 @@ var _ = Describe("Updating a copy that has values of its own", func() {
 		Expect(now.Annotations).To(HaveKeyWithValue("pv.kubernetes.io/bind-completed", "yes"))
 		Expect(now.Labels).To(HaveKeyWithValue("tier", "gold"))
 
-		other := templateOf(ctx, claim(s.id+"-other", "1Gi"))
-		result = s.do(ctx, other.Kind, s.update(s.observed(ctx, after), other))
+		other := newTemplate(ctx, persistentVolumeClaim(e.id+"-other", "1Gi"))
+		result = e.execute(ctx, other.Kind, e.updateAction(e.observe(ctx, after), other))
 		expectOutcome(result, planner.Immutable)
-		Expect(s.wire.requests()).To(Equal([]string{"GET", "PATCH", "POST dry run"}))
+		Expect(e.interceptor.requests()).To(Equal([]string{"GET", "PATCH", "POST dry run"}))
 	})
 
-	It("keeps a Job's selector and labels", func(ctx SpecContext) {
-		s := newStage(ctx)
+	It("keeps the selector and labels of a Job", func(ctx SpecContext) {
+		e := newEnv(ctx)
 		job := func(parallelism int32, image string) *batchv1.Job {
 			suspended := true
 			return &batchv1.Job{
@@ -133,139 +133,140 @@ var _ = Describe("Updating a copy that has values of its own", func() {
 				},
 			}
 		}
-		before := templateOf(ctx, job(1, "example.com/run"))
-		observed := s.copied(ctx, before)
-		own := &batchv1.Job{}
-		key := client.ObjectKey{Namespace: s.namespace, Name: "task"}
-		Expect(api.Get(ctx, key, own)).To(Succeed())
-		Expect(own.Spec.Selector.MatchLabels).To(HaveKeyWithValue("batch.kubernetes.io/controller-uid", string(own.UID)))
-		after := templateOf(ctx, job(2, "example.com/run"))
+		before := newTemplate(ctx, job(1, "example.com/run"))
+		observed := e.createCopy(ctx, before)
+		created := &batchv1.Job{}
+		key := client.ObjectKey{Namespace: e.namespace, Name: "task"}
+		Expect(api.Get(ctx, key, created)).To(Succeed())
+		Expect(created.Spec.Selector.MatchLabels).To(HaveKeyWithValue("batch.kubernetes.io/controller-uid", string(created.UID)))
+		after := newTemplate(ctx, job(2, "example.com/run"))
 
-		// The Job's controller writes to it as well, and may win the race for the resourceVersion.
+		// The Job controller updates the Job too, so the resourceVersion may be outdated.
 		var result executor.Result
 		Eventually(ctx, func() planner.Outcome {
-			result = s.do(ctx, after.Kind, s.update(observed, after))
+			result = e.execute(ctx, after.Kind, e.updateAction(observed, after))
 			return result.Outcome
 		}).Should(Equal(planner.Done))
-		Expect(s.wire.requests()).To(Equal(merged))
+		Expect(e.interceptor.requests()).To(Equal(mergeRequests))
 		expectInSync(result.Object, after)
 		now := &batchv1.Job{}
 		Expect(api.Get(ctx, key, now)).To(Succeed())
 		Expect(*now.Spec.Parallelism).To(BeEquivalentTo(2))
-		Expect(now.Spec.Selector).To(Equal(own.Spec.Selector))
-		Expect(now.Spec.Template).To(Equal(own.Spec.Template))
+		Expect(now.Spec.Selector).To(Equal(created.Spec.Selector))
+		Expect(now.Spec.Template).To(Equal(created.Spec.Template))
 
-		other := templateOf(ctx, job(2, "example.com/other"))
-		Eventually(ctx, func() planner.Outcome { return s.do(ctx, other.Kind, s.update(result.Object, other)).Outcome }).
+		other := newTemplate(ctx, job(2, "example.com/other"))
+		Eventually(ctx, func() planner.Outcome {
+			return e.execute(ctx, other.Kind, e.updateAction(result.Object, other)).Outcome
+		}).
 			Should(Equal(planner.Immutable))
 	})
 
-	It("keeps a ServiceAccount's Secrets", func(ctx SpecContext) {
-		s := newStage(ctx)
+	It("keeps the Secrets of a ServiceAccount", func(ctx SpecContext) {
+		e := newEnv(ctx)
 		account := func(pull ...corev1.LocalObjectReference) *corev1.ServiceAccount {
 			return &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "robot"}, ImagePullSecrets: pull}
 		}
-		before := templateOf(ctx, account(corev1.LocalObjectReference{Name: "old"}))
-		s.copied(ctx, before)
-		secrets := []any{map[string]any{"name": "of-its-own"}}
-		s.meanwhile(ctx, before, func(object *unstructured.Unstructured) { object.Object["secrets"] = secrets })
-		after := templateOf(ctx, account(corev1.LocalObjectReference{Name: "new"}))
+		before := newTemplate(ctx, account(corev1.LocalObjectReference{Name: "old"}))
+		e.createCopy(ctx, before)
+		secrets := []any{map[string]any{"name": "token"}}
+		e.modify(ctx, before, func(object *unstructured.Unstructured) { object.Object["secrets"] = secrets })
+		after := newTemplate(ctx, account(corev1.LocalObjectReference{Name: "new"}))
 
-		result := s.do(ctx, after.Kind, s.update(s.observed(ctx, before), after))
+		result := e.execute(ctx, after.Kind, e.updateAction(e.observe(ctx, before), after))
 
 		expectOutcome(result, planner.Done)
 		expectInSync(result.Object, after)
-		Expect(s.live(ctx, after).Object).To(And(
+		Expect(e.get(ctx, after).Object).To(And(
 			HaveKeyWithValue("secrets", secrets), HaveKeyWithValue("imagePullSecrets", []any{map[string]any{"name": "new"}}),
 		))
 	})
 
-	DescribeTable("changes nothing when, since it was observed, somebody",
-		func(ctx SpecContext, request int, meanwhile surprise, requests []string, exists bool) {
-			s := newStage(ctx)
-			before := templateOf(ctx, service(8080))
-			observed := s.copied(ctx, before)
-			after := templateOf(ctx, service(9090))
-			var meddled *unstructured.Unstructured
-			s.wire.before(request, func() {
-				meanwhile(ctx, s, before)
+	DescribeTable("changes nothing after a concurrent change",
+		func(ctx SpecContext, request int, change concurrentChange, requests []string, exists bool) {
+			e := newEnv(ctx)
+			before := newTemplate(ctx, service(8080))
+			observed := e.createCopy(ctx, before)
+			after := newTemplate(ctx, service(9090))
+			var modified *unstructured.Unstructured
+			e.interceptor.before(request, func() {
+				change(ctx, e, before)
 				if exists {
-					meddled = s.live(ctx, before)
+					modified = e.get(ctx, before)
 				}
 			})
 
-			result := s.do(ctx, after.Kind, s.update(observed, after))
+			result := e.execute(ctx, after.Kind, e.updateAction(observed, after))
 
 			expectOutcome(result, planner.Stale)
-			Expect(s.wire.requests()).To(Equal(requests))
+			Expect(e.interceptor.requests()).To(Equal(requests))
 			if !exists {
 				Expect(result.Object).To(BeNil())
 				return
 			}
-			Expect(result.Object).To(Equal(observe(meddled)))
-			Expect(s.live(ctx, after)).To(Equal(meddled))
+			Expect(result.Object).To(Equal(observe(modified)))
+			Expect(e.get(ctx, after)).To(Equal(modified))
 		},
-		Entry("made it anew", 1, remade, []string{"GET"}, true),
-		Entry("took it over", 1, taken, []string{"GET"}, true),
-		Entry("took our owner mark off", 1, unmarked, []string{"GET"}, true),
-		Entry("marked it as a newer operator does", 1, upgraded, []string{"GET"}, true),
-		Entry("took our marks off", 1, func(ctx SpecContext, s *stage, t *planner.Template) {
-			s.meanwhile(ctx, t, func(object *unstructured.Unstructured) { object.SetAnnotations(nil) })
-		}, []string{"GET"}, true),
-		Entry("deleted it", 1, func(ctx SpecContext, s *stage, t *planner.Template) { s.removed(ctx, t) }, []string{"GET"}, false),
-		Entry("edited it after the read", 2, func(ctx SpecContext, s *stage, t *planner.Template) {
-			s.meanwhile(ctx, t, func(object *unstructured.Unstructured) {
+		Entry("recreated", 1, recreated, []string{"GET"}, true),
+		Entry("owner changed", 1, ownerChanged, []string{"GET"}, true),
+		Entry("owner mark removed", 1, ownerMarkRemoved, []string{"GET"}, true),
+		Entry("marks version raised", 1, marksVersionRaised, []string{"GET"}, true),
+		Entry("annotations removed", 1, annotationsRemoved, []string{"GET"}, true),
+		Entry("deleted", 1, removed, []string{"GET"}, false),
+		Entry("changed after the read", 2, func(ctx SpecContext, e *env, t *planner.Template) {
+			e.modify(ctx, t, func(object *unstructured.Unstructured) {
 				Expect(unstructured.SetNestedField(object.Object, "ClientIP", "spec", "sessionAffinity")).To(Succeed())
 			})
 		}, []string{"GET", "PATCH", "GET"}, true),
-		Entry("made it anew after the read", 2, remade, []string{"GET", "PATCH", "GET"}, true),
-		Entry("deleted it after the read", 2, func(ctx SpecContext, s *stage, t *planner.Template) { s.removed(ctx, t) },
-			[]string{"GET", "PATCH", "GET"}, false),
+		Entry("recreated after the read", 2, recreated, []string{"GET", "PATCH", "GET"}, true),
+		Entry("deleted after the read", 2, removed, []string{"GET", "PATCH", "GET"}, false),
 	)
 
-	It("sets an edit right that came before the read", func(ctx SpecContext) {
-		s := newStage(ctx)
-		before := templateOf(ctx, service(8080))
-		observed := s.copied(ctx, before)
-		after := templateOf(ctx, service(9090))
-		s.wire.before(1, func() {
-			s.meanwhile(ctx, before, func(object *unstructured.Unstructured) {
+	It("reverts a change made before the read", func(ctx SpecContext) {
+		e := newEnv(ctx)
+		before := newTemplate(ctx, service(8080))
+		observed := e.createCopy(ctx, before)
+		after := newTemplate(ctx, service(9090))
+		e.interceptor.before(1, func() {
+			e.modify(ctx, before, func(object *unstructured.Unstructured) {
 				Expect(unstructured.SetNestedField(object.Object, "ClientIP", "spec", "sessionAffinity")).To(Succeed())
 			})
 		})
 
-		result := s.do(ctx, after.Kind, s.update(observed, after))
+		result := e.execute(ctx, after.Kind, e.updateAction(observed, after))
 
 		expectOutcome(result, planner.Done)
 		expectInSync(result.Object, after)
 	})
 
-	It("does not adopt an object that a controller took since it was observed", func(ctx SpecContext) {
-		s := newStage(ctx)
-		foreign := unstructuredOf(service(8080))
-		foreign.SetNamespace(s.namespace)
+	It("does not adopt an object with a concurrently added controller reference", func(ctx SpecContext) {
+		e := newEnv(ctx)
+		foreign := toUnstructured(service(8080))
+		foreign.SetNamespace(e.namespace)
 		Expect(api.Create(ctx, foreign)).To(Succeed())
-		template, boss := templateOf(ctx, service(9090)), s.boss(ctx)
-		action := s.update(observe(foreign), template)
+		template, controller := newTemplate(ctx, service(9090)), e.newController(ctx)
+		action := e.updateAction(observe(foreign), template)
 		action.Adopt = true
-		s.wire.before(1, func() {
-			s.meanwhile(ctx, template, func(object *unstructured.Unstructured) { object.SetOwnerReferences([]metav1.OwnerReference{boss}) })
+		e.interceptor.before(1, func() {
+			e.modify(ctx, template, func(object *unstructured.Unstructured) {
+				object.SetOwnerReferences([]metav1.OwnerReference{controller})
+			})
 		})
 
-		result := s.do(ctx, template.Kind, action)
+		result := e.execute(ctx, template.Kind, action)
 
 		expectOutcome(result, planner.Stale)
 		Expect(result.Object.HasController).To(BeTrue())
 		Expect(result.Object.Marks).To(Equal(planner.MarksAbsent))
 	})
 
-	It("is invalid when the template is", func(ctx SpecContext) {
-		s := newStage(ctx)
-		observed := s.copied(ctx, templateOf(ctx, service(8080)))
-		wrong := service(8080)
-		wrong.Spec.Ports[0].Port = 99999
-		template := rawTemplateOf(wrong)
+	It("returns Rejected when the template is invalid", func(ctx SpecContext) {
+		e := newEnv(ctx)
+		observed := e.createCopy(ctx, newTemplate(ctx, service(8080)))
+		invalid := service(8080)
+		invalid.Spec.Ports[0].Port = 99999
+		template := newRawTemplate(invalid)
 
-		expectOutcome(s.do(ctx, template.Kind, s.update(observed, template)), planner.Rejected)
+		expectOutcome(e.execute(ctx, template.Kind, e.updateAction(observed, template)), planner.Rejected)
 	})
 })

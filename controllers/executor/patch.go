@@ -116,7 +116,7 @@ func releasePatch(observed *planner.Observed) jsonPatch {
 	return patch
 }
 
-// handOverPatch returns a patch that makes another Replika the owner. The content stays until the new owner updates it.
+// handOverPatch returns a patch that sets another Replika as the owner. The content stays until the new owner updates it.
 func handOverPatch(observed *planner.Observed, newOwner types.NamespacedName) jsonPatch {
 	patch := append(guard(observed), setKeys(annotationsPath, observed.HasAnnotations,
 		map[string]string{v1alpha1.AnnotationOwner: newOwner.String()}, nil)...)

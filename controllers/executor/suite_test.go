@@ -14,8 +14,8 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package writing_test proves the guarded requests against a real API server, with the races that the guards are for made
-// to happen: one control plane for the suite, and namespaces of its own for each spec.
+// Package executor_test tests the guarded requests against a real API server, with the concurrent changes that the guards
+// protect against. All specs share one control plane, and each has its own namespace.
 package executor_test
 
 import (
@@ -36,13 +36,13 @@ import (
 var (
 	// controlPlane is shared by all processes of the suite.
 	controlPlane *cluster.Cluster
-	// api is the administrator's access: it plays everybody else who works with the objects.
+	// api is the client of an administrator. It acts as every other client of the API server.
 	api client.Client
 )
 
-func TestWriting(t *testing.T) {
+func TestExecutor(t *testing.T) {
 	RegisterFailHandler(Fail)
-	RunSpecs(t, "Writing")
+	RunSpecs(t, "Executor")
 }
 
 var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
@@ -50,10 +50,10 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	controlPlane, err = cluster.Start(ctx, cluster.Options{CRDs: []string{"../../test/cluster/testdata"}})
 	Expect(err).NotTo(HaveOccurred())
 	connect()
-	installGadgets(ctx)
+	installGadgetKind(ctx)
 	return []byte(controlPlane.Kubeconfig)
 }, func(kubeconfig []byte) {
-	SetDefaultEventuallyTimeout(30 * time.Second) // two busy cores, under the race detector
+	SetDefaultEventuallyTimeout(30 * time.Second) // for slow machines and the race detector
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	EnforceDefaultTimeoutsWhenUsingContexts()
 	if controlPlane == nil {
@@ -78,27 +78,27 @@ func connect() {
 	Expect(err).NotTo(HaveOccurred())
 }
 
-// Two kinds that no API server knows by itself. Of a Widget the schema says nothing, so it may have any top-level field. A
-// Gadget has a schema with a default, an optional object, and a field that never changes.
+// Custom resources of the suite. The schema of a Widget preserves unknown fields. The schema of a Gadget has a default, an
+// optional object, and an immutable field.
 var (
 	widgetKind = schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Widget"}
 	gadgetKind = schema.GroupVersionKind{Group: "gadgets.example.com", Version: "v1", Kind: "Gadget"}
 )
 
-func installGadgets(ctx SpecContext) {
+func installGadgetKind(ctx SpecContext) {
 	installKind(ctx, gadgetKind, map[string]any{
 		"spec": map[string]any{"type": "object", "properties": map[string]any{
 			"mode": map[string]any{"type": "string"},
 			"pace": map[string]any{"type": "string", "default": "steady"},
 			"make": map[string]any{"type": "string", "x-kubernetes-validations": []any{
-				map[string]any{"rule": "self == oldSelf", "message": "make never changes"},
+				map[string]any{"rule": "self == oldSelf", "message": "make is immutable"},
 			}},
 		}},
 		"extra": map[string]any{"type": "object", "properties": map[string]any{"colour": map[string]any{"type": "string"}}},
 	})
 }
 
-// installKind makes a namespaced kind with the given top-level fields and returns when it is served.
+// installKind creates the definition of a namespaced kind with these top-level fields, and returns when the API server serves it.
 func installKind(ctx SpecContext, kind schema.GroupVersionKind, fields map[string]any) *unstructured.Unstructured {
 	GinkgoHelper()
 	singular := strings.ToLower(kind.Kind)
@@ -117,7 +117,7 @@ func installKind(ctx SpecContext, kind schema.GroupVersionKind, fields map[strin
 		},
 	}}
 	Expect(api.Create(ctx, definition)).To(Succeed())
-	// A kind is served for good when it takes objects: the API server waits for its own watches before.
+	// A create succeeds only when the API server has finished the setup of the kind.
 	probe := newObject(kind, "default", "probe")
 	Eventually(ctx, func() error { return api.Create(ctx, probe.DeepCopy(), client.DryRunAll) }).Should(Succeed())
 	return definition

@@ -43,15 +43,15 @@ func (t target) String() string {
 	return fmt.Sprintf("%s %s/%s", t.resource.GroupResource(), t.namespace, t.name)
 }
 
-// create creates the copy. It fails when an object of this name exists, and returns that object. It also looks for one when
-// a quota, validation or authorization rejected the request: the API server checks these before it checks the name.
+// create creates the copy. If an object of this name exists, it returns that object with the outcome Stale. It also reads the
+// object when a quota, validation or authorization rejected the request, because the API server checks the name last.
 func (t target) create(ctx context.Context, template *planner.Template) Result {
 	response, err := t.post(ctx, template)
 	if err == nil {
 		return t.handleResponse(response, template)
 	}
 	outcome := Classify(err)
-	if isGone(err) {
+	if isObjectNotFound(err) {
 		// The copy does not exist yet: what is missing is another object that it refers to.
 		outcome = planner.Rejected
 	}
@@ -72,8 +72,7 @@ func (t target) create(ctx context.Context, template *planner.Template) Result {
 	return Result{Outcome: outcome, Err: err}
 }
 
-// update sends a JSON Patch, which applies only to the object that was observed. It updates, releases or hands over a copy,
-// as the patch says.
+// update sends the JSON Patch of an update, a release or a hand-over. It applies only to the object that was observed.
 func (t target) update(ctx context.Context, action *planner.Action, patch jsonPatch) Result {
 	body, err := patch.encode()
 	if err != nil {
@@ -91,7 +90,8 @@ func (t target) update(ctx context.Context, action *planner.Action, patch jsonPa
 }
 
 // detectConcurrentChange looks for fields that differ from the template although the patch did not contain them. They were
-// equal when the copy was observed, so another client changed them, and the API server did not change our write.
+// equal when the copy was observed, so the difference is a change by another client, and not the API server's change to our
+// write.
 func detectConcurrentChange(action *planner.Action, result Result) Result {
 	sent := append(action.Template.Digests.Differing(action.Observed.Digests), planner.MetadataField)
 	for _, field := range action.Template.Digests.Differing(result.Object.Digests) {
@@ -103,8 +103,8 @@ func detectConcurrentChange(action *planner.Action, result Result) Result {
 	return result
 }
 
-// recreate deletes the copy and creates it again. The API server has accepted the template before, in a dry run: without it,
-// an update is not classified as rejected because of an immutable field.
+// recreate deletes the copy and creates it again. It follows an update with the outcome Immutable, so a dry-run create has
+// shown that the API server accepts the template.
 func (t target) recreate(ctx context.Context, action *planner.Action) Result {
 	if result := t.delete(ctx, action); result.Outcome != planner.Done {
 		return result
@@ -127,7 +127,7 @@ func (t target) delete(ctx context.Context, action *planner.Action) Result {
 	}
 	request := t.executor.client.Delete().Body(options).SetHeader("Content-Type", "application/json")
 	response, err := t.request(ctx, request, t.name)
-	if isGone(err) {
+	if isObjectNotFound(err) {
 		return Result{Outcome: planner.Done}
 	}
 	if err != nil {
@@ -174,7 +174,7 @@ func (t target) handleError(ctx context.Context, err error, action *planner.Acti
 		if getErr != nil {
 			return readFailed(getErr)
 		}
-		if isGone(err) && current != nil && current.UID == action.Observed.UID {
+		if isObjectNotFound(err) && current != nil && current.UID == action.Observed.UID {
 			// The copy exists: what is missing is another object that it refers to.
 			return Result{Outcome: planner.Rejected, Err: err}
 		}

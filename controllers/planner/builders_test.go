@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -15,21 +31,24 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// The cast of the tables: Replika ops/sync copies ConfigMap vault/settings.
+// The default fixture: Replika ops/sync copies ConfigMap vault/settings.
 var (
-	configMapKind = schema.GroupKind{Kind: "ConfigMap"}
-	secretKind    = schema.GroupKind{Kind: "Secret"}
-	ours          = types.NamespacedName{Namespace: "ops", Name: "sync"}
-	theirs        = types.NamespacedName{Namespace: "dev", Name: "sync"}
+	configMapKind   = schema.GroupKind{Kind: "ConfigMap"}
+	secretKind      = schema.GroupKind{Kind: "Secret"}
+	replikaKey      = types.NamespacedName{Namespace: "ops", Name: "sync"}
+	otherReplikaKey = types.NamespacedName{Namespace: "dev", Name: "sync"}
 )
 
 func newReplika(changes ...func(*v1alpha1.Replika)) *v1alpha1.Replika {
 	replika := &v1alpha1.Replika{
-		ObjectMeta: metav1.ObjectMeta{Namespace: ours.Namespace, Name: ours.Name, Finalizers: []string{v1alpha1.Finalizer}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: replikaKey.Namespace, Name: replikaKey.Name, Finalizers: []string{v1alpha1.Finalizer}},
 		Spec: v1alpha1.ReplikaSpec{
 			Source: v1alpha1.SourceSpec{Version: "v1", Kind: "ConfigMap", Namespace: "vault", Name: "settings"},
 			Target: v1alpha1.TargetSpec{Namespaces: v1alpha1.TargetNamespaces{MatchAll: true}},
 		},
+		Status: v1alpha1.ReplikaStatus{Conditions: []metav1.Condition{
+			{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSynced},
+		}},
 	}
 	for _, change := range changes {
 		change(replika)
@@ -37,46 +56,48 @@ func newReplika(changes ...func(*v1alpha1.Replika)) *v1alpha1.Replika {
 	return replika
 }
 
-func named(name types.NamespacedName) func(*v1alpha1.Replika) {
+func withName(name types.NamespacedName) func(*v1alpha1.Replika) {
 	return func(r *v1alpha1.Replika) { r.Namespace, r.Name = name.Namespace, name.Name }
 }
 
-func createdAt(second int64) func(*v1alpha1.Replika) {
+func withCreationTime(second int64) func(*v1alpha1.Replika) {
 	return func(r *v1alpha1.Replika) { r.CreationTimestamp = metav1.NewTime(time.Unix(second, 0)) }
 }
 
-func into(namespaces ...string) func(*v1alpha1.Replika) {
+func withTargetNamespaces(namespaces ...string) func(*v1alpha1.Replika) {
 	return func(r *v1alpha1.Replika) {
 		r.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{ReplicateIn: namespaces}
 	}
 }
 
-func beingDeleted(r *v1alpha1.Replika) {
+func withDeletion(r *v1alpha1.Replika) {
 	now := metav1.NewTime(time.Unix(9, 0))
 	r.DeletionTimestamp = &now
 }
 
-// sourceGone is a Replika that has noticed that its source is gone, and whose copies go with it.
-func sourceGone(r *v1alpha1.Replika) {
+// withSourceDeleted sets the status of a Replika whose source and copies are deleted.
+func withSourceDeleted(r *v1alpha1.Replika) {
 	r.Spec.Synchronization.OnSourceDeletion = v1alpha1.SourceDeletionDelete
 	r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonSourceNotFound}}
 }
 
-// notReady is a Replika that cannot be served, for a reason.
-func notReady(reason string) func(*v1alpha1.Replika) {
+// withNotReady sets the Ready condition to False.
+func withNotReady(reason string) func(*v1alpha1.Replika) {
 	return func(r *v1alpha1.Replika) {
 		r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: reason}}
 	}
 }
 
-// allowedIn is a Replika whose source was seen to allow these namespaces.
-func allowedIn(namespaces ...string) func(*v1alpha1.Replika) {
+// withAllowedNamespaces sets the source's consent in the status.
+func withAllowedNamespaces(namespaces ...string) func(*v1alpha1.Replika) {
 	return func(r *v1alpha1.Replika) { r.Status.Source = &v1alpha1.SourceStatus{AllowedNamespaces: namespaces} }
 }
 
-func optOut(value string) map[string]string { return map[string]string{v1alpha1.LabelOptOut: value} }
+func optOutLabels(value string) map[string]string {
+	return map[string]string{v1alpha1.LabelOptOut: value}
+}
 
-// newObject is a ConfigMap with one entry.
+// newObject returns a ConfigMap with one entry.
 func newObject(namespace, name string, changes ...func(*unstructured.Unstructured)) *unstructured.Unstructured {
 	object := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1",
@@ -114,21 +135,21 @@ func withoutAnnotation(key string) func(*unstructured.Unstructured) {
 	}
 }
 
-func terminating(o *unstructured.Unstructured) {
+func withTerminating(o *unstructured.Unstructured) {
 	now := metav1.NewTime(time.Unix(9, 0))
 	o.SetDeletionTimestamp(&now)
-	o.SetFinalizers([]string{"example.com/hold"})
+	o.SetFinalizers([]string{"example.com/finalizer"})
 }
 
-func controlled(o *unstructured.Unstructured) {
+func withController(o *unstructured.Unstructured) {
 	yes := true
 	o.SetOwnerReferences([]metav1.OwnerReference{
-		{APIVersion: "apps/v1", Kind: "Deployment", Name: "boss", UID: "uid-boss", Controller: &yes},
+		{APIVersion: "apps/v1", Kind: "Deployment", Name: "owner", UID: "uid-owner", Controller: &yes},
 	})
 }
 
-// legacyLabels are what the 2022 release put on its copies.
-func legacyLabels(replika string) func(*unstructured.Unstructured) {
+// withLegacyLabels sets the labels that the 2022 release set on its copies.
+func withLegacyLabels(replika string) func(*unstructured.Unstructured) {
 	return withLabels(map[string]string{
 		v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue, v1alpha1.LabelPartOf: v1alpha1.PartOf(replika),
 	})
@@ -143,8 +164,8 @@ func mustTemplate(t testing.TB, replika *v1alpha1.Replika, source *unstructured.
 	return template
 }
 
-// copyOf is the copy that the template makes in the namespace.
-func copyOf(t testing.TB, template *Template, namespace string, changes ...func(*unstructured.Unstructured)) *unstructured.Unstructured {
+// newCopy returns the copy that the template renders for the namespace.
+func newCopy(t testing.TB, template *Template, namespace string, changes ...func(*unstructured.Unstructured)) *unstructured.Unstructured {
 	t.Helper()
 	rendered, err := template.Render(namespace)
 	if err != nil {
@@ -180,7 +201,7 @@ func mustSelection(t testing.TB, replika *v1alpha1.Replika) *Selection {
 	return selection
 }
 
-func claimants(replikas ...*v1alpha1.Replika) Claimants {
+func newClaimants(replikas ...*v1alpha1.Replika) Claimants {
 	var all []Claimant
 	for _, replika := range replikas {
 		if claimant, claims := NewClaimant(replika); claims {
@@ -190,8 +211,8 @@ func claimants(replikas ...*v1alpha1.Replika) Claimants {
 	return SortClaimants(all)
 }
 
-// keysOf is a map with one entry for each key.
-func keysOf(keys ...string) map[string]string {
+// newKeys returns a map with one entry for each key.
+func newKeys(keys ...string) map[string]string {
 	values := map[string]string{}
 	for _, key := range keys {
 		values[key] = "some value"
@@ -199,7 +220,7 @@ func keysOf(keys ...string) map[string]string {
 	return values
 }
 
-// naiveMatch says what a glob means in the plainest way: `*` stands for any characters.
+// naiveMatch is a simple reference implementation of globs: `*` matches any characters.
 func naiveMatch(glob, name string) bool {
 	if glob == "" {
 		return name == ""
@@ -210,8 +231,8 @@ func naiveMatch(glob, name string) bool {
 	return name != "" && glob[0] == name[0] && naiveMatch(glob[1:], name[1:])
 }
 
-// naiveWants says which namespaces a Replika selects in the plainest way.
-func naiveWants(replika *v1alpha1.Replika, namespace Namespace) bool {
+// naiveSelects is a simple reference implementation of [Selection.Selects].
+func naiveSelects(replika *v1alpha1.Replika, namespace Namespace) bool {
 	targets := replika.Spec.Target.Namespaces
 	if namespace.Terminating || namespace.Name == replika.SourceNamespace() || namespace.Labels[v1alpha1.LabelOptOut] == "true" {
 		return false

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -6,7 +22,7 @@ import (
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -14,22 +30,21 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// Claimant is a Replika as its rivals see it: it wishes for one object, of one kind and name, in each namespace it selects.
-// Claims are by group and kind, so that two served versions of a kind are one.
+// Claimant is a Replika that claims one object, of one kind and name, in each namespace that it selects. Other Replikas can
+// claim the same objects. Claims ignore the version of the kind, because all versions serve the same objects.
 type Claimant struct {
 	Replika types.NamespacedName
 	Kind    schema.GroupKind
 	Name    string
 	created time.Time
-	// selection is compiled when first asked for: most Replikas are nobody's rivals.
+	// selection is compiled on first use, because most Replikas claim objects that no other Replika claims.
 	selection func() *Selection
-	// disinherited is true while the Replika cannot serve what it would inherit, would give it up at once, or would leave it
-	// behind: it has no finalizer before it may have copies.
-	cannotInherit bool
+	// inherits is true while the Replika can take over copies, see [inherits].
+	inherits bool
 }
 
-// NewClaimant returns the Replika's claims, or false for one that claims nothing because it is being deleted. One that
-// cannot select claims nothing either.
+// NewClaimant returns the claims of the Replika, or false if it is being deleted and therefore claims nothing. A Replika
+// whose selectors are invalid claims nothing either.
 func NewClaimant(replika *v1alpha1.Replika) (Claimant, bool) {
 	if replika.DeletionTimestamp != nil {
 		return Claimant{}, false
@@ -46,31 +61,34 @@ func NewClaimant(replika *v1alpha1.Replika) (Claimant, bool) {
 			}
 			return selection
 		}),
-		cannotInherit: !slices.Contains(replika.Finalizers, v1alpha1.Finalizer) ||
-			slices.ContainsFunc(replika.Status.Conditions, func(condition metav1.Condition) bool {
-				return condition.Type == v1alpha1.ConditionReady && cannotInherit(replika, condition.Reason)
-			}),
+		inherits: inherits(replika),
 	}, true
 }
 
-// disinherits tells whether a Replika that is not ready for this reason inherits nothing: its copies go with the source,
-// or it may not serve at all.
-func cannotInherit(replika *v1alpha1.Replika, reason string) bool {
-	switch reason {
-	case v1alpha1.ReasonSourceNotFound:
-		return replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete
-	case v1alpha1.ReasonForbidden, v1alpha1.ReasonSourceNotAllowed, v1alpha1.ReasonServiceAccountRequired:
+// inherits reports whether the Replika can take over copies: only while it puts its own content into its copies. One that is
+// suspended, that has no source to copy, or whose present spec was not reconciled yet would keep the content of the former
+// owner, which may have been withdrawn. Without the finalizer its copies would be orphaned.
+func inherits(replika *v1alpha1.Replika) bool {
+	if replika.Spec.Suspend || !slices.Contains(replika.Finalizers, v1alpha1.Finalizer) ||
+		replika.Status.ObservedGeneration != replika.Generation {
+		return false
+	}
+	ready := meta.FindStatusCondition(replika.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil {
+		return false
+	}
+	switch ready.Reason {
+	case v1alpha1.ReasonSynced, v1alpha1.ReasonCopiesFailed, v1alpha1.ReasonTargetNamespaceNotFound:
 		return true
 	default:
 		return false
 	}
 }
 
-// Claimants are the Replikas that may claim the same objects, the one whose turn comes first in front.
+// Claimants are Replikas that can claim the same objects, in order of precedence.
 type Claimants []Claimant
 
-// SortClaimants puts the oldest Replika first, and of those made in the same second the first by name: an order that no
-// restart changes.
+// SortClaimants sorts by age, the oldest Replika first, then by namespace and name. The order is the same after a restart.
 func SortClaimants(claimants []Claimant) Claimants {
 	slices.SortFunc(claimants, func(a, b Claimant) int {
 		return cmp.Or(
@@ -82,22 +100,23 @@ func SortClaimants(claimants []Claimant) Claimants {
 	return claimants
 }
 
-// Claims tells whether the Replika claims the object.
+// Claims reports whether the Replika claims the object.
 func (c Claimants) Claims(replika types.NamespacedName, kind schema.GroupKind, name string, namespace Namespace) bool {
 	return slices.ContainsFunc(c, func(claimant Claimant) bool {
 		return claimant.Replika == replika && claimant.claims(kind, name, namespace)
 	})
 }
 
-// Heir names the Replika, other than the given one, whose turn it is to own the object. One whose status says that its
-// copies go with its source inherits nothing: two such would hand the object back and forth for ever.
-func (c Claimants) NextOwner(of types.NamespacedName, kind schema.GroupKind, name string, namespace Namespace) (types.NamespacedName, bool) {
+// NextOwners returns the Replikas, other than the current owner, that claim the object and can take it over, in order of
+// precedence. Two Replikas that cannot inherit would otherwise hand the object over to each other without end.
+func (c Claimants) NextOwners(currentOwner types.NamespacedName, kind schema.GroupKind, name string, namespace Namespace) []types.NamespacedName {
+	var owners []types.NamespacedName
 	for _, claimant := range c {
-		if claimant.Replika != of && !claimant.cannotInherit && claimant.claims(kind, name, namespace) {
-			return claimant.Replika, true
+		if claimant.Replika != currentOwner && claimant.inherits && claimant.claims(kind, name, namespace) {
+			owners = append(owners, claimant.Replika)
 		}
 	}
-	return types.NamespacedName{}, false
+	return owners
 }
 
 func (c Claimant) claims(kind schema.GroupKind, name string, namespace Namespace) bool {

@@ -1,10 +1,25 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -18,50 +33,49 @@ func TestNewClaimant(t *testing.T) {
 		wantName   string
 		wantKind   schema.GroupKind
 	}{
-		"plain": {func(*v1alpha1.Replika) {}, true, "settings", configMapKind},
-		"a target name wins over the source's": {
+		"defaults": {func(*v1alpha1.Replika) {}, true, "settings", configMapKind},
+		"target name overrides source name": {
 			func(r *v1alpha1.Replika) { r.Spec.Target.Name = "shared" }, true, "shared", configMapKind,
 		},
-		"whatever the version": {
+		"version is ignored": {
 			func(r *v1alpha1.Replika) { r.Spec.Source.Version = "v2" }, true, "settings", configMapKind,
 		},
-		"a suspended one keeps its claims": {
+		"suspended": {
 			func(r *v1alpha1.Replika) { r.Spec.Suspend = true }, true, "settings", configMapKind,
 		},
-		"one in deletion claims nothing": {beingDeleted, false, "", schema.GroupKind{}},
+		"being deleted": {withDeletion, false, "", schema.GroupKind{}},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			claimant, claims := NewClaimant(newReplika(c.change))
-			if claims != c.wantClaims || claimant.Name != c.wantName || claimant.Kind != c.wantKind {
+			claimant, claims := NewClaimant(newReplika(testCase.change))
+			if claims != testCase.wantClaims || claimant.Name != testCase.wantName || claimant.Kind != testCase.wantKind {
 				t.Errorf("got %v, %q, %v", claims, claimant.Name, claimant.Kind)
 			}
 		})
 	}
 }
 
-func TestOneThatCannotSelectClaimsNothing(t *testing.T) {
-	broken := newReplika(func(r *v1alpha1.Replika) {
+func TestClaimants_Claims_InvalidSelector(t *testing.T) {
+	invalid := newReplika(func(r *v1alpha1.Replika) {
 		r.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{
 			MatchExpressions: []v1alpha1.NamespaceRequirement{{Key: "team", Operator: "Near"}},
 		}}
 	})
-	name := types.NamespacedName{Namespace: broken.Namespace, Name: broken.Name}
-	if claimants(broken).Claims(name, configMapKind, "settings", Namespace{Name: "team-a"}) {
-		t.Error("claims an object although its selector cannot be compiled")
+	if newClaimants(invalid).Claims(replikaKey, configMapKind, "settings", Namespace{Name: "team-a"}) {
+		t.Error("a Replika with an invalid selector claims an object")
 	}
 }
 
-// The order decides who inherits, so it must be the same after every restart.
+// The order determines the next owner, so it must be the same after a restart.
 func TestSortClaimants(t *testing.T) {
-	young := newReplika(named(types.NamespacedName{Namespace: "a", Name: "a"}), createdAt(9))
-	byName := newReplika(named(types.NamespacedName{Namespace: "b", Name: "z"}), createdAt(5))
-	byNamespace := newReplika(named(types.NamespacedName{Namespace: "a", Name: "z"}), createdAt(5))
-	last := newReplika(named(types.NamespacedName{Namespace: "b", Name: "y"}), createdAt(5))
+	young := newReplika(withName(types.NamespacedName{Namespace: "a", Name: "a"}), withCreationTime(9))
+	byName := newReplika(withName(types.NamespacedName{Namespace: "b", Name: "z"}), withCreationTime(5))
+	byNamespace := newReplika(withName(types.NamespacedName{Namespace: "a", Name: "z"}), withCreationTime(5))
+	last := newReplika(withName(types.NamespacedName{Namespace: "b", Name: "y"}), withCreationTime(5))
 	want := []string{"a/z", "b/y", "b/z", "a/a"}
 	for _, replikas := range [][]*v1alpha1.Replika{{young, byName, byNamespace, last}, {last, byNamespace, byName, young}} {
 		var got []string
-		for _, claimant := range claimants(replikas...) {
+		for _, claimant := range newClaimants(replikas...) {
 			got = append(got, claimant.Replika.String())
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -70,8 +84,8 @@ func TestSortClaimants(t *testing.T) {
 	}
 }
 
-func TestClaims(t *testing.T) {
-	rivals := claimants(newReplika(into("shop")))
+func TestClaimants_Claims(t *testing.T) {
+	claimants := newClaimants(newReplika(withTargetNamespaces("shop")))
 	cases := map[string]struct {
 		replika   types.NamespacedName
 		kind      schema.GroupKind
@@ -79,80 +93,84 @@ func TestClaims(t *testing.T) {
 		namespace Namespace
 		want      bool
 	}{
-		"its own":                 {ours, configMapKind, "settings", Namespace{Name: "shop"}, true},
-		"of another Replika":      {theirs, configMapKind, "settings", Namespace{Name: "shop"}, false},
-		"of another kind":         {ours, secretKind, "settings", Namespace{Name: "shop"}, false},
-		"of another name":         {ours, configMapKind, "other", Namespace{Name: "shop"}, false},
-		"in another namespace":    {ours, configMapKind, "settings", Namespace{Name: "web"}, false},
-		"in a Terminating one":    {ours, configMapKind, "settings", Namespace{Name: "shop", Terminating: true}, false},
-		"in the source's place":   {ours, configMapKind, "settings", Namespace{Name: "vault"}, false},
-		"where copies are vetoed": {ours, configMapKind, "settings", Namespace{Name: "shop", Excluded: true}, false},
+		"own copy":              {replikaKey, configMapKind, "settings", Namespace{Name: "shop"}, true},
+		"another Replika":       {otherReplikaKey, configMapKind, "settings", Namespace{Name: "shop"}, false},
+		"another kind":          {replikaKey, secretKind, "settings", Namespace{Name: "shop"}, false},
+		"another name":          {replikaKey, configMapKind, "other", Namespace{Name: "shop"}, false},
+		"another namespace":     {replikaKey, configMapKind, "settings", Namespace{Name: "web"}, false},
+		"terminating namespace": {replikaKey, configMapKind, "settings", Namespace{Name: "shop", Terminating: true}, false},
+		"source namespace":      {replikaKey, configMapKind, "settings", Namespace{Name: "vault"}, false},
+		"excluded namespace":    {replikaKey, configMapKind, "settings", Namespace{Name: "shop", Excluded: true}, false},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := rivals.Claims(c.replika, c.kind, c.name, c.namespace); got != c.want {
-				t.Errorf("got %v, want %v", got, c.want)
+			if got := claimants.Claims(testCase.replika, testCase.kind, testCase.name, testCase.namespace); got != testCase.want {
+				t.Errorf("got %v, want %v", got, testCase.want)
 			}
 		})
 	}
 }
 
-func TestHeir(t *testing.T) {
+func TestClaimants_NextOwners(t *testing.T) {
 	first := types.NamespacedName{Namespace: "x", Name: "first"}
 	second := types.NamespacedName{Namespace: "x", Name: "second"}
+	younger := newReplika(withName(second), withCreationTime(2))
 	cases := map[string]struct {
-		replikas []*v1alpha1.Replika
-		want     types.NamespacedName
-		wantHeir bool
+		// older is the first in turn, before one that inherits.
+		older *v1alpha1.Replika
+		want  []types.NamespacedName
 	}{
-		"nobody":          {nil, types.NamespacedName{}, false},
-		"only the giver":  {[]*v1alpha1.Replika{newReplika()}, types.NamespacedName{}, false},
-		"the oldest":      {[]*v1alpha1.Replika{newReplika(named(second), createdAt(2)), newReplika(named(first), createdAt(1))}, first, true},
-		"not the giver":   {[]*v1alpha1.Replika{newReplika(createdAt(1)), newReplika(named(second), createdAt(2))}, second, true},
-		"one that claims": {[]*v1alpha1.Replika{newReplika(named(first), into("web")), newReplika(named(second), createdAt(2))}, second, true},
-		"one that lives":  {[]*v1alpha1.Replika{newReplika(named(first), beingDeleted), newReplika(named(second), createdAt(2))}, second, true},
-		"one that keeps what it gets": {
-			[]*v1alpha1.Replika{newReplika(named(first), sourceGone), newReplika(named(second), createdAt(2))}, second, true,
-		},
-		"one that may read its source": {
-			[]*v1alpha1.Replika{newReplika(named(first), notReady(v1alpha1.ReasonForbidden)), newReplika(named(second), createdAt(2))}, second, true,
-		},
-		"one whose source may be copied": {
-			[]*v1alpha1.Replika{newReplika(named(first), notReady(v1alpha1.ReasonSourceNotAllowed)), newReplika(named(second), createdAt(2))}, second, true,
-		},
-		"one that has the account it needs": {
-			[]*v1alpha1.Replika{newReplika(named(first), notReady(v1alpha1.ReasonServiceAccountRequired)), newReplika(named(second), createdAt(2))}, second, true,
-		},
-		"one with failures elsewhere": {
-			[]*v1alpha1.Replika{newReplika(named(first), notReady(v1alpha1.ReasonCopiesFailed)), newReplika(named(second), createdAt(2))}, first, true,
-		},
-		"one whose source allows the namespace": {
-			[]*v1alpha1.Replika{newReplika(named(first), allowedIn("web")), newReplika(named(second), createdAt(2), allowedIn("sh*"))}, second, true,
-		},
-		"one that would not just vanish": {[]*v1alpha1.Replika{newReplika(named(first), func(r *v1alpha1.Replika) {
+		"current owner":         {newReplika(withCreationTime(1)), []types.NamespacedName{second}},
+		"in order":              {newReplika(withName(first), withCreationTime(1)), []types.NamespacedName{first, second}},
+		"other namespaces":      {newReplika(withName(first), withTargetNamespaces("web")), []types.NamespacedName{second}},
+		"namespace not allowed": {newReplika(withName(first), withAllowedNamespaces("web")), []types.NamespacedName{second}},
+		"namespace allowed":     {newReplika(withName(first), withAllowedNamespaces("sh*")), []types.NamespacedName{first, second}},
+		"being deleted":         {newReplika(withName(first), withDeletion), []types.NamespacedName{second}},
+		"no finalizer": {newReplika(withName(first), func(r *v1alpha1.Replika) {
 			r.Finalizers = []string{"example.com/other"}
-		}), newReplika(named(second), createdAt(2))}, second, true},
-		"its source is gone, its copies stay": {[]*v1alpha1.Replika{newReplika(named(first), sourceGone, func(r *v1alpha1.Replika) {
+		}), []types.NamespacedName{second}},
+		"suspended": {newReplika(withName(first), func(r *v1alpha1.Replika) { r.Spec.Suspend = true }), []types.NamespacedName{second}},
+		"no status": {newReplika(withName(first), func(r *v1alpha1.Replika) { r.Status.Conditions = nil }), []types.NamespacedName{second}},
+		"spec not reconciled yet": {newReplika(withName(first), func(r *v1alpha1.Replika) {
+			r.Generation, r.Status.ObservedGeneration = 2, 1
+		}), []types.NamespacedName{second}},
+		"source deleted with its copies": {newReplika(withName(first), withSourceDeleted), []types.NamespacedName{second}},
+		"source deleted, copies retained": {newReplika(withName(first), withSourceDeleted, func(r *v1alpha1.Replika) {
 			r.Spec.Synchronization.OnSourceDeletion = v1alpha1.SourceDeletionRetain
-		})}, first, true},
-		"its copies would go, its source is there": {[]*v1alpha1.Replika{newReplika(named(first), func(r *v1alpha1.Replika) {
+		}), []types.NamespacedName{second}},
+		"copies are deleted with the source, which exists": {newReplika(withName(first), func(r *v1alpha1.Replika) {
 			r.Spec.Synchronization.OnSourceDeletion = v1alpha1.SourceDeletionDelete
-			r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonSynced}}
-		})}, first, true},
+		}), []types.NamespacedName{first, second}},
 	}
-	for name, c := range cases {
+	for _, reason := range []string{
+		v1alpha1.ReasonForbidden, v1alpha1.ReasonSourceNotAllowed, v1alpha1.ReasonServiceAccountRequired, v1alpha1.ReasonKindNotFound,
+		v1alpha1.ReasonKindNotAllowed, v1alpha1.ReasonProgressing, v1alpha1.ReasonSuspended,
+	} {
+		testCase := cases["no status"]
+		testCase.older = newReplika(withName(first), withNotReady(reason))
+		cases[reason] = testCase
+	}
+	for _, reason := range []string{v1alpha1.ReasonCopiesFailed, v1alpha1.ReasonTargetNamespaceNotFound} {
+		testCase := cases["in order"]
+		testCase.older = newReplika(withName(first), withNotReady(reason))
+		cases[reason] = testCase
+	}
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, found := claimants(c.replikas...).NextOwner(ours, configMapKind, "settings", Namespace{Name: "shop"})
-			if got != c.want || found != c.wantHeir {
-				t.Errorf("got %v, %v, want %v, %v", got, found, c.want, c.wantHeir)
+			got := newClaimants(testCase.older, younger).NextOwners(replikaKey, configMapKind, "settings", Namespace{Name: "shop"})
+			if diff := cmp.Diff(testCase.want, got); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}
+	if got := newClaimants(newReplika()).NextOwners(replikaKey, configMapKind, "settings", Namespace{Name: "shop"}); got != nil {
+		t.Errorf("got %v without another claimant", got)
+	}
 }
 
-// What its owner would give up it still owns: its claim holds against a rival until it has handed the object over.
-func TestAClaimWithoutSourceStillHolds(t *testing.T) {
-	if !claimants(newReplika(sourceGone)).Claims(ours, configMapKind, "settings", Namespace{Name: "shop"}) {
-		t.Error("a rival could take the object")
+// A Replika that will prune its copies claims them until it has handed them over.
+func TestClaimants_Claims_SourceDeleted(t *testing.T) {
+	if !newClaimants(newReplika(withSourceDeleted)).Claims(replikaKey, configMapKind, "settings", Namespace{Name: "shop"}) {
+		t.Error("a Replika without source lost its claim")
 	}
 }

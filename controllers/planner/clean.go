@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -10,36 +26,36 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// A copy must not carry what belongs to one instance: what tells a GitOps tool or another operator "this object is
-// mine" (they would prune or fight the copies), and what controllers and the API server fill in per object. The tables
-// below name all of it. They are applied to source and copy alike, so that neither side's own values look like drift.
+// A copy must not have what belongs to one instance: the keys by which GitOps tools and other operators track their own
+// objects (they would prune or overwrite the copies), and what controllers and the API server set per object. The tables
+// below list all of it. They apply to source and copy alike, so that per-instance values never count as drift.
 
-// foreignKeys are the labels and annotations that come off. An entry that ends in `*` is a prefix; one that begins with
-// `*` is a suffix of the key's domain.
-var foreignKeys = []string{
+// strippedKeys are the labels and annotations that are not copied. An entry that ends in `*` is a prefix; an entry that
+// begins with `*` is a suffix of the key's domain.
+var strippedKeys = []string{
 	// kubectl: what was last applied to the source was never applied to the copy.
 	"kubectl.kubernetes.io/last-applied-configuration",
 
-	// Argo CD's tracking; its functional keys (secret-type, sync-wave, hooks) mean the same on a copy and stay.
+	// Argo CD: tracking. The functional keys (secret-type, sync-wave, hooks) mean the same on a copy and are kept.
 	"argocd.argoproj.io/tracking-id",
 	"argocd.argoproj.io/installation-id",
 	"argocd.argoproj.io/instance",
 	"app.kubernetes.io/instance",
 
-	// Flux marks what each of its controllers owns, and prunes by it; the Flux Operator does likewise. What asks either
-	// for something (reconcile.fluxcd.io/watch, fluxcd.controlplane.io/reconcileEvery) stays.
+	// Flux and the Flux Operator label the objects that their controllers own, and prune by these labels. Requests to them
+	// (reconcile.fluxcd.io/watch, fluxcd.controlplane.io/reconcileEvery) are kept.
 	"*.toolkit.fluxcd.io/*",
 	"fluxcd.controlplane.io/name",
 	"fluxcd.controlplane.io/namespace",
 	"*.fluxcd.controlplane.io/*",
 
-	// Helm refuses to install over, or deletes, what these claim for a release.
+	// Helm: objects that belong to a release. Helm refuses to install over them, or deletes them with the release.
 	"meta.helm.sh/*",
 	"helm.sh/*",
 	"app.kubernetes.io/managed-by",
 
-	// Sets of objects that are pruned together: kubectl's ApplySet, kapp, cli-utils, Config Sync, OLM, Rancher. Of OLM's
-	// own keys only those that name an owner or an original; olm.skipRange and the like describe the object.
+	// Sets of objects that are pruned together: ApplySet of kubectl, kapp, cli-utils, Config Sync, OLM, Rancher. For OLM only
+	// the keys that name an owner or an original are stripped; olm.skipRange and similar keys describe the object.
 	"applyset.kubernetes.io/*",
 	"kapp.k14s.io/*",
 	"config.k8s.io/owning-inventory",
@@ -54,15 +70,15 @@ var foreignKeys = []string{
 	"operators.coreos.com/*",
 	"objectset.rio.cattle.io/*",
 
-	// Backup and restore bookkeeping of Velero; what asks to be left out of a backup stays.
+	// Velero: backup and restore records. The exclusion from backups is kept.
 	"velero.io/backup-*",
 	"velero.io/restore-*",
 	"velero.io/schedule-name",
 
-	// Ownership by the operators that make the usual sources: External Secrets, cert-manager and its trust-manager,
-	// Vault Secrets, Sealed Secrets. What one asks of them on any object stays: external-secrets.io/type,
-	// cert-manager.io/cluster-issuer on an Ingress, cert-manager.io/allow-direct-injection on a Secret; and so do
-	// alt-names, common-name, issuer-kind and the like, which describe a Secret but instruct on an Ingress.
+	// Ownership by the operators that create common sources: External Secrets, cert-manager, trust-manager, Vault Secrets
+	// Operator, Sealed Secrets. Requests to them are kept: external-secrets.io/type, cert-manager.io/cluster-issuer on an
+	// Ingress, cert-manager.io/allow-direct-injection on a Secret. So are alt-names, common-name, issuer-kind and similar
+	// keys: they are informative on a Secret, but requests on an Ingress.
 	"reconcile.external-secrets.io/*",
 	"cert-manager.io/certificate-name",
 	"cert-manager.io/next-private-key",
@@ -72,9 +88,9 @@ var foreignKeys = []string{
 	"sealedsecrets.bitnami.com/managed",
 	"sealedsecrets.bitnami.com/patch",
 
-	// Other replicators would copy the copies, or delete them: reflector, kubernetes-replicator, config-syncer (whose
-	// keys still bear its first name, kubed), Kyverno's generate rules, HNC, Sveltos. Kyverno's cleanup.kyverno.io and
-	// Sveltos's template annotations mean the same on a copy and stay.
+	// Other replicators would copy the copies, or delete them: reflector, kubernetes-replicator, config-syncer (its keys
+	// use its former name, kubed), Kyverno generate rules, HNC, Sveltos. The keys of cleanup.kyverno.io and the template
+	// annotations of Sveltos mean the same on a copy and are kept.
 	"reflector.v1.k8s.emberstack.com/*",
 	"replicator.v1.mittwald.de/*",
 	"kubed.appscode.com/*",
@@ -87,8 +103,9 @@ var foreignKeys = []string{
 	"projectsveltos.io/reference-*",
 	"projectsveltos.io/hash",
 
-	// What controllers keep on one instance, and would write over the copies' again. Instructions of the same domains
-	// stay: volume.beta.kubernetes.io/storage-class, autoscaling.alpha.kubernetes.io/metrics and behavior, cloud.google.com/neg.
+	// State that controllers store on one instance, and would overwrite on the copies. Configuration in the same domains is
+	// kept: volume.beta.kubernetes.io/storage-class, autoscaling.alpha.kubernetes.io/metrics and behavior,
+	// cloud.google.com/neg.
 	"deployment.kubernetes.io/*",
 	"deprecated.daemonset.template.generation",
 	"batch.kubernetes.io/job-tracking",
@@ -106,12 +123,12 @@ var foreignKeys = []string{
 	"field.cattle.io/publicEndpoints",
 	"cloud.google.com/neg-status",
 
-	// Our own: a copy's labels and marks are put on it anew, and consent is the source's alone.
+	// Our own keys: the template sets the labels and marks of a copy, and consent applies to the source only.
 	v1alpha1.KeyPrefix + "*",
 }
 
-// instanceFields are the fields inside content that the API server or a controller fills in per object, by kind.
-// `*` stands for every item of a list. A kind in this table is updated by merging, see [HasInstanceFields].
+// instanceFields are the fields inside the content that the API server or a controller sets per object, by kind.
+// `*` matches every item of a list. A kind in this table is updated by merging, see [HasInstanceFields].
 var instanceFields = map[schema.GroupKind][]string{
 	{Kind: "Service"}: {
 		"spec.clusterIPs", "spec.clusterIP", "spec.healthCheckNodePort", "spec.ports.*.nodePort",
@@ -129,25 +146,24 @@ var instanceFields = map[schema.GroupKind][]string{
 	},
 }
 
-// Cleaner takes off an object what belongs to one instance only.
+// Cleaner removes from an object what belongs to one instance only.
 type Cleaner struct {
 	keys []string
 }
 
-// NewCleaner returns a Cleaner with the built-in table and the administrator's own keys; in these, as in the table, a
-// trailing `*` makes a prefix.
+// NewCleaner returns a Cleaner for the built-in table and the administrator's additional keys, which have the same syntax.
 func NewCleaner(extraKeys ...string) *Cleaner {
-	return &Cleaner{keys: slices.Concat(foreignKeys, extraKeys)}
+	return &Cleaner{keys: slices.Concat(strippedKeys, extraKeys)}
 }
 
-// HasInstanceFields tells whether objects of the kind hold, inside their content, fields of their own. Such an object
-// cannot be given the template's field whole: the values it has already must survive.
+// HasInstanceFields reports whether the content of the kind's objects includes per-instance fields. A top-level field of
+// such an object cannot be replaced as a whole, because its per-instance values must be kept.
 func HasInstanceFields(kind schema.GroupKind) bool {
 	_, found := instanceFields[kind]
 	return found
 }
 
-// Keys returns the labels or annotations without those that belong to one instance.
+// Keys returns the labels or annotations without those that belong to one instance. The given map is not changed.
 func (c *Cleaner) Keys(keys map[string]string) map[string]string {
 	cleaned := maps.Clone(keys)
 	maps.DeleteFunc(cleaned, func(key, _ string) bool {
@@ -157,7 +173,7 @@ func (c *Cleaner) Keys(keys map[string]string) map[string]string {
 }
 
 // Content returns the object's content: every top-level field but apiVersion, kind, metadata and status, without null
-// fields and per-instance ones. The object itself is left as it was.
+// fields and per-instance ones. The object itself is not changed.
 func (c *Cleaner) Content(kind schema.GroupKind, object map[string]any) map[string]any {
 	content := map[string]any{}
 	for field, value := range object {
@@ -169,7 +185,7 @@ func (c *Cleaner) Content(kind schema.GroupKind, object map[string]any) map[stri
 			}
 		}
 	}
-	if hasOwnSelector(kind, content) {
+	if hasManualSelector(kind, content) {
 		return content
 	}
 	for _, path := range instanceFields[kind] {
@@ -178,13 +194,14 @@ func (c *Cleaner) Content(kind schema.GroupKind, object map[string]any) map[stri
 	return content
 }
 
-// hasOwnSelector tells whether the object is a Job whose user chose selector and labels: then nothing of it is filled in.
-func hasOwnSelector(kind schema.GroupKind, content map[string]any) bool {
+// hasManualSelector reports whether the object is a Job with a user-defined selector: the Job controller then sets neither
+// selector nor labels.
+func hasManualSelector(kind schema.GroupKind, content map[string]any) bool {
 	spec, _ := content["spec"].(map[string]any)
 	return kind == schema.GroupKind{Group: "batch", Kind: "Job"} && spec["manualSelector"] == true
 }
 
-// matchesKey matches a label or annotation key against a rule of the table.
+// matchesKey reports whether a label or annotation key matches a rule of the table.
 func matchesKey(rule, key string) bool {
 	switch {
 	case strings.HasPrefix(rule, "*"):
@@ -198,7 +215,7 @@ func matchesKey(rule, key string) bool {
 	}
 }
 
-// without returns value without what the path leads to. Maps and lists on the way are copied, never changed in place.
+// removePath returns the value without the field at the path. Maps and lists along the path are copied, not changed.
 func removePath(value any, path []string) any {
 	switch typed := value.(type) {
 	case map[string]any:
@@ -227,10 +244,10 @@ func removePath(value any, path []string) any {
 	}
 }
 
-// headless is the one cluster IP that a user chooses and that must reach the copies.
+// headless is the only cluster IP that is configuration, not set per instance, so it is copied.
 const headless = "None"
 
-// splitPath splits at dots, save those inside a label key, which is the last segment and holds a slash.
+// splitPath splits a path at its dots. A label key, which is always the last segment, is not split.
 func splitPath(path string) []string {
 	head, key, found := strings.Cut(path, ".labels.")
 	if !found {

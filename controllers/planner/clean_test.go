@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -13,170 +29,170 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// keyRules has, for every entry of the table, keys that come off and near misses that stay.
-var keyRules = map[string]struct{ off, stay []string }{
+// keyRuleExamples has, for each rule of the table, keys that it strips and similar keys that it keeps.
+var keyRuleExamples = map[string]struct{ stripped, kept []string }{
 	"kubectl.kubernetes.io/last-applied-configuration": {
-		off:  []string{"kubectl.kubernetes.io/last-applied-configuration"},
-		stay: []string{"kubectl.kubernetes.io/default-container", "kubernetes.io/change-cause", "kubernetes.io/description"},
+		stripped: []string{"kubectl.kubernetes.io/last-applied-configuration"},
+		kept:     []string{"kubectl.kubernetes.io/default-container", "kubernetes.io/change-cause", "kubernetes.io/description"},
 	},
 
-	"argocd.argoproj.io/tracking-id":     {off: []string{"argocd.argoproj.io/tracking-id"}, stay: []string{"argocd.argoproj.io/secret-type"}},
-	"argocd.argoproj.io/installation-id": {off: []string{"argocd.argoproj.io/installation-id"}, stay: []string{"argocd.argoproj.io/sync-wave"}},
-	"argocd.argoproj.io/instance":        {off: []string{"argocd.argoproj.io/instance"}, stay: []string{"argocd.argoproj.io/hook", "argocd.argoproj.io/sync-options"}},
+	"argocd.argoproj.io/tracking-id":     {stripped: []string{"argocd.argoproj.io/tracking-id"}, kept: []string{"argocd.argoproj.io/secret-type"}},
+	"argocd.argoproj.io/installation-id": {stripped: []string{"argocd.argoproj.io/installation-id"}, kept: []string{"argocd.argoproj.io/sync-wave"}},
+	"argocd.argoproj.io/instance":        {stripped: []string{"argocd.argoproj.io/instance"}, kept: []string{"argocd.argoproj.io/hook", "argocd.argoproj.io/sync-options"}},
 	"app.kubernetes.io/instance": {
-		off:  []string{"app.kubernetes.io/instance"},
-		stay: []string{"app.kubernetes.io/name", "app.kubernetes.io/component", "app.kubernetes.io/part-of", "app.kubernetes.io/version"},
+		stripped: []string{"app.kubernetes.io/instance"},
+		kept:     []string{"app.kubernetes.io/name", "app.kubernetes.io/component", "app.kubernetes.io/part-of", "app.kubernetes.io/version"},
 	},
 
 	"*.toolkit.fluxcd.io/*": {
-		off: []string{
+		stripped: []string{
 			"kustomize.toolkit.fluxcd.io/name", "kustomize.toolkit.fluxcd.io/namespace", "kustomize.toolkit.fluxcd.io/prune",
 			"helm.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/namespace",
 		},
-		stay: []string{"toolkit.fluxcd.io/name", "reconcile.fluxcd.io/watch", "kustomize.toolkit.fluxcd.io.example.com/name"},
+		kept: []string{"toolkit.fluxcd.io/name", "reconcile.fluxcd.io/watch", "kustomize.toolkit.fluxcd.io.example.com/name"},
 	},
-	"fluxcd.controlplane.io/name":      {off: []string{"fluxcd.controlplane.io/name"}, stay: []string{"fluxcd.controlplane.io/reconcileEvery"}},
-	"fluxcd.controlplane.io/namespace": {off: []string{"fluxcd.controlplane.io/namespace"}, stay: []string{"fluxcd.controlplane.io/namespaces"}},
+	"fluxcd.controlplane.io/name":      {stripped: []string{"fluxcd.controlplane.io/name"}, kept: []string{"fluxcd.controlplane.io/reconcileEvery"}},
+	"fluxcd.controlplane.io/namespace": {stripped: []string{"fluxcd.controlplane.io/namespace"}, kept: []string{"fluxcd.controlplane.io/namespaces"}},
 	"*.fluxcd.controlplane.io/*": {
-		off:  []string{"resourceset.fluxcd.controlplane.io/name", "resourceset.fluxcd.controlplane.io/namespace"},
-		stay: []string{"fluxcd.controlplane.io/prune"},
+		stripped: []string{"resourceset.fluxcd.controlplane.io/name", "resourceset.fluxcd.controlplane.io/namespace"},
+		kept:     []string{"fluxcd.controlplane.io/prune"},
 	},
 
-	"meta.helm.sh/*":               {off: []string{"meta.helm.sh/release-name", "meta.helm.sh/release-namespace"}, stay: []string{"meta.helm.example/release-name"}},
-	"helm.sh/*":                    {off: []string{"helm.sh/chart", "helm.sh/hook", "helm.sh/resource-policy"}, stay: []string{"charts.helm.sh/name", "chart"}},
-	"app.kubernetes.io/managed-by": {off: []string{"app.kubernetes.io/managed-by"}, stay: []string{"app.kubernetes.io/managed-by-team"}},
+	"meta.helm.sh/*":               {stripped: []string{"meta.helm.sh/release-name", "meta.helm.sh/release-namespace"}, kept: []string{"meta.helm.example/release-name"}},
+	"helm.sh/*":                    {stripped: []string{"helm.sh/chart", "helm.sh/hook", "helm.sh/resource-policy"}, kept: []string{"charts.helm.sh/name", "chart"}},
+	"app.kubernetes.io/managed-by": {stripped: []string{"app.kubernetes.io/managed-by"}, kept: []string{"app.kubernetes.io/managed-by-team"}},
 
-	"applyset.kubernetes.io/*":           {off: []string{"applyset.kubernetes.io/part-of", "applyset.kubernetes.io/id"}, stay: []string{"applysets.kubernetes.io/id"}},
-	"kapp.k14s.io/*":                     {off: []string{"kapp.k14s.io/app", "kapp.k14s.io/association", "kapp.k14s.io/original"}, stay: []string{"kappctrl.k14s.io/app"}},
-	"config.k8s.io/owning-inventory":     {off: []string{"config.k8s.io/owning-inventory"}, stay: []string{"config.k8s.io/id", "config.kubernetes.io/local-config"}},
-	"cli-utils.sigs.k8s.io/inventory-id": {off: []string{"cli-utils.sigs.k8s.io/inventory-id"}, stay: []string{"cli-utils.sigs.k8s.io/on-remove"}},
-	"configsync.gke.io/*":                {off: []string{"configsync.gke.io/resource-id", "configsync.gke.io/manager"}, stay: []string{"client.lifecycle.config.k8s.io/mutation"}},
-	"configmanagement.gke.io/*":          {off: []string{"configmanagement.gke.io/managed", "configmanagement.gke.io/token"}, stay: []string{"gke.io/managed"}},
-	"olm.owner":                          {off: []string{"olm.owner"}, stay: []string{"olm.owners", "olm.skipRange"}},
-	"olm.owner.*":                        {off: []string{"olm.owner.kind", "olm.owner.namespace"}, stay: []string{"olm.properties"}},
-	"olm.managed":                        {off: []string{"olm.managed"}, stay: []string{"olm.managed-by-nobody"}},
-	"olm.copiedFrom":                     {off: []string{"olm.copiedFrom"}, stay: []string{"olm.targetNamespaces"}},
-	"olm.operatorframework.io/owner-*":   {off: []string{"olm.operatorframework.io/owner-kind", "olm.operatorframework.io/owner-name"}, stay: []string{"olm.operatorframework.io/metadata.name"}},
-	"operators.coreos.com/*":             {off: []string{"operators.coreos.com/etcd.default"}, stay: []string{"operatorframework.io/arch.amd64", "monitoring.coreos.com/name"}},
-	"objectset.rio.cattle.io/*":          {off: []string{"objectset.rio.cattle.io/hash", "objectset.rio.cattle.io/owner-name"}, stay: []string{"field.cattle.io/description"}},
-	"velero.io/backup-*":                 {off: []string{"velero.io/backup-name"}, stay: []string{"backup.velero.io/backup-volumes"}},
-	"velero.io/restore-*":                {off: []string{"velero.io/restore-name", "velero.io/restore-uid"}, stay: []string{"velero.io/exclude-from-backup"}},
-	"velero.io/schedule-name":            {off: []string{"velero.io/schedule-name"}, stay: []string{"velero.io/change-storage-class"}},
-	"reconcile.external-secrets.io/*":    {off: []string{"reconcile.external-secrets.io/data-hash", "reconcile.external-secrets.io/created-by", "reconcile.external-secrets.io/managed"}, stay: []string{"external-secrets.io/type"}},
-	"cert-manager.io/certificate-name":   {off: []string{"cert-manager.io/certificate-name"}, stay: []string{"cert-manager.io/allow-direct-injection", "cert-manager.io/alt-names", "cert-manager.io/common-name", "cert-manager.io/issuer-name", "cert-manager.io/issuer-kind", "cert-manager.io/issuer-group"}},
-	"cert-manager.io/next-private-key":   {off: []string{"cert-manager.io/next-private-key"}, stay: []string{"cert-manager.io/private-key-size", "cert-manager.io/private-key-rotation-policy"}},
-	"controller.cert-manager.io/*":       {off: []string{"controller.cert-manager.io/fao"}, stay: []string{"cert-manager.io/cluster-issuer", "cert-manager.io/issuer", "acme.cert-manager.io/http01-edit-in-place"}},
-	"trust.cert-manager.io/*":            {off: []string{"trust.cert-manager.io/bundle", "trust.cert-manager.io/hash"}, stay: []string{"cert-manager.io/inject-ca-from"}},
-	"secrets.hashicorp.com/vso-*":        {off: []string{"secrets.hashicorp.com/vso-ownerRefUID"}, stay: []string{"vault.hashicorp.com/agent-inject"}},
-	"sealedsecrets.bitnami.com/managed":  {off: []string{"sealedsecrets.bitnami.com/managed"}, stay: []string{"sealedsecrets.bitnami.com/sealed-secrets-key"}},
-	"sealedsecrets.bitnami.com/patch":    {off: []string{"sealedsecrets.bitnami.com/patch"}, stay: []string{"sealedsecrets.bitnami.com/cluster-wide", "sealedsecrets.bitnami.com/namespace-wide"}},
-	"reflector.v1.k8s.emberstack.com/*":  {off: []string{"reflector.v1.k8s.emberstack.com/reflection-allowed", "reflector.v1.k8s.emberstack.com/reflects"}, stay: []string{"emberstack.com/reflects"}},
-	"replicator.v1.mittwald.de/*":        {off: []string{"replicator.v1.mittwald.de/replicate-to", "replicator.v1.mittwald.de/replicated-from-version"}, stay: []string{"mittwald.de/replicate-to"}},
-	"kubed.appscode.com/*":               {off: []string{"kubed.appscode.com/sync", "kubed.appscode.com/origin", "kubed.appscode.com/origin.name"}, stay: []string{"appscode.com/sync"}},
-	"generate.kyverno.io/*":              {off: []string{"generate.kyverno.io/policy-name", "generate.kyverno.io/clone-source"}, stay: []string{"cleanup.kyverno.io/ttl"}},
-	"policy.kyverno.io/*":                {off: []string{"policy.kyverno.io/policy-name", "policy.kyverno.io/synchronize"}, stay: []string{"policies.kyverno.io/title"}},
-	"kyverno.io/*":                       {off: []string{"kyverno.io/generated-by-kind", "kyverno.io/verify-images"}, stay: []string{"pod-policies.kyverno.io/autogen-controllers"}},
-	"hnc.x-k8s.io/*":                     {off: []string{"hnc.x-k8s.io/inherited-from"}, stay: []string{"x-k8s.io/inherited-from"}},
-	"*.hnc.x-k8s.io/*":                   {off: []string{"propagate.hnc.x-k8s.io/treeSelect", "team-a.tree.hnc.x-k8s.io/depth"}, stay: []string{"hnc-x-k8s.io/depth"}},
-	"projectsveltos.io/owner-*":          {off: []string{"projectsveltos.io/owner-kind", "projectsveltos.io/owner-tier"}, stay: []string{"projectsveltos.io/template"}},
-	"projectsveltos.io/reference-*":      {off: []string{"projectsveltos.io/reference-kind", "projectsveltos.io/reference-namespace"}, stay: []string{"projectsveltos.io/instantiate"}},
-	"projectsveltos.io/hash":             {off: []string{"projectsveltos.io/hash"}, stay: []string{"projectsveltos.io/subresources"}},
-	"deployment.kubernetes.io/*":         {off: []string{"deployment.kubernetes.io/revision", "deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas"}, stay: []string{"controller.kubernetes.io/pod-deletion-cost"}},
-	"batch.kubernetes.io/job-tracking":   {off: []string{"batch.kubernetes.io/job-tracking"}, stay: []string{"batch.kubernetes.io/job-index-failure-count"}},
-	"pv.kubernetes.io/*":                 {off: []string{"pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller"}, stay: []string{"kubernetes.io/pv"}},
-	"volume.kubernetes.io/selected-node": {off: []string{"volume.kubernetes.io/selected-node"}, stay: []string{"volume.kubernetes.io/label"}},
+	"applyset.kubernetes.io/*":           {stripped: []string{"applyset.kubernetes.io/part-of", "applyset.kubernetes.io/id"}, kept: []string{"applysets.kubernetes.io/id"}},
+	"kapp.k14s.io/*":                     {stripped: []string{"kapp.k14s.io/app", "kapp.k14s.io/association", "kapp.k14s.io/original"}, kept: []string{"kappctrl.k14s.io/app"}},
+	"config.k8s.io/owning-inventory":     {stripped: []string{"config.k8s.io/owning-inventory"}, kept: []string{"config.k8s.io/id", "config.kubernetes.io/local-config"}},
+	"cli-utils.sigs.k8s.io/inventory-id": {stripped: []string{"cli-utils.sigs.k8s.io/inventory-id"}, kept: []string{"cli-utils.sigs.k8s.io/on-remove"}},
+	"configsync.gke.io/*":                {stripped: []string{"configsync.gke.io/resource-id", "configsync.gke.io/manager"}, kept: []string{"client.lifecycle.config.k8s.io/mutation"}},
+	"configmanagement.gke.io/*":          {stripped: []string{"configmanagement.gke.io/managed", "configmanagement.gke.io/token"}, kept: []string{"gke.io/managed"}},
+	"olm.owner":                          {stripped: []string{"olm.owner"}, kept: []string{"olm.owners", "olm.skipRange"}},
+	"olm.owner.*":                        {stripped: []string{"olm.owner.kind", "olm.owner.namespace"}, kept: []string{"olm.properties"}},
+	"olm.managed":                        {stripped: []string{"olm.managed"}, kept: []string{"olm.managed-by"}},
+	"olm.copiedFrom":                     {stripped: []string{"olm.copiedFrom"}, kept: []string{"olm.targetNamespaces"}},
+	"olm.operatorframework.io/owner-*":   {stripped: []string{"olm.operatorframework.io/owner-kind", "olm.operatorframework.io/owner-name"}, kept: []string{"olm.operatorframework.io/metadata.name"}},
+	"operators.coreos.com/*":             {stripped: []string{"operators.coreos.com/etcd.default"}, kept: []string{"operatorframework.io/arch.amd64", "monitoring.coreos.com/name"}},
+	"objectset.rio.cattle.io/*":          {stripped: []string{"objectset.rio.cattle.io/hash", "objectset.rio.cattle.io/owner-name"}, kept: []string{"field.cattle.io/description"}},
+	"velero.io/backup-*":                 {stripped: []string{"velero.io/backup-name"}, kept: []string{"backup.velero.io/backup-volumes"}},
+	"velero.io/restore-*":                {stripped: []string{"velero.io/restore-name", "velero.io/restore-uid"}, kept: []string{"velero.io/exclude-from-backup"}},
+	"velero.io/schedule-name":            {stripped: []string{"velero.io/schedule-name"}, kept: []string{"velero.io/change-storage-class"}},
+	"reconcile.external-secrets.io/*":    {stripped: []string{"reconcile.external-secrets.io/data-hash", "reconcile.external-secrets.io/created-by", "reconcile.external-secrets.io/managed"}, kept: []string{"external-secrets.io/type"}},
+	"cert-manager.io/certificate-name":   {stripped: []string{"cert-manager.io/certificate-name"}, kept: []string{"cert-manager.io/allow-direct-injection", "cert-manager.io/alt-names", "cert-manager.io/common-name", "cert-manager.io/issuer-name", "cert-manager.io/issuer-kind", "cert-manager.io/issuer-group"}},
+	"cert-manager.io/next-private-key":   {stripped: []string{"cert-manager.io/next-private-key"}, kept: []string{"cert-manager.io/private-key-size", "cert-manager.io/private-key-rotation-policy"}},
+	"controller.cert-manager.io/*":       {stripped: []string{"controller.cert-manager.io/fao"}, kept: []string{"cert-manager.io/cluster-issuer", "cert-manager.io/issuer", "acme.cert-manager.io/http01-edit-in-place"}},
+	"trust.cert-manager.io/*":            {stripped: []string{"trust.cert-manager.io/bundle", "trust.cert-manager.io/hash"}, kept: []string{"cert-manager.io/inject-ca-from"}},
+	"secrets.hashicorp.com/vso-*":        {stripped: []string{"secrets.hashicorp.com/vso-ownerRefUID"}, kept: []string{"vault.hashicorp.com/agent-inject"}},
+	"sealedsecrets.bitnami.com/managed":  {stripped: []string{"sealedsecrets.bitnami.com/managed"}, kept: []string{"sealedsecrets.bitnami.com/sealed-secrets-key"}},
+	"sealedsecrets.bitnami.com/patch":    {stripped: []string{"sealedsecrets.bitnami.com/patch"}, kept: []string{"sealedsecrets.bitnami.com/cluster-wide", "sealedsecrets.bitnami.com/namespace-wide"}},
+	"reflector.v1.k8s.emberstack.com/*":  {stripped: []string{"reflector.v1.k8s.emberstack.com/reflection-allowed", "reflector.v1.k8s.emberstack.com/reflects"}, kept: []string{"emberstack.com/reflects"}},
+	"replicator.v1.mittwald.de/*":        {stripped: []string{"replicator.v1.mittwald.de/replicate-to", "replicator.v1.mittwald.de/replicated-from-version"}, kept: []string{"mittwald.de/replicate-to"}},
+	"kubed.appscode.com/*":               {stripped: []string{"kubed.appscode.com/sync", "kubed.appscode.com/origin", "kubed.appscode.com/origin.name"}, kept: []string{"appscode.com/sync"}},
+	"generate.kyverno.io/*":              {stripped: []string{"generate.kyverno.io/policy-name", "generate.kyverno.io/clone-source"}, kept: []string{"cleanup.kyverno.io/ttl"}},
+	"policy.kyverno.io/*":                {stripped: []string{"policy.kyverno.io/policy-name", "policy.kyverno.io/synchronize"}, kept: []string{"policies.kyverno.io/title"}},
+	"kyverno.io/*":                       {stripped: []string{"kyverno.io/generated-by-kind", "kyverno.io/verify-images"}, kept: []string{"pod-policies.kyverno.io/autogen-controllers"}},
+	"hnc.x-k8s.io/*":                     {stripped: []string{"hnc.x-k8s.io/inherited-from"}, kept: []string{"x-k8s.io/inherited-from"}},
+	"*.hnc.x-k8s.io/*":                   {stripped: []string{"propagate.hnc.x-k8s.io/treeSelect", "team-a.tree.hnc.x-k8s.io/depth"}, kept: []string{"hnc-x-k8s.io/depth"}},
+	"projectsveltos.io/owner-*":          {stripped: []string{"projectsveltos.io/owner-kind", "projectsveltos.io/owner-tier"}, kept: []string{"projectsveltos.io/template"}},
+	"projectsveltos.io/reference-*":      {stripped: []string{"projectsveltos.io/reference-kind", "projectsveltos.io/reference-namespace"}, kept: []string{"projectsveltos.io/instantiate"}},
+	"projectsveltos.io/hash":             {stripped: []string{"projectsveltos.io/hash"}, kept: []string{"projectsveltos.io/subresources"}},
+	"deployment.kubernetes.io/*":         {stripped: []string{"deployment.kubernetes.io/revision", "deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas"}, kept: []string{"controller.kubernetes.io/pod-deletion-cost"}},
+	"batch.kubernetes.io/job-tracking":   {stripped: []string{"batch.kubernetes.io/job-tracking"}, kept: []string{"batch.kubernetes.io/job-index-failure-count"}},
+	"pv.kubernetes.io/*":                 {stripped: []string{"pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller"}, kept: []string{"kubernetes.io/pv"}},
+	"volume.kubernetes.io/selected-node": {stripped: []string{"volume.kubernetes.io/selected-node"}, kept: []string{"volume.kubernetes.io/label"}},
 	"control-plane.alpha.kubernetes.io/leader": {
-		off:  []string{"control-plane.alpha.kubernetes.io/leader"},
-		stay: []string{"node-role.kubernetes.io/control-plane"},
+		stripped: []string{"control-plane.alpha.kubernetes.io/leader"},
+		kept:     []string{"node-role.kubernetes.io/control-plane"},
 	},
 	"deprecated.daemonset.template.generation": {
-		off: []string{"deprecated.daemonset.template.generation"}, stay: []string{"daemonset.template.generation"},
+		stripped: []string{"deprecated.daemonset.template.generation"}, kept: []string{"daemonset.template.generation"},
 	},
 	"batch.kubernetes.io/cronjob-scheduled-timestamp": {
-		off: []string{"batch.kubernetes.io/cronjob-scheduled-timestamp"}, stay: []string{"cronjob.kubernetes.io/instantiate"},
+		stripped: []string{"batch.kubernetes.io/cronjob-scheduled-timestamp"}, kept: []string{"cronjob.kubernetes.io/instantiate"},
 	},
 	"volume.kubernetes.io/storage-provisioner": {
-		off: []string{"volume.kubernetes.io/storage-provisioner"}, stay: []string{"volume.kubernetes.io/storage-class"},
+		stripped: []string{"volume.kubernetes.io/storage-provisioner"}, kept: []string{"volume.kubernetes.io/storage-class"},
 	},
 	"volume.kubernetes.io/storage-resizer": {
-		off: []string{"volume.kubernetes.io/storage-resizer"}, stay: []string{"volume.beta.kubernetes.io/mount-options"},
+		stripped: []string{"volume.kubernetes.io/storage-resizer"}, kept: []string{"volume.beta.kubernetes.io/mount-options"},
 	},
 	"volume.beta.kubernetes.io/storage-provisioner": {
-		off: []string{"volume.beta.kubernetes.io/storage-provisioner"}, stay: []string{"volume.beta.kubernetes.io/storage-class"},
+		stripped: []string{"volume.beta.kubernetes.io/storage-provisioner"}, kept: []string{"volume.beta.kubernetes.io/storage-class"},
 	},
 	"autoscaling.alpha.kubernetes.io/conditions": {
-		off: []string{"autoscaling.alpha.kubernetes.io/conditions"}, stay: []string{"autoscaling.alpha.kubernetes.io/behavior"},
+		stripped: []string{"autoscaling.alpha.kubernetes.io/conditions"}, kept: []string{"autoscaling.alpha.kubernetes.io/behavior"},
 	},
 	"autoscaling.alpha.kubernetes.io/current-metrics": {
-		off: []string{"autoscaling.alpha.kubernetes.io/current-metrics"}, stay: []string{"autoscaling.alpha.kubernetes.io/metrics"},
+		stripped: []string{"autoscaling.alpha.kubernetes.io/current-metrics"}, kept: []string{"autoscaling.alpha.kubernetes.io/metrics"},
 	},
 	"endpoints.kubernetes.io/*": {
-		off: []string{
+		stripped: []string{
 			"endpoints.kubernetes.io/last-change-trigger-time", "endpoints.kubernetes.io/over-capacity", "endpoints.kubernetes.io/managed-by",
 		},
-		stay: []string{"service.kubernetes.io/topology-mode"},
+		kept: []string{"service.kubernetes.io/topology-mode"},
 	},
 	"endpointslice.kubernetes.io/managed-by": {
-		off: []string{"endpointslice.kubernetes.io/managed-by"}, stay: []string{"endpointslice.kubernetes.io/skip-mirror", "kubernetes.io/service-name"},
+		stripped: []string{"endpointslice.kubernetes.io/managed-by"}, kept: []string{"endpointslice.kubernetes.io/skip-mirror", "kubernetes.io/service-name"},
 	},
-	"field.cattle.io/publicEndpoints": {off: []string{"field.cattle.io/publicEndpoints"}, stay: []string{"field.cattle.io/projectId"}},
-	"cloud.google.com/neg-status":     {off: []string{"cloud.google.com/neg-status"}, stay: []string{"cloud.google.com/neg"}},
+	"field.cattle.io/publicEndpoints": {stripped: []string{"field.cattle.io/publicEndpoints"}, kept: []string{"field.cattle.io/projectId"}},
+	"cloud.google.com/neg-status":     {stripped: []string{"cloud.google.com/neg-status"}, kept: []string{"cloud.google.com/neg"}},
 
 	v1alpha1.KeyPrefix + "*": {
-		off:  []string{v1alpha1.LabelCreatedBy, v1alpha1.LabelPartOf, v1alpha1.AnnotationOwner, v1alpha1.KeyPrefix + "whatever"},
-		stay: []string{"prosimcorp.com/owner", "replika.prosimcorp.com.example/owner", "replika.prosimcorp.com"},
+		stripped: []string{v1alpha1.LabelCreatedBy, v1alpha1.LabelPartOf, v1alpha1.AnnotationOwner, v1alpha1.KeyPrefix + "whatever"},
+		kept:     []string{"prosimcorp.com/owner", "replika.prosimcorp.com.example/owner", "replika.prosimcorp.com"},
 	},
 }
 
-func TestForeignKeysComeOff(t *testing.T) {
+func TestCleaner_Keys(t *testing.T) {
 	cleaner := NewCleaner()
-	for _, rule := range foreignKeys {
+	for _, rule := range strippedKeys {
 		t.Run(rule, func(t *testing.T) {
-			c, found := keyRules[rule]
-			if !found || len(c.off) == 0 || len(c.stay) == 0 {
-				t.Fatalf("no example of what %s takes off and what it leaves", rule)
+			testCase, found := keyRuleExamples[rule]
+			if !found || len(testCase.stripped) == 0 || len(testCase.kept) == 0 {
+				t.Fatalf("no example of a stripped and a kept key for %s", rule)
 			}
-			for _, key := range c.off {
+			for _, key := range testCase.stripped {
 				if !matchesKey(rule, key) {
-					t.Errorf("the rule does not take %s", key)
+					t.Errorf("the rule does not match %s", key)
 				}
-				if left := cleaner.Keys(keysOf(key)); len(left) > 0 {
-					t.Errorf("%s stays", key)
+				if left := cleaner.Keys(newKeys(key)); len(left) > 0 {
+					t.Errorf("%s is kept", key)
 				}
 			}
-			for _, key := range c.stay {
-				if diff := cmp.Diff(keysOf(key), cleaner.Keys(keysOf(key))); diff != "" {
-					t.Errorf("%s goes: %s", key, diff)
+			for _, key := range testCase.kept {
+				if diff := cmp.Diff(newKeys(key), cleaner.Keys(newKeys(key))); diff != "" {
+					t.Errorf("%s is stripped: %s", key, diff)
 				}
 			}
 		})
 	}
-	for rule := range keyRules {
-		if !slices.Contains(foreignKeys, rule) {
-			t.Errorf("%s is tested and is no rule", rule)
+	for rule := range keyRuleExamples {
+		if !slices.Contains(strippedKeys, rule) {
+			t.Errorf("%s is tested but is not a rule", rule)
 		}
 	}
 }
 
-func TestTheTableHasEachRuleOnce(t *testing.T) {
-	sorted := slices.Sorted(slices.Values(foreignKeys))
+func TestStrippedKeys_Unique(t *testing.T) {
+	sorted := slices.Sorted(slices.Values(strippedKeys))
 	if diff := cmp.Diff(slices.Compact(slices.Clone(sorted)), sorted); diff != "" {
 		t.Error(diff)
 	}
-	for _, rule := range foreignKeys {
+	for _, rule := range strippedKeys {
 		if inner := strings.Trim(rule, "*"); inner == "" || inner == "/" || strings.Contains(inner, "*") {
-			t.Errorf("%s takes too much, or nothing", rule)
+			t.Errorf("%s matches all keys, or none", rule)
 		}
 	}
 }
 
-func TestExtraKeys(t *testing.T) {
+func TestNewCleaner_ExtraKeys(t *testing.T) {
 	cleaner := NewCleaner("example.com/owner", "tool.example.com/*", "*.suite.example.com/*")
-	before := keysOf(
+	before := newKeys(
 		"example.com/owner", "tool.example.com/a", "a.suite.example.com/b", "helm.sh/chart",
 		"example.com/owners", "tools.example.com/a", "suite.example.com/b",
 	)
-	want := keysOf("example.com/owners", "tools.example.com/a", "suite.example.com/b")
+	want := newKeys("example.com/owners", "tools.example.com/a", "suite.example.com/b")
 	unchanged := maps.Clone(before)
 	if diff := cmp.Diff(want, cleaner.Keys(before)); diff != "" {
 		t.Error(diff)
@@ -184,22 +200,22 @@ func TestExtraKeys(t *testing.T) {
 	if diff := cmp.Diff(unchanged, before); diff != "" {
 		t.Errorf("the input changed: %s", diff)
 	}
-	if len(NewCleaner().Keys(keysOf("example.com/owner"))) != 1 {
-		t.Error("one cleaner's extra keys reach another")
+	if len(NewCleaner().Keys(newKeys("example.com/owner"))) != 1 {
+		t.Error("the extra keys of one Cleaner affect another")
 	}
 	if got := cleaner.Keys(nil); len(got) != 0 {
-		t.Errorf("nothing became %v", got)
+		t.Errorf("got %v for no keys", got)
 	}
 }
 
-func TestContent(t *testing.T) {
+func TestCleaner_Content(t *testing.T) {
 	job := schema.GroupKind{Group: "batch", Kind: "Job"}
 	cases := map[string]struct {
 		kind   schema.GroupKind
 		object map[string]any
 		want   map[string]any
 	}{
-		"only content": {
+		"metadata, status and null fields": {
 			configMapKind,
 			map[string]any{
 				"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "x"}, "status": "busy",
@@ -207,7 +223,7 @@ func TestContent(t *testing.T) {
 			},
 			map[string]any{"data": map[string]any{"a": "1"}, "immutable": false},
 		},
-		"a Service loses its addresses": {
+		"Service addresses and node ports": {
 			schema.GroupKind{Kind: "Service"},
 			map[string]any{"spec": map[string]any{
 				"clusterIP": "10.0.0.1", "clusterIPs": []any{"10.0.0.1"}, "healthCheckNodePort": int64(30001), "type": "NodePort",
@@ -223,17 +239,17 @@ func TestContent(t *testing.T) {
 				"ports":    []any{map[string]any{"port": int64(80)}, map[string]any{"port": int64(443), "targetPort": "https"}},
 			}},
 		},
-		"a headless Service stays headless": {
+		"headless Service": {
 			schema.GroupKind{Kind: "Service"},
 			map[string]any{"spec": map[string]any{"clusterIP": "None", "clusterIPs": []any{"None"}}},
 			map[string]any{"spec": map[string]any{"clusterIP": "None"}},
 		},
-		"a Service of another group is another kind": {
+		"Service of another group": {
 			schema.GroupKind{Group: "serving.knative.dev", Kind: "Service"},
 			map[string]any{"spec": map[string]any{"clusterIP": "10.0.0.1"}},
 			map[string]any{"spec": map[string]any{"clusterIP": "10.0.0.1"}},
 		},
-		"a claim loses its volume": {
+		"PersistentVolumeClaim volume": {
 			schema.GroupKind{Kind: "PersistentVolumeClaim"},
 			map[string]any{"spec": map[string]any{
 				"volumeName": "pv-1", "storageClassName": "fast", "volumeMode": "Filesystem", "dataSource": map[string]any{"name": "s"},
@@ -242,7 +258,7 @@ func TestContent(t *testing.T) {
 				"storageClassName": "fast", "volumeMode": "Filesystem", "dataSource": map[string]any{"name": "s"},
 			}},
 		},
-		"a ServiceAccount loses its tokens": {
+		"ServiceAccount token secrets": {
 			schema.GroupKind{Kind: "ServiceAccount"},
 			map[string]any{
 				"secrets":          []any{map[string]any{"name": "token"}},
@@ -250,12 +266,12 @@ func TestContent(t *testing.T) {
 			},
 			map[string]any{"imagePullSecrets": []any{map[string]any{"name": "pull"}}, "automountServiceAccountToken": false},
 		},
-		"a Pod loses its node": {
+		"Pod node": {
 			schema.GroupKind{Kind: "Pod"},
 			map[string]any{"spec": map[string]any{"nodeName": "n1", "nodeSelector": map[string]any{"disk": "ssd"}}},
 			map[string]any{"spec": map[string]any{"nodeSelector": map[string]any{"disk": "ssd"}}},
 		},
-		"a Job loses what ties it to its pods": {
+		"Job selector and labels": {
 			job,
 			map[string]any{"spec": map[string]any{
 				"selector": map[string]any{"matchLabels": map[string]any{"batch.kubernetes.io/controller-uid": "u"}},
@@ -276,7 +292,7 @@ func TestContent(t *testing.T) {
 				"completions": int64(1),
 			}},
 		},
-		"a Job whose user chose the selector keeps it": {
+		"Job with manual selector": {
 			job,
 			map[string]any{"spec": map[string]any{
 				"manualSelector": true,
@@ -289,44 +305,44 @@ func TestContent(t *testing.T) {
 				"template":       map[string]any{"metadata": map[string]any{"labels": map[string]any{"job-name": "mine"}}},
 			}},
 		},
-		"a Job that does not choose it does not": {
+		"Job with manualSelector false": {
 			job,
 			map[string]any{"spec": map[string]any{"manualSelector": false, "selector": map[string]any{}}},
 			map[string]any{"spec": map[string]any{"manualSelector": false}},
 		},
-		"a path that leads nowhere": {
+		"path does not exist": {
 			schema.GroupKind{Kind: "Service"},
-			map[string]any{"spec": "none of your business"},
-			map[string]any{"spec": "none of your business"},
+			map[string]any{"spec": "text"},
+			map[string]any{"spec": "text"},
 		},
-		"a list where none is expected": {
+		"unexpected type at path": {
 			schema.GroupKind{Kind: "Service"},
 			map[string]any{"spec": map[string]any{"ports": "all", "type": []any{"x"}}},
 			map[string]any{"spec": map[string]any{"ports": "all", "type": []any{"x"}}},
 		},
 	}
 	tested := map[schema.GroupKind]bool{}
-	for name, c := range cases {
-		tested[c.kind] = true
+	for name, testCase := range cases {
+		tested[testCase.kind] = true
 		t.Run(name, func(t *testing.T) {
-			before := runtime.DeepCopyJSON(c.object)
-			if diff := cmp.Diff(c.want, NewCleaner().Content(c.kind, c.object)); diff != "" {
+			before := runtime.DeepCopyJSON(testCase.object)
+			if diff := cmp.Diff(testCase.want, NewCleaner().Content(testCase.kind, testCase.object)); diff != "" {
 				t.Error(diff)
 			}
-			if diff := cmp.Diff(before, c.object); diff != "" {
+			if diff := cmp.Diff(before, testCase.object); diff != "" {
 				t.Errorf("the object changed: %s", diff)
 			}
 		})
 	}
 	for kind := range instanceFields {
 		if !tested[kind] {
-			t.Errorf("%s is in the table and not tested", kind)
+			t.Errorf("%s is in the table but not tested", kind)
 		}
 		if !HasInstanceFields(kind) {
-			t.Errorf("%s has fields of its own", kind)
+			t.Errorf("%s has per-instance fields", kind)
 		}
 	}
 	if HasInstanceFields(configMapKind) || HasInstanceFields(schema.GroupKind{Group: "serving.knative.dev", Kind: "Service"}) {
-		t.Error("a kind without fields of its own is said to have some")
+		t.Error("HasInstanceFields is true for a kind without per-instance fields")
 	}
 }

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -10,15 +26,15 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// namespacePattern is what the schema allows in replicateIn too. Anything else in a list of allowed namespaces allows
+// namespacePattern is the pattern of replicateIn in the CRD schema. Other entries in a list of allowed namespaces match
 // nothing.
 var namespacePattern = regexp.MustCompile(`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`)
 
-// AllowedNamespaces reads the source's consent: names and globs of the namespaces that may have a copy, sorted and once
-// each. It is nil when the source says nothing, and empty when it allows no namespace.
+// AllowedNamespaces returns the consent of the source: names and globs of the namespaces that are allowed to have a copy,
+// sorted and without duplicates. It is nil if the source has no such annotation, and empty if it allows no namespace.
 func AllowedNamespaces(source *unstructured.Unstructured) []string {
-	list, given := source.GetAnnotations()[v1alpha1.AnnotationAllowedNamespaces]
-	if !given {
+	list, restricted := source.GetAnnotations()[v1alpha1.AnnotationAllowedNamespaces]
+	if !restricted {
 		return nil
 	}
 	allowed := []string{}
@@ -31,9 +47,9 @@ func AllowedNamespaces(source *unstructured.Unstructured) []string {
 	return slices.Compact(allowed)
 }
 
-// Denied tells, for people, why a namespace that the Replika asks for by its plain name is no target because somebody else
-// does not want copies there. It is empty for a target, and for one that was not asked for by name: globs and label
-// selectors ask for what may be had.
+// DenialReason returns a human-readable reason why a namespace that the Replika lists by name is not a target: its owners,
+// the administrator or the source do not allow copies there. It is empty for a target namespace, and for one that is not
+// listed by name, because globs and label selectors silently skip what is not allowed.
 func (s *Selection) DenialReason(namespace Namespace) string {
 	if s.matchAll || namespace.Terminating || namespace.Name == s.sourceNamespace ||
 		!slices.Contains(s.include, namespace.Name) || MatchesAny(s.exclude, namespace.Name) {
@@ -41,23 +57,23 @@ func (s *Selection) DenialReason(namespace Namespace) string {
 	}
 	switch {
 	case namespace.Excluded:
-		return "the administrator keeps copies out of this namespace (--excluded-namespaces): " +
-			"take it off spec.target.namespaces.replicateIn"
+		return "the namespace is excluded by the administrator (--excluded-namespaces): " +
+			"remove it from spec.target.namespaces.replicateIn"
 	case namespace.optedOut():
-		return "the namespace carries the label " + v1alpha1.LabelOptOut + ", which keeps copies out: " +
-			"have it taken off, or take the namespace off spec.target.namespaces.replicateIn"
+		return "the namespace has opted out with the label " + v1alpha1.LabelOptOut + ": " +
+			"remove the label, or remove the namespace from spec.target.namespaces.replicateIn"
 	case !s.allows(namespace):
-		return "the source's annotation " + v1alpha1.AnnotationAllowedNamespaces + " does not list this namespace: " +
-			"have it added there, or take it off spec.target.namespaces.replicateIn"
+		return "the source's annotation " + v1alpha1.AnnotationAllowedNamespaces + " does not allow this namespace: " +
+			"add it there, or remove it from spec.target.namespaces.replicateIn"
 	default:
 		return ""
 	}
 }
 
-// consents tells whether the source allows a copy in the namespace.
+// allows reports whether the source allows a copy in the namespace.
 func (s *Selection) allows(namespace Namespace) bool {
 	return len(s.allowed) == 0 || MatchesAny(s.allowed, namespace.Name)
 }
 
-// optedOut tells whether the namespace's owners want no copies.
+// optedOut reports whether the namespace's owners refuse copies by label.
 func (n Namespace) optedOut() bool { return n.Labels[v1alpha1.LabelOptOut] == v1alpha1.OptOutValue }

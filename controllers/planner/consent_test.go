@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -10,101 +26,101 @@ import (
 )
 
 func TestAllowedNamespaces(t *testing.T) {
-	allowing := func(list string) map[string]string {
+	allow := func(list string) map[string]string {
 		return map[string]string{v1alpha1.AnnotationAllowedNamespaces: list}
 	}
 	cases := map[string]struct {
 		annotations map[string]string
 		want        []string
 	}{
-		"says nothing":               {nil, nil},
-		"says something else":        {map[string]string{"note": "shop"}, nil},
-		"one name":                   {allowing("shop"), []string{"shop"}},
-		"names and globs, in order":  {allowing("web,team-*,*-test,shop"), []string{"*-test", "shop", "team-*", "web"}},
-		"blanks and line ends":       {allowing(" shop ,\n\tweb\n"), []string{"shop", "web"}},
-		"twice":                      {allowing("shop,shop"), []string{"shop"}},
-		"everywhere":                 {allowing("*"), []string{"*"}},
-		"nowhere":                    {allowing(""), []string{}},
-		"commas only":                {allowing(" , ,"), []string{}},
-		"other patterns allow none":  {allowing("sho?,[a-z]*,team-{a,b},shop|web"), []string{}},
-		"what no namespace is named": {allowing("Shop,-shop,shop-,sh op"), []string{}},
+		"no annotations":                      {nil, nil},
+		"other annotations":                   {map[string]string{"note": "shop"}, nil},
+		"one name":                            {allow("shop"), []string{"shop"}},
+		"names and globs are sorted":          {allow("web,team-*,*-test,shop"), []string{"*-test", "shop", "team-*", "web"}},
+		"white space is trimmed":              {allow(" shop ,\n\tweb\n"), []string{"shop", "web"}},
+		"duplicates are removed":              {allow("shop,shop"), []string{"shop"}},
+		"all namespaces":                      {allow("*"), []string{"*"}},
+		"no namespace":                        {allow(""), []string{}},
+		"commas only":                         {allow(" , ,"), []string{}},
+		"other patterns are ignored":          {allow("sho?,[a-z]*,team-{a,b},shop|web"), []string{}},
+		"invalid namespace names are ignored": {allow("Shop,-shop,shop-,sh op"), []string{}},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := AllowedNamespaces(newObject("vault", "settings", withAnnotations(c.annotations)))
-			if diff := cmp.Diff(c.want, got); diff != "" {
+			got := AllowedNamespaces(newObject("vault", "settings", withAnnotations(testCase.annotations)))
+			if diff := cmp.Diff(testCase.want, got); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-func TestConsent(t *testing.T) {
+func TestSelection_Selects_Consent(t *testing.T) {
 	cases := map[string]struct {
 		allowed   []string
 		namespace Namespace
 		want      bool
 	}{
-		"no restriction":          {nil, Namespace{Name: "shop"}, true},
-		"by name":                 {[]string{"web", "shop"}, Namespace{Name: "shop"}, true},
-		"by glob":                 {[]string{"sh*"}, Namespace{Name: "shop"}, true},
-		"others":                  {[]string{"web"}, Namespace{Name: "shop"}, false},
-		"it never adds":           {[]string{"vault"}, Namespace{Name: "vault"}, false},
-		"a label still counts":    {[]string{"shop"}, Namespace{Name: "shop", Labels: optOut("true")}, false},
-		"a veto still counts":     {[]string{"shop"}, Namespace{Name: "shop", Excluded: true}, false},
-		"a deletion still counts": {[]string{"shop"}, Namespace{Name: "shop", Terminating: true}, false},
+		"no restriction":                               {nil, Namespace{Name: "shop"}, true},
+		"allowed by name":                              {[]string{"web", "shop"}, Namespace{Name: "shop"}, true},
+		"allowed by glob":                              {[]string{"sh*"}, Namespace{Name: "shop"}, true},
+		"another namespace is allowed":                 {[]string{"web"}, Namespace{Name: "shop"}, false},
+		"consent does not select the source namespace": {[]string{"vault"}, Namespace{Name: "vault"}, false},
+		"opt-out label applies":                        {[]string{"shop"}, Namespace{Name: "shop", Labels: optOutLabels("true")}, false},
+		"exclusion applies":                            {[]string{"shop"}, Namespace{Name: "shop", Excluded: true}, false},
+		"terminating namespace":                        {[]string{"shop"}, Namespace{Name: "shop", Terminating: true}, false},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := mustSelection(t, newReplika(allowedIn(c.allowed...))).Selects(c.namespace); got != c.want {
-				t.Errorf("got %v, want %v", got, c.want)
+			if got := mustSelection(t, newReplika(withAllowedNamespaces(testCase.allowed...))).Selects(testCase.namespace); got != testCase.want {
+				t.Errorf("got %v, want %v", got, testCase.want)
 			}
 		})
 	}
 }
 
-func TestDenied(t *testing.T) {
-	named := v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop", "team-*"}}
+func TestSelection_DenialReason(t *testing.T) {
+	listed := v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop", "team-*"}}
 	cases := map[string]struct {
 		targets   v1alpha1.TargetNamespaces
 		allowed   []string
 		namespace Namespace
-		want      string // empty for nothing to tell
+		want      string // part of the message; empty for no message
 	}{
-		"a target":               {named, nil, Namespace{Name: "shop"}, ""},
-		"not asked for":          {named, nil, Namespace{Name: "web", Excluded: true}, ""},
-		"vetoed":                 {named, nil, Namespace{Name: "shop", Excluded: true}, "--excluded-namespaces"},
-		"opted out":              {named, nil, Namespace{Name: "shop", Labels: optOut("true")}, v1alpha1.LabelOptOut},
-		"not allowed":            {named, []string{"web"}, Namespace{Name: "shop"}, v1alpha1.AnnotationAllowedNamespaces},
-		"allowed":                {named, []string{"shop"}, Namespace{Name: "shop"}, ""},
-		"asked for by glob":      {named, nil, Namespace{Name: "team-a", Excluded: true}, ""},
-		"asked for as all":       {v1alpha1.TargetNamespaces{MatchAll: true, ReplicateIn: []string{"shop"}}, nil, Namespace{Name: "shop", Excluded: true}, ""},
-		"being deleted":          {named, nil, Namespace{Name: "shop", Excluded: true, Terminating: true}, ""},
-		"excluded by the spec":   {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}, ExcludeFrom: []string{"s*"}}, nil, Namespace{Name: "shop", Excluded: true}, ""},
-		"the source's namespace": {v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}, nil, Namespace{Name: "vault", Excluded: true}, ""},
+		"target namespace":              {listed, nil, Namespace{Name: "shop"}, ""},
+		"namespace is not listed":       {listed, nil, Namespace{Name: "web", Excluded: true}, ""},
+		"excluded by the administrator": {listed, nil, Namespace{Name: "shop", Excluded: true}, "--excluded-namespaces"},
+		"opted out":                     {listed, nil, Namespace{Name: "shop", Labels: optOutLabels("true")}, v1alpha1.LabelOptOut},
+		"not allowed":                   {listed, []string{"web"}, Namespace{Name: "shop"}, v1alpha1.AnnotationAllowedNamespaces},
+		"allowed":                       {listed, []string{"shop"}, Namespace{Name: "shop"}, ""},
+		"listed by glob":                {listed, nil, Namespace{Name: "team-a", Excluded: true}, ""},
+		"matchAll":                      {v1alpha1.TargetNamespaces{MatchAll: true, ReplicateIn: []string{"shop"}}, nil, Namespace{Name: "shop", Excluded: true}, ""},
+		"terminating":                   {listed, nil, Namespace{Name: "shop", Excluded: true, Terminating: true}, ""},
+		"excluded by the spec":          {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}, ExcludeFrom: []string{"s*"}}, nil, Namespace{Name: "shop", Excluded: true}, ""},
+		"source namespace":              {v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}, nil, Namespace{Name: "vault", Excluded: true}, ""},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			selection := mustSelection(t, newReplika(allowedIn(c.allowed...), func(r *v1alpha1.Replika) { r.Spec.Target.Namespaces = c.targets }))
-			got := selection.DenialReason(c.namespace)
-			if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
-				t.Errorf("got %q, want %q", got, c.want)
+			selection := mustSelection(t, newReplika(withAllowedNamespaces(testCase.allowed...), func(r *v1alpha1.Replika) { r.Spec.Target.Namespaces = testCase.targets }))
+			got := selection.DenialReason(testCase.namespace)
+			if (got == "") != (testCase.want == "") || !strings.Contains(got, testCase.want) {
+				t.Errorf("got %q, want %q", got, testCase.want)
 			}
 		})
 	}
 }
 
-// Whatever keeps copies out of a namespace, its coming and going concerns the Replikas that select it.
-func TestConcerns(t *testing.T) {
-	selection := mustSelection(t, newReplika(into("shop"), allowedIn("web")))
-	closed := Namespace{Name: "shop", Labels: optOut("true"), Excluded: true, Terminating: true}
-	if !selection.CouldSelect(closed) {
-		t.Error("a namespace that the Replika names does not concern it")
+// A change of consent or state of a namespace can affect every Replika whose spec selects it.
+func TestSelection_CouldSelect(t *testing.T) {
+	selection := mustSelection(t, newReplika(withTargetNamespaces("shop"), withAllowedNamespaces("web")))
+	restricted := Namespace{Name: "shop", Labels: optOutLabels("true"), Excluded: true, Terminating: true}
+	if !selection.CouldSelect(restricted) {
+		t.Error("a namespace that the spec selects is reported as not selectable")
 	}
-	if closed.Labels[v1alpha1.LabelOptOut] != "true" {
-		t.Error("the namespace's own labels were changed")
+	if restricted.Labels[v1alpha1.LabelOptOut] != "true" {
+		t.Error("the labels of the argument were changed")
 	}
 	if selection.CouldSelect(Namespace{Name: "web"}) {
-		t.Error("a namespace that the Replika does not select concerns it")
+		t.Error("a namespace that the spec does not select is reported as selectable")
 	}
 }

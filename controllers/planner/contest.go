@@ -1,28 +1,44 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import "time"
 
-// Contest is the history of one copy that had to be repaired although neither source nor spec changed: something else
-// rewrites or deletes it. A person who does so once is put right at once; a controller that never stops is backed off
-// from, so that no two writers spin.
+// Contest is the history of one copy that was repaired although neither source nor spec changed, because another client
+// modified or deleted it. A single manual change is repaired at once. If another controller keeps changing the copy,
+// repairs are backed off, so that the two do not overwrite each other in a tight loop.
 type Contest struct {
-	// Repairs counts the repairs, each of which was undone.
+	// Repairs is the number of repairs, each of which was undone.
 	Repairs int
 	// Last is when the copy was last repaired.
 	Last time.Time
 }
 
 const (
-	// toleratedRepairs are made at once; from then on the copy is contested.
+	// contestThreshold is the number of repairs without backoff; from then on the copy is contested.
 	contestThreshold = 3
-	// contestWindow is how long a repair counts at least: what is undone less often is no contest.
+	// contestWindow is how long a repair counts at least. Changes at a lower rate are not contested.
 	contestWindow = 10 * time.Second
 )
 
-// Contested tells whether this is a contest.
+// Contested reports whether another client keeps changing the copy.
 func (c Contest) Contested() bool { return c.Repairs >= contestThreshold }
 
-// Hold is how long the copy is left alone from now on: longer with every repair, up to the synchronization time.
+// Backoff is the time until the copy may be repaired again. It doubles with each repair, up to the synchronization time.
 func (c Contest) Backoff(now time.Time, synchronization time.Duration) time.Duration {
 	if !c.Contested() {
 		return 0
@@ -30,19 +46,19 @@ func (c Contest) Backoff(now time.Time, synchronization time.Duration) time.Dura
 	return max(0, c.Last.Add(c.delay(synchronization)).Sub(now))
 }
 
-// delay is how long a contested copy is left alone after a repair.
+// delay is the backoff of a contested copy, measured from its last repair.
 func (c Contest) delay(synchronization time.Duration) time.Duration {
 	return RetryDelay(c.Repairs-contestThreshold+1, synchronization)
 }
 
-// Repaired counts one more repair.
+// Repaired returns the history with one more repair.
 func (c Contest) Repaired(now time.Time) Contest {
 	return Contest{Repairs: c.Repairs + 1, Last: now}
 }
 
-// End is how long it takes from now on until the history is forgotten, if the copy needs no repair: it was left alone for
-// one delay then, and stayed as it is for another. Were it forgotten as soon as the hold is off, no delay would ever grow;
-// and were it forgotten before somebody who is in no hurry strikes again, the first delays would be taken for peace.
+// ExpiresIn is the time until the history expires, provided that the copy needs no repair meanwhile. The history lasts for
+// two delays: one of backoff, and one in which the copy stayed in sync. If it expired with the backoff, the delay would
+// never grow. It lasts for contestWindow at least, because early delays are shorter than the interval of a slow writer.
 func (c Contest) ExpiresIn(now time.Time, synchronization time.Duration) time.Duration {
 	window := contestWindow
 	if c.Contested() {
@@ -51,7 +67,7 @@ func (c Contest) ExpiresIn(now time.Time, synchronization time.Duration) time.Du
 	return max(0, c.Last.Add(window).Sub(now))
 }
 
-// Over tells whether the history is to be forgotten.
+// Expired reports whether the history has expired.
 func (c Contest) Expired(now time.Time, synchronization time.Duration) bool {
 	return c.ExpiresIn(now, synchronization) == 0
 }

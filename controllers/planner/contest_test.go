@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -10,173 +26,179 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+var testTime = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
-func TestHold(t *testing.T) {
+func TestContest_Backoff(t *testing.T) {
 	cases := map[string]struct {
 		repairs int
 		after   time.Duration
 		want    time.Duration
 	}{
-		"never repaired":          {0, 0, 0},
-		"repaired by a person":    {1, 0, 0},
-		"still tolerated":         {2, 0, 0},
-		"contested":               {3, 0, 500 * time.Millisecond},
-		"contested, some later":   {3, 400 * time.Millisecond, 100 * time.Millisecond},
-		"contested, the hold off": {3, 500 * time.Millisecond, 0},
-		"contested, long ago":     {3, time.Hour, 0},
-		"contested once more":     {4, 0, time.Second},
-		"contested for long":      {50, 0, time.Minute},
+		"never repaired":                         {0, 0, 0},
+		"repaired once":                          {1, 0, 0},
+		"below the threshold":                    {2, 0, 0},
+		"contested":                              {3, 0, 500 * time.Millisecond},
+		"contested, part of the backoff elapsed": {3, 400 * time.Millisecond, 100 * time.Millisecond},
+		"contested, backoff elapsed":             {3, 500 * time.Millisecond, 0},
+		"contested an hour ago":                  {3, time.Hour, 0},
+		"backoff doubles":                        {4, 0, time.Second},
+		"backoff is capped":                      {50, 0, time.Minute},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			contest := Contest{Repairs: c.repairs, Last: noon}
-			if got := contest.Backoff(noon.Add(c.after), time.Minute); got != c.want {
-				t.Errorf("got %v, want %v", got, c.want)
+			contest := Contest{Repairs: testCase.repairs, Last: testTime}
+			if got := contest.Backoff(testTime.Add(testCase.after), time.Minute); got != testCase.want {
+				t.Errorf("got %v, want %v", got, testCase.want)
 			}
-			if got := contest.Contested(); got != (c.repairs >= contestThreshold) {
+			if got := contest.Contested(); got != (testCase.repairs >= contestThreshold) {
 				t.Errorf("contested: %v", got)
 			}
 		})
 	}
 }
 
-func TestOver(t *testing.T) {
+func TestContest_Expired(t *testing.T) {
 	cases := map[string]struct {
 		repairs int
 		after   time.Duration
 		want    bool
 	}{
-		"repaired just now":                   {1, 0, false},
-		"repaired a while ago":                {1, contestWindow, true},
-		"contested":                           {3, 0, false},
-		"contested, and the hold is just off": {3, 500 * time.Millisecond, false},
-		"contested, and in peace as long":     {3, time.Second, false},
-		"contested, and in peace for a while": {3, contestWindow, true},
-		"contested for long, the hold is off": {50, time.Minute, false},
-		"contested for long, and in peace":    {50, 2 * time.Minute, true},
+		"repaired just now":                  {1, 0, false},
+		"repaired one window ago":            {1, contestWindow, true},
+		"contested":                          {3, 0, false},
+		"contested, backoff elapsed":         {3, 500 * time.Millisecond, false},
+		"contested, in sync for one backoff": {3, time.Second, false},
+		"contested, in sync for the window":  {3, contestWindow, true},
+		"longest backoff elapsed":            {50, time.Minute, false},
+		"longest backoff elapsed twice":      {50, 2 * time.Minute, true},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := (Contest{Repairs: c.repairs, Last: noon}).Expired(noon.Add(c.after), time.Minute); got != c.want {
-				t.Errorf("got %v, want %v", got, c.want)
+			if got := (Contest{Repairs: testCase.repairs, Last: testTime}).Expired(testTime.Add(testCase.after), time.Minute); got != testCase.want {
+				t.Errorf("got %v, want %v", got, testCase.want)
 			}
 		})
 	}
 }
 
-// Another controller that undoes every repair, for an hour, is written against about once in a synchronization time: the
-// history of a contest must not be forgotten just because its hold is off, be the other one as fast as we are or just
-// looking at the copy every few seconds. It is told once that the copy is contested, and not that it is well in between.
-func TestAContestIsNoWriteStorm(t *testing.T) {
+// If another controller undoes every repair for an hour, the copy is written about once per synchronization time. The
+// history must not expire with the backoff, no matter how fast the other controller is, so that the copy stays reported as
+// contested all the time.
+func TestContest_LimitsWrites(t *testing.T) {
 	const synchronization = time.Minute
 	for _, every := range []time.Duration{10 * time.Millisecond, 700 * time.Millisecond, 2 * time.Second, 9 * time.Second} {
 		t.Run(every.String(), func(t *testing.T) {
-			writes, peaces := 0, 0
+			writes, expirations := 0, 0
 			var contest Contest
-			for now, struck := noon, noon; now.Before(noon.Add(time.Hour)); {
+			for now, nextChange := testTime, testTime; now.Before(testTime.Add(time.Hour)); {
 				if contest.Contested() && contest.Expired(now, synchronization) {
 					contest = Contest{}
-					peaces++
+					expirations++
 				}
-				if hold := contest.Backoff(now, synchronization); hold > 0 {
-					now = now.Add(hold)
+				if backoff := contest.Backoff(now, synchronization); backoff > 0 {
+					now = now.Add(backoff)
 					continue
 				}
-				// The other one strikes at its own pace, and again only what was repaired.
-				if now.Before(struck) {
-					now = struck
+				// The other controller changes the copy at its own interval, and only after a repair.
+				if now.Before(nextChange) {
+					now = nextChange
 					continue
 				}
 				contest = contest.Repaired(now)
 				writes++
-				for !now.Before(struck) {
-					struck = struck.Add(every)
+				for !now.Before(nextChange) {
+					nextChange = nextChange.Add(every)
 				}
 			}
-			// Those tolerated, those on the way up to a minute, and one a minute.
+			// The repairs below the threshold, those while the backoff doubles, and one per minute.
 			if limit := contestThreshold + 8 + 60; writes > limit || writes < 30 {
 				t.Errorf("%d writes in an hour, want at most %d", writes, limit)
 			}
-			if peaces > 0 {
-				t.Errorf("%d times it was taken for over", peaces)
+			if expirations > 0 {
+				t.Errorf("the history expired %d times", expirations)
 			}
 		})
 	}
 }
 
-func TestContestedCopiesAreHeld(t *testing.T) {
+func TestDecide_Contested(t *testing.T) {
 	template := newInput(t).Template
 	key := types.NamespacedName{Namespace: "shop", Name: "settings"}
-	contested := func(in *Input) {
-		in.Contests = map[types.NamespacedName]Contest{key: {Repairs: contestThreshold, Last: noon}}
-		in.Now, in.Synchronization, in.TemplateUnchanged = noon, time.Minute, true
+	withContest := func(in *Input) {
+		in.Contests = map[types.NamespacedName]Contest{key: {Repairs: contestThreshold, Last: testTime}}
+		in.Now, in.Synchronization, in.TemplateUnchanged = testTime, time.Minute, true
 	}
-	drifted := copyOf(t, template, "shop", withField("slow", "data", "mode"))
+	drifted := newCopy(t, template, "shop", withField("slow", "data", "mode"))
 	cases := map[string]struct {
-		change   []func(*Input)
-		object   *unstructured.Unstructured
-		want     ActionType
-		wantHold time.Duration
+		change         []func(*Input)
+		object         *unstructured.Unstructured
+		want           ActionType
+		wantRetryAfter time.Duration
+		wantReason     string
 	}{
-		"drifted":           {object: drifted, want: Wait, wantHold: 500 * time.Millisecond},
-		"gone":              {want: Wait, wantHold: 500 * time.Millisecond},
-		"in sync, just now": {object: copyOf(t, template, "shop"), want: Wait, wantHold: 500 * time.Millisecond},
-		"being deleted":     {object: copyOf(t, template, "shop", terminating), want: Wait},
-		"a foreign object":  {object: newObject("shop", "settings"), want: Conflict},
-		"in sync, the hold is off": {
-			change: []func(*Input){func(in *Input) { in.Now = noon.Add(time.Second) }}, object: copyOf(t, template, "shop"), want: Wait,
+		"drifted": {object: drifted, want: Wait, wantRetryAfter: 500 * time.Millisecond, wantReason: v1alpha1.FailureContested},
+		"deleted": {want: Wait, wantRetryAfter: 500 * time.Millisecond, wantReason: v1alpha1.FailureContested},
+		"in sync": {
+			object: newCopy(t, template, "shop"), want: Wait, wantRetryAfter: 500 * time.Millisecond, wantReason: v1alpha1.FailureContested,
 		},
-		"in sync, tolerated": {
-			change: []func(*Input){func(in *Input) { in.Contests[key] = Contest{Repairs: contestThreshold - 1, Last: noon} }},
-			object: copyOf(t, template, "shop"), want: Keep,
+		"terminating":    {object: newCopy(t, template, "shop", withTerminating), want: Wait, wantReason: v1alpha1.FailureUnavailable},
+		"foreign object": {object: newObject("shop", "settings"), want: Conflict, wantReason: v1alpha1.FailureConflict},
+		"in sync, backoff elapsed": {
+			change: []func(*Input){func(in *Input) { in.Now = testTime.Add(time.Second) }},
+			object: newCopy(t, template, "shop"), want: Wait, wantReason: v1alpha1.FailureContested,
 		},
-		"the hold is off": {change: []func(*Input){func(in *Input) { in.Now = noon.Add(time.Second) }}, object: drifted, want: Update},
-		"the template is new": {
+		"in sync, below the threshold": {
+			change: []func(*Input){func(in *Input) { in.Contests[key] = Contest{Repairs: contestThreshold - 1, Last: testTime} }},
+			object: newCopy(t, template, "shop"), want: Keep,
+		},
+		"drifted, backoff elapsed": {change: []func(*Input){func(in *Input) { in.Now = testTime.Add(time.Second) }}, object: drifted, want: Update},
+		"drifted, template changed": {
 			change: []func(*Input){func(in *Input) { in.TemplateUnchanged = false }}, object: drifted, want: Update,
 		},
-		"another copy is contested": {
+		"drifted, another copy is contested": {
 			change: []func(*Input){func(in *Input) {
 				in.Contests = map[types.NamespacedName]Contest{{Namespace: "web", Name: "settings"}: in.Contests[key]}
 			}}, object: drifted, want: Update,
 		},
-		"tolerated": {
-			change: []func(*Input){func(in *Input) { in.Contests[key] = Contest{Repairs: contestThreshold - 1, Last: noon} }},
+		"drifted, below the threshold": {
+			change: []func(*Input){func(in *Input) { in.Contests[key] = Contest{Repairs: contestThreshold - 1, Last: testTime} }},
 			object: drifted, want: Update,
 		},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			in := newInput(t, append([]func(*Input){contested}, c.change...)...)
+			in := newInput(t, append([]func(*Input){withContest}, testCase.change...)...)
 			var observed *Observed
-			if c.object != nil {
-				observed = mustObserve(t, c.object)
+			if testCase.object != nil {
+				observed = mustObserve(t, testCase.object)
 			}
 			got := in.Decide(Namespace{Name: "shop"}, observed)
-			if got.Type != c.want || got.RetryAfter != c.wantHold {
-				t.Errorf("got %s for %v, want %s for %v", got.Type, got.RetryAfter, c.want, c.wantHold)
+			if got.Type != testCase.want || got.RetryAfter != testCase.wantRetryAfter {
+				t.Errorf("got %s for %v, want %s for %v", got.Type, got.RetryAfter, testCase.want, testCase.wantRetryAfter)
 			}
-			if held := c.want == Wait && name != "being deleted"; held != (got.Reason == v1alpha1.FailureContested) || held != (got.Message == ContestedMessage) {
+			contested := testCase.wantReason == v1alpha1.FailureContested
+			if got.Reason != testCase.wantReason || contested != (got.Message == ContestedMessage) {
 				t.Errorf("reason %q, message %q", got.Reason, got.Message)
 			}
 		})
 	}
 
-	// What is given up is given up, contested or not.
-	in := newInput(t, contested, deselected)
-	in.Observed = []*Observed{mustObserve(t, drifted)}
-	if plan := Plan(in); len(plan) != 1 || plan[0].Type != Delete {
-		t.Errorf("a contested copy that is not wanted: %+v", plan)
-	}
+	t.Run("prune is not backed off", func(t *testing.T) {
+		in := newInput(t, withContest, withoutSelection)
+		in.Observed = []*Observed{mustObserve(t, drifted)}
+		if plan := Plan(in); len(plan) != 1 || plan[0].Type != Delete {
+			t.Errorf("got %+v, want one delete", plan)
+		}
+	})
 }
 
-func TestWrites(t *testing.T) {
-	for action, want := range map[ActionType]bool{
+func TestActionType_Writes(t *testing.T) {
+	for actionType, want := range map[ActionType]bool{
 		Create: true, Update: true, Recreate: true, Delete: true, Release: true, HandOver: true,
 		Keep: false, Wait: false, Conflict: false,
 	} {
-		if got := action.Writes(); got != want {
-			t.Errorf("%s: got %v", action, got)
+		if got := actionType.Writes(); got != want {
+			t.Errorf("%s: got %v", actionType, got)
 		}
 	}
 }

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -10,22 +26,22 @@ import (
 	"unique"
 )
 
-// Digests stands for what a copy looks like: one hash of canonical JSON for each top-level field of content, and one
-// under "metadata" for the labels, annotations and marks that we put there.
+// Digests represents the state of a copy: one hash of canonical JSON for each top-level field of its content, and one
+// under "metadata" for the labels, annotations and marks that the template sets.
 //
-// It is a string so that two of them compare with == and thousands of equal ones are one piece of memory. It never
-// leaves the process: the hashes are not keyed, so a short secret value could be guessed from them.
+// It is a string so that values compare with == and equal values share their memory. It never leaves the process: the
+// hashes are not keyed, so short secret values could be guessed from them.
 type Digests string
 
-// MetadataField is the name under which a copy's labels, annotations and marks are hashed.
+// MetadataField is the field name of the digest of a copy's labels, annotations and marks.
 const MetadataField = "metadata"
 
 const (
-	digestSize = 16 // bytes of SHA-256 kept: 2^64 objects before two of them are likely to collide
-	nameEnd    = 0  // ends a field's name: no JSON key of a Kubernetes type holds a NUL
+	digestSize     = 16 // bytes of SHA-256 that are kept; a collision becomes likely at 2^64 values
+	nameTerminator = 0  // terminates a field name: no JSON key of a Kubernetes type contains NUL
 )
 
-// newDigests hashes each field's canonical JSON.
+// newDigests returns the digests of fields in canonical JSON.
 func newDigests(fields map[string]json.RawMessage) Digests {
 	names := make([]string, 0, len(fields))
 	for name := range fields {
@@ -37,7 +53,7 @@ func newDigests(fields map[string]json.RawMessage) Digests {
 	for _, name := range names {
 		sum := sha256.Sum256(fields[name])
 		encoded.WriteString(name)
-		encoded.WriteByte(nameEnd)
+		encoded.WriteByte(nameTerminator)
 		encoded.Write(sum[:digestSize])
 	}
 	return Digests(unique.Make(encoded.String()).Value())
@@ -47,7 +63,7 @@ func newDigests(fields map[string]json.RawMessage) Digests {
 func (d Digests) fields() map[string]string {
 	sums := map[string]string{}
 	for rest := string(d); rest != ""; {
-		name, after, found := strings.Cut(rest, string(rune(nameEnd)))
+		name, after, found := strings.Cut(rest, string(rune(nameTerminator)))
 		if !found || len(after) < digestSize {
 			break
 		}
@@ -56,7 +72,7 @@ func (d Digests) fields() map[string]string {
 	return sums
 }
 
-// Differing lists, sorted, the fields whose digests are not the same in both, those that only one of them has among them.
+// Differing returns the sorted names of the fields whose digests differ, including those that only one side has.
 func (d Digests) Differing(other Digests) []string {
 	if d == other {
 		return nil
@@ -77,11 +93,11 @@ func (d Digests) Differing(other Digests) []string {
 	return differing
 }
 
-// canonical renders a decoded JSON value with sorted keys and without white space, so that equal values are equal bytes.
-func canonical(value any) (json.RawMessage, error) {
+// canonicalJSON encodes a decoded JSON value with sorted keys and without white space: equal values have equal encodings.
+func canonicalJSON(value any) (json.RawMessage, error) {
 	encoded, err := json.Marshal(value)
 	if err != nil {
-		return nil, fmt.Errorf("render canonical JSON: %w", err)
+		return nil, fmt.Errorf("encoding canonical JSON: %w", err)
 	}
 	return encoded, nil
 }

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -18,10 +34,10 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// schemaGlob is what the schema lets through as a glob.
-var schemaGlob = regexp.MustCompile(`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`)
+// schemaGlobPattern is the pattern of globs in the CRD schema.
+var schemaGlobPattern = regexp.MustCompile(`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`)
 
-func FuzzGlobs(f *testing.F) {
+func FuzzMatchesAny(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"*", "shop"},
 		{"team-*", "team-a"},
@@ -38,13 +54,13 @@ func FuzzGlobs(f *testing.F) {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, glob, name string) {
-		// Neither may be longer than the schema allows: the naive way takes exponential time.
+		// The reference implementation takes exponential time, so longer values than the schema allows are skipped.
 		if len(glob) > 63 || len(name) > 63 || strings.Count(glob, "*") > 6 {
 			return
 		}
 		got := MatchesAny([]string{glob}, name)
-		if !schemaGlob.MatchString(glob) || strings.Contains(name, "/") {
-			return // all that is asked is that it does not panic
+		if !schemaGlobPattern.MatchString(glob) || strings.Contains(name, "/") {
+			return // other globs must not panic
 		}
 		if want := naiveMatch(glob, name); got != want {
 			t.Errorf("%q matches %q: got %v, want %v", glob, name, got, want)
@@ -55,7 +71,7 @@ func FuzzGlobs(f *testing.F) {
 	})
 }
 
-var fuzzedObjects = []string{
+var objectSeeds = []string{
 	`{}`,
 	`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"namespace":"a","name":"b"},"data":{"x":"1"}}`,
 	`{"apiVersion":"v1","kind":"Service","spec":{"clusterIP":"None","clusterIPs":["None"],"ports":[{"nodePort":1},7,null]}}`,
@@ -72,7 +88,7 @@ var fuzzedObjects = []string{
 		`"replika.prosimcorp.com/copy":"a/b","replika.prosimcorp.com/applied":"{\"labels\":[\"x\"]}"}}}`,
 }
 
-// decodeObject decodes JSON as the client does: numbers are int64 or float64.
+// decodeObject decodes JSON like the client: numbers are int64 or float64.
 func decodeObject(text string) (map[string]any, bool) {
 	object := &unstructured.Unstructured{}
 	if object.UnmarshalJSON([]byte(text)) == nil {
@@ -85,8 +101,8 @@ func decodeObject(text string) (map[string]any, bool) {
 	return fields, true
 }
 
-func FuzzCleaning(f *testing.F) {
-	for _, seed := range fuzzedObjects {
+func FuzzCleanerContent(f *testing.F) {
+	for _, seed := range objectSeeds {
 		f.Add(seed)
 	}
 	cleaner := NewCleaner("example.com/*")
@@ -107,7 +123,7 @@ func FuzzCleaning(f *testing.F) {
 			}
 			for field := range content {
 				if slices.Contains([]string{"apiVersion", "kind", "metadata", "status"}, field) {
-					t.Errorf("%s: %s is left", kind, field)
+					t.Errorf("%s: %s was not removed", kind, field)
 				}
 			}
 		}
@@ -119,36 +135,35 @@ func FuzzCleaning(f *testing.F) {
 	})
 }
 
-// FuzzKeys holds for any label or annotation key: it stays, value and all, or goes; and what a prefix takes, it takes whole.
-func FuzzKeys(f *testing.F) {
-	for _, rule := range foreignKeys {
+// FuzzCleanerKeys checks that any label or annotation is either kept with its value or stripped, without effect on others.
+func FuzzCleanerKeys(f *testing.F) {
+	for _, rule := range strippedKeys {
 		f.Add(rule)
 		f.Add(strings.ReplaceAll(rule, "*", "x"))
 		f.Add("x" + rule)
 	}
 	cleaner := NewCleaner()
 	f.Fuzz(func(t *testing.T, key string) {
-		keys := map[string]string{key: "value", "stays": "too"}
+		keys := map[string]string{key: "value", "kept": "other"}
 		cleaned := cleaner.Keys(keys)
-		if len(keys) != len(keysOf(key, "stays")) || keys["stays"] != "too" && key != "stays" {
+		if len(keys) != len(newKeys(key, "kept")) || keys["kept"] != "other" && key != "kept" {
 			t.Errorf("the input changed: %v", keys)
 		}
-		if cleaned["stays"] != keys["stays"] {
-			t.Errorf("an innocent key went: %v", cleaned)
+		if cleaned["kept"] != keys["kept"] {
+			t.Errorf("another key was stripped: %v", cleaned)
 		}
-		if value, stays := cleaned[key]; stays && value != keys[key] {
+		if value, kept := cleaned[key]; kept && value != keys[key] {
 			t.Errorf("the value became %q", value)
 		}
 		if strings.HasPrefix(key, v1alpha1.KeyPrefix) {
-			if _, stays := cleaned[key]; stays {
-				t.Errorf("%s, which is ours, stays", key)
+			if _, kept := cleaned[key]; kept {
+				t.Errorf("the operator's own key %s is kept", key)
 			}
 		}
 	})
 }
 
-// FuzzDigests compares digests with what they stand for: JSON in which the order of keys and the spelling of numbers are
-// nothing.
+// FuzzDigests checks that digests are equal exactly if the JSON values are, regardless of key order and number format.
 func FuzzDigests(f *testing.F) {
 	f.Add(`{"a":1,"b":{"c":[1,2]}}`, `{"b":{"c":[1,2]},"a":1.0}`)
 	f.Add(`{"a":1}`, `{"a":"1"}`)
@@ -159,7 +174,7 @@ func FuzzDigests(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b string) {
 		left, leftOK := decodeObject(a)
 		right, rightOK := decodeObject(b)
-		// A NUL ends a field's name; no JSON key of a Kubernetes type holds one.
+		// NUL terminates a field name: no JSON key of a Kubernetes type contains it.
 		if !leftOK || !rightOK || strings.Contains(strings.Join(slices.Collect(maps.Keys(left)), ""), "\x00") ||
 			strings.Contains(strings.Join(slices.Collect(maps.Keys(right)), ""), "\x00") {
 			return
@@ -176,7 +191,7 @@ func FuzzDigests(f *testing.F) {
 		}
 		differing := leftDigests.Differing(rightDigests)
 		if diff := cmp.Diff(differing, rightDigests.Differing(leftDigests)); diff != "" {
-			t.Errorf("not the same the other way round: %s", diff)
+			t.Errorf("reversed: %s", diff)
 		}
 		if !slices.IsSorted(differing) || (len(differing) == 0) != equal {
 			t.Errorf("differing: %v, JSON equal: %v", differing, equal)
@@ -200,10 +215,10 @@ func fieldJSON(t *testing.T, object map[string]any, field string) []byte {
 	return encoded
 }
 
-// FuzzObserve holds for whatever an API server may hold: it is observed without a panic, the same way each time, and a
-// plan about it never removes what does not bear our marks.
+// FuzzObserve checks that any object of an API server is observed without panic and with a stable result, and that a plan
+// never prunes an object without our marks.
 func FuzzObserve(f *testing.F) {
-	for _, seed := range fuzzedObjects {
+	for _, seed := range objectSeeds {
 		f.Add(seed)
 	}
 	cleaner := NewCleaner()
@@ -230,8 +245,8 @@ func FuzzObserve(f *testing.F) {
 		in.Observed = []*Observed{observed}
 		in.Selection = nil
 		for _, action := range Plan(in) {
-			if object.GetAnnotations()[v1alpha1.AnnotationOwner] != ours.String() {
-				t.Errorf("%s of what is not ours", action.Type)
+			if object.GetAnnotations()[v1alpha1.AnnotationOwner] != replikaKey.String() {
+				t.Errorf("%s of an object of another owner", action.Type)
 			}
 		}
 		if object.GetKind() == "" {
@@ -243,7 +258,7 @@ func FuzzObserve(f *testing.F) {
 	})
 }
 
-func FuzzMarks(f *testing.F) {
+func FuzzMarksRoundTrip(f *testing.F) {
 	f.Add("ops", "sync", "vault", "settings", "shop", "settings", "app", "note", true)
 	f.Add("a", "b/c", "d", "", "e/f", "g", "\"", "{}", false)
 	f.Add("", "/", "é", "\x00", "\xff", "x", "", ",", true)
@@ -257,33 +272,33 @@ func FuzzMarks(f *testing.F) {
 		}
 		annotations := marks.Annotations()
 		got, state := readMarks(marks.Self, annotations)
-		legal := true
+		valid := true
 		for _, part := range []string{ownerNamespace, owner, sourceNamespace, source, selfNamespace, selfName} {
-			legal = legal && part != "" && !strings.Contains(part, "/")
+			valid = valid && part != "" && !strings.Contains(part, "/")
 		}
-		// JSON holds valid UTF-8 only; a key always is.
-		legal = legal && utf8.ValidString(label) && utf8.ValidString(annotation)
-		if legal && (state != MarksValid || !cmp.Equal(got, marks)) {
+		// JSON contains valid UTF-8 only, and so do keys.
+		valid = valid && utf8.ValidString(label) && utf8.ValidString(annotation)
+		if valid && (state != MarksValid || !cmp.Equal(got, marks)) {
 			t.Errorf("got %v, state %v, want %v", got, state, marks)
 		}
 		if state == MarksValid && (got.Owner != marks.Owner || got.Source != marks.Source || got.Self != marks.Self || got.Adopted != adopted) {
-			t.Errorf("misread: got %v, want %v", got, marks)
+			t.Errorf("got %v, want %v", got, marks)
 		}
 		elsewhere := types.NamespacedName{Namespace: selfNamespace, Name: selfName + "-2"}
 		if _, state := readMarks(elsewhere, annotations); state != MarksAbsent {
-			t.Errorf("the marks of %s hold for %s", marks.Self, elsewhere)
+			t.Errorf("the marks of %s are valid for %s", marks.Self, elsewhere)
 		}
 	})
 }
 
-// FuzzReadMarks holds for whatever stands in the annotations: what is read as valid names the object itself.
+// FuzzReadMarks checks that marks with arbitrary values are valid only if they name the object itself.
 func FuzzReadMarks(f *testing.F) {
 	for _, version := range []string{"1", "2", ""} {
 		f.Add(version, "ops/sync", "vault/settings", "shop/settings", `{"labels":["a"]}`, "true")
 		f.Add(version, "ops", "/", "//", `{`, "")
 	}
 	f.Fuzz(func(t *testing.T, version, owner, source, copied, applied, adopted string) {
-		marks, state := readMarks(self, map[string]string{
+		marks, state := readMarks(copyKey, map[string]string{
 			v1alpha1.AnnotationMarksVersion: version,
 			v1alpha1.AnnotationOwner:        owner,
 			v1alpha1.AnnotationSource:       source,
@@ -297,8 +312,8 @@ func FuzzReadMarks(f *testing.F) {
 				t.Errorf("version %q: state %v", version, state)
 			}
 		case state == MarksValid:
-			if copied != self.String() || marks.Owner.String() != owner || marks.Source.String() != source || marks.Adopted != (adopted == "true") {
-				t.Errorf("misread %v", marks)
+			if copied != copyKey.String() || marks.Owner.String() != owner || marks.Source.String() != source || marks.Adopted != (adopted == "true") {
+				t.Errorf("got %v", marks)
 			}
 		default:
 			if state != MarksAbsent || !cmp.Equal(marks, Marks{}) {

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner_test
 
 import (
@@ -6,7 +22,7 @@ import (
 	"testing"
 )
 
-// The package is pure: what talks to an API server stays out of it, however indirectly.
+// The package is pure: it does not depend on an API client, not even indirectly.
 func TestImports(t *testing.T) {
 	output, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").CombinedOutput()
 	if err != nil {
@@ -14,7 +30,7 @@ func TestImports(t *testing.T) {
 	}
 	packages := strings.Fields(string(output))
 	if len(packages) < 10 {
-		t.Fatalf("go list names %d packages only", len(packages))
+		t.Fatalf("go list printed only %d packages", len(packages))
 	}
 	for _, imported := range packages {
 		for _, forbidden := range []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"} {

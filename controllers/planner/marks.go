@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -10,37 +26,40 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// Marks are our annotations on a copy that say whose it is. They name Replika and source by namespace and name, never by
-// UID, so that a backup restored with new UIDs goes on working.
+// Marks are the ownership annotations on a copy. They identify Replika and source by namespace and name, not by UID, so
+// that they stay valid after a backup is restored with new UIDs.
 type Marks struct {
-	Owner   types.NamespacedName
-	Source  types.NamespacedName
+	// Owner is the Replika that owns the copy.
+	Owner  types.NamespacedName
+	Source types.NamespacedName
+	// Self is the copy itself. Marks on any other object are not valid: they were duplicated.
 	Self    types.NamespacedName
 	Adopted bool
 	Applied Applied
 }
 
-// Applied holds the keys of the labels and annotations that the template put on a copy, sorted. Those that the template
-// drops later come off; all others belong to somebody else and stay.
+// Applied lists the keys of the labels and annotations that the template set on a copy, sorted. When the template no longer
+// has one of them, it is removed from the copy. All other keys belong to other clients and are kept.
 type Applied struct {
 	Labels      []string `json:"labels,omitempty"`
 	Annotations []string `json:"annotations,omitempty"`
 }
 
-// MarkState tells what an object's marks are worth.
+// MarkState is the validity of an object's marks.
 type MarkState uint8
 
 const (
-	// MarksAbsent: the object carries no marks, or marks that name another object (duplicated by hand, restored
-	// elsewhere) or cannot be read. It is foreign.
+	// MarksAbsent means that the object is foreign: it has no marks, or they cannot be parsed, or they name another object
+	// (it was duplicated manually, or restored into another namespace).
 	MarksAbsent MarkState = iota
-	// MarksValid: the object is a copy of ours; its marks say which Replika owns it.
+	// MarksValid means that the object is a copy, owned by the Replika that its marks name.
 	MarksValid
-	// MarksNewer: a newer operator wrote these marks. Nothing is known of their meaning, so the object is left alone.
+	// MarksNewer means that a newer version of the operator wrote the marks. Their meaning is unknown, so the object is never
+	// changed.
 	MarksNewer
 )
 
-// Annotations renders the marks as they stand on a copy.
+// Annotations returns the marks as annotations of a copy.
 func (m Marks) Annotations() map[string]string {
 	annotations := map[string]string{
 		v1alpha1.AnnotationMarksVersion: v1alpha1.MarksVersion,
@@ -55,7 +74,7 @@ func (m Marks) Annotations() map[string]string {
 	return annotations
 }
 
-// MarkKeys are the annotation keys that a release takes off, in a stable order.
+// MarkKeys are the annotation keys that a release removes, in a stable order.
 func MarkKeys() []string {
 	return []string{
 		v1alpha1.AnnotationAdopted, v1alpha1.AnnotationApplied, v1alpha1.AnnotationMarksVersion,
@@ -63,7 +82,7 @@ func MarkKeys() []string {
 	}
 }
 
-// readMarks reads the marks of the object that bears the given name.
+// readMarks parses the marks of the object with the given namespace and name.
 func readMarks(self types.NamespacedName, annotations map[string]string) (Marks, MarkState) {
 	version, marked := annotations[v1alpha1.AnnotationMarksVersion]
 	if !marked {
@@ -88,17 +107,17 @@ func readMarks(self types.NamespacedName, annotations map[string]string) (Marks,
 }
 
 func (a Applied) encode() string {
-	// Two lists of strings always marshal.
+	// Encoding lists of strings cannot fail.
 	encoded, _ := json.Marshal(a)
 	return string(encoded)
 }
 
-// Without lists what stands in a and no longer in b.
+// Without returns the keys that are in a but not in b.
 func (a Applied) Without(b Applied) Applied {
-	gone := func(before, after []string) []string {
+	removed := func(before, after []string) []string {
 		return slices.DeleteFunc(slices.Clone(before), func(key string) bool { return slices.Contains(after, key) })
 	}
-	return Applied{Labels: gone(a.Labels, b.Labels), Annotations: gone(a.Annotations, b.Annotations)}
+	return Applied{Labels: removed(a.Labels, b.Labels), Annotations: removed(a.Annotations, b.Annotations)}
 }
 
 func parseName(text string) (types.NamespacedName, bool) {

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -12,13 +28,13 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-var self = types.NamespacedName{Namespace: "shop", Name: "settings"}
+var copyKey = types.NamespacedName{Namespace: "shop", Name: "settings"}
 
-func someMarks(change func(*Marks)) Marks {
+func newMarks(change func(*Marks)) Marks {
 	marks := Marks{
-		Owner:   ours,
+		Owner:   replikaKey,
 		Source:  types.NamespacedName{Namespace: "vault", Name: "settings"},
-		Self:    self,
+		Self:    copyKey,
 		Applied: Applied{Labels: []string{"app"}, Annotations: []string{"a", "example.com/b"}},
 	}
 	if change != nil {
@@ -27,14 +43,14 @@ func someMarks(change func(*Marks)) Marks {
 	return marks
 }
 
-func TestMarksRoundTrip(t *testing.T) {
+func TestReadMarks_RoundTrip(t *testing.T) {
 	for name, marks := range map[string]Marks{
-		"plain":           someMarks(nil),
-		"adopted":         someMarks(func(m *Marks) { m.Adopted = true }),
-		"nothing applied": someMarks(func(m *Marks) { m.Applied = Applied{} }),
+		"not adopted":     newMarks(nil),
+		"adopted":         newMarks(func(m *Marks) { m.Adopted = true }),
+		"no applied keys": newMarks(func(m *Marks) { m.Applied = Applied{} }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, state := readMarks(self, marks.Annotations())
+			got, state := readMarks(copyKey, marks.Annotations())
 			if state != MarksValid {
 				t.Fatalf("state %v", state)
 			}
@@ -45,57 +61,57 @@ func TestMarksRoundTrip(t *testing.T) {
 	}
 }
 
-func TestMarksThatAreWorthNothing(t *testing.T) {
+func TestReadMarks(t *testing.T) {
 	cases := map[string]struct {
 		change func(map[string]string)
 		want   MarkState
 	}{
-		"untouched":                {func(map[string]string) {}, MarksValid},
-		"other annotations beside": {func(a map[string]string) { a["example.com/note"] = "x" }, MarksValid},
-		"adopted is any other word": {
+		"unchanged":              {func(map[string]string) {}, MarksValid},
+		"additional annotations": {func(a map[string]string) { a["example.com/note"] = "x" }, MarksValid},
+		"adopted is not true": {
 			func(a map[string]string) { a[v1alpha1.AnnotationAdopted] = "false" }, MarksValid,
 		},
-		"no version":          {func(a map[string]string) { delete(a, v1alpha1.AnnotationMarksVersion) }, MarksAbsent},
-		"a newer version":     {func(a map[string]string) { a[v1alpha1.AnnotationMarksVersion] = "2" }, MarksNewer},
-		"an unknown version":  {func(a map[string]string) { a[v1alpha1.AnnotationMarksVersion] = "" }, MarksNewer},
-		"another namespace":   {func(a map[string]string) { a[v1alpha1.AnnotationSelf] = "web/settings" }, MarksAbsent},
-		"another name":        {func(a map[string]string) { a[v1alpha1.AnnotationSelf] = "shop/settings-2" }, MarksAbsent},
-		"no self":             {func(a map[string]string) { delete(a, v1alpha1.AnnotationSelf) }, MarksAbsent},
-		"no owner":            {func(a map[string]string) { delete(a, v1alpha1.AnnotationOwner) }, MarksAbsent},
-		"owner without name":  {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "ops/" }, MarksAbsent},
-		"owner without place": {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "/sync" }, MarksAbsent},
-		"owner of one part":   {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "sync" }, MarksAbsent},
-		"owner of three":      {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "ops/sync/x" }, MarksAbsent},
-		"no source":           {func(a map[string]string) { delete(a, v1alpha1.AnnotationSource) }, MarksAbsent},
-		"source is nonsense":  {func(a map[string]string) { a[v1alpha1.AnnotationSource] = "?" }, MarksAbsent},
-		"nothing applied":     {func(a map[string]string) { delete(a, v1alpha1.AnnotationApplied) }, MarksAbsent},
-		"applied is no JSON":  {func(a map[string]string) { a[v1alpha1.AnnotationApplied] = "{" }, MarksAbsent},
-		"applied is a list":   {func(a map[string]string) { a[v1alpha1.AnnotationApplied] = "[]" }, MarksAbsent},
+		"no version":              {func(a map[string]string) { delete(a, v1alpha1.AnnotationMarksVersion) }, MarksAbsent},
+		"a newer version":         {func(a map[string]string) { a[v1alpha1.AnnotationMarksVersion] = "2" }, MarksNewer},
+		"an unknown version":      {func(a map[string]string) { a[v1alpha1.AnnotationMarksVersion] = "" }, MarksNewer},
+		"another namespace":       {func(a map[string]string) { a[v1alpha1.AnnotationSelf] = "web/settings" }, MarksAbsent},
+		"another name":            {func(a map[string]string) { a[v1alpha1.AnnotationSelf] = "shop/settings-2" }, MarksAbsent},
+		"no copy name":            {func(a map[string]string) { delete(a, v1alpha1.AnnotationSelf) }, MarksAbsent},
+		"no owner":                {func(a map[string]string) { delete(a, v1alpha1.AnnotationOwner) }, MarksAbsent},
+		"owner without name":      {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "ops/" }, MarksAbsent},
+		"owner without namespace": {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "/sync" }, MarksAbsent},
+		"owner with one part":     {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "sync" }, MarksAbsent},
+		"owner with three parts":  {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "ops/sync/x" }, MarksAbsent},
+		"no source":               {func(a map[string]string) { delete(a, v1alpha1.AnnotationSource) }, MarksAbsent},
+		"malformed source":        {func(a map[string]string) { a[v1alpha1.AnnotationSource] = "?" }, MarksAbsent},
+		"no applied":              {func(a map[string]string) { delete(a, v1alpha1.AnnotationApplied) }, MarksAbsent},
+		"applied is not JSON":     {func(a map[string]string) { a[v1alpha1.AnnotationApplied] = "{" }, MarksAbsent},
+		"applied is a JSON list":  {func(a map[string]string) { a[v1alpha1.AnnotationApplied] = "[]" }, MarksAbsent},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			annotations := someMarks(nil).Annotations()
-			c.change(annotations)
-			marks, state := readMarks(self, annotations)
-			if state != c.want {
-				t.Fatalf("state: got %v, want %v", state, c.want)
+			annotations := newMarks(nil).Annotations()
+			testCase.change(annotations)
+			marks, state := readMarks(copyKey, annotations)
+			if state != testCase.want {
+				t.Fatalf("state: got %v, want %v", state, testCase.want)
 			}
 			if marks.Adopted {
 				t.Error("read as adopted")
 			}
 			if state != MarksValid && !cmp.Equal(marks, Marks{}) {
-				t.Errorf("worthless marks were read as %v", marks)
+				t.Errorf("invalid marks were read as %v", marks)
 			}
 		})
 	}
-	if _, state := readMarks(self, nil); state != MarksAbsent {
+	if _, state := readMarks(copyKey, nil); state != MarksAbsent {
 		t.Errorf("no annotations: %v", state)
 	}
 }
 
-// A release takes off exactly what marking puts on.
-func TestMarkKeysAreAllMarks(t *testing.T) {
-	all := slices.Sorted(maps.Keys(someMarks(func(m *Marks) { m.Adopted = true }).Annotations()))
+// A release removes exactly the annotations of the marks.
+func TestMarkKeys(t *testing.T) {
+	all := slices.Sorted(maps.Keys(newMarks(func(m *Marks) { m.Adopted = true }).Annotations()))
 	if diff := cmp.Diff(all, slices.Sorted(slices.Values(MarkKeys()))); diff != "" {
 		t.Error(diff)
 	}
@@ -106,7 +122,7 @@ func TestMarkKeysAreAllMarks(t *testing.T) {
 	}
 }
 
-func TestAppliedWithout(t *testing.T) {
+func TestApplied_Without(t *testing.T) {
 	before := Applied{Labels: []string{"a", "b"}, Annotations: []string{"c"}}
 	after := Applied{Labels: []string{"b", "d"}, Annotations: []string{"a"}}
 	want := Applied{Labels: []string{"a"}, Annotations: []string{"c"}}

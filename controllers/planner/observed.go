@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -13,40 +29,41 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// Observed is what is kept of an object that is, or stands in the way of, a copy: enough to plan, nothing of its content.
+// Observed is the stored state of a copy, or of a foreign object with the name of a copy. It holds what planning needs and
+// none of the object's content.
 type Observed struct {
 	Namespace, Name string
 	UID             types.UID
 	ResourceVersion string
 
-	// Origin is what copies of one Replika have in common, shared between them.
+	// Origin is what all copies of one Replika have in common. They share its memory.
 	Origin unique.Handle[Origin]
-	// Digests are taken over content and, when the marks are valid, over what the template put into the metadata.
+	// Digests cover the content and, if the marks are valid, the metadata that the template sets.
 	Digests Digests
-	// Answers holds the digests of a template whose write the API server answered with this very state (a webhook or
-	// defaulting changed what we sent): the copy is in sync with that template although Digests differ.
+	// AcceptedDigests are those of the template that was written when the API server returned this state. The copy is in
+	// sync with that template although Digests differ, because a webhook or defaulting changed the written object.
 	AcceptedDigests Digests
 
-	// Partial objects are known by their metadata only: their Digests say nothing of the content.
+	// MetadataOnly is true if only the metadata is known: Digests do not cover the content.
 	MetadataOnly bool
 	Marks        MarkState
 	Adopted      bool
-	// Marked objects carry at least one mark, be it worth something or not.
+	// HasAnyMark is true if the object has at least one mark, valid or not.
 	HasAnyMark bool
-	// Terminating objects are on their way out, held by a finalizer or not.
+	// Terminating is true if the object has a deletion timestamp.
 	Terminating bool
-	// Controlled objects have an owner reference with `controller: true`: somebody else rules them.
+	// HasController is true if the object has an owner reference with `controller: true`: another controller manages it.
 	HasController bool
-	// HasLabels tells whether there is a labels map for a JSON Patch to add to.
+	// HasLabels is true if a JSON Patch can add a label: the map exists.
 	HasLabels bool
-	// HasAnnotations likewise.
+	// HasAnnotations is true if a JSON Patch can add an annotation: the map exists.
 	HasAnnotations bool
 }
 
 // Origin is the part of a copy's marks and labels that all copies of one Replika share.
 type Origin struct {
 	Owner, Source types.NamespacedName
-	// Applied is the mark as it stands on the copy.
+	// Applied is the value of the mark on the copy.
 	Applied string
 	// CreatedBy and PartOf are the values of our labels.
 	CreatedBy, PartOf string
@@ -57,28 +74,28 @@ func (o *Observed) Key() types.NamespacedName {
 	return types.NamespacedName{Namespace: o.Namespace, Name: o.Name}
 }
 
-// Owner names the Replika that the marks name, if they are valid.
+// Owner returns the Replika that the marks name, or false if the marks are not valid.
 func (o *Observed) Owner() (types.NamespacedName, bool) {
 	return o.Origin.Value().Owner, o.Marks == MarksValid
 }
 
-// OwnedBy tells whether the object's marks are valid and name the Replika.
+// OwnedBy reports whether the object's marks are valid and name the Replika.
 func (o *Observed) OwnedBy(replika types.NamespacedName) bool {
 	owner, marked := o.Owner()
 	return marked && owner == replika
 }
 
-// Applied are the keys that an earlier template put on the copy.
+// Applied returns the keys that an earlier template set on the copy.
 func (o *Observed) Applied() Applied {
 	var applied Applied
 	if o.Marks == MarksValid {
-		// It was decoded once already, to find the marks valid.
+		// The value was decoded before, when the marks were found to be valid.
 		_ = json.Unmarshal([]byte(o.Origin.Value().Applied), &applied)
 	}
 	return applied
 }
 
-// Observe reduces an object to what is kept of it.
+// Observe returns what is stored of an object.
 func (c *Cleaner) Observe(object *unstructured.Unstructured) (*Observed, error) {
 	key := types.NamespacedName{Namespace: object.GetNamespace(), Name: object.GetName()}
 	labels, annotations := object.GetLabels(), object.GetAnnotations()
@@ -86,12 +103,12 @@ func (c *Cleaner) Observe(object *unstructured.Unstructured) (*Observed, error) 
 
 	content, err := encodeFields(c.Content(object.GroupVersionKind().GroupKind(), object.Object))
 	if err != nil {
-		return nil, fmt.Errorf("observe %s %s: %w", object.GetKind(), key, err)
+		return nil, fmt.Errorf("observing %s %s: %w", object.GetKind(), key, err)
 	}
 	if state == MarksValid {
 		content[MetadataField], err = canonicalMetadata(marks, labels, annotations)
 		if err != nil {
-			return nil, fmt.Errorf("observe %s %s: %w", object.GetKind(), key, err)
+			return nil, fmt.Errorf("observing %s %s: %w", object.GetKind(), key, err)
 		}
 	}
 	return &Observed{
@@ -117,31 +134,32 @@ func (c *Cleaner) Observe(object *unstructured.Unstructured) (*Observed, error) 
 	}, nil
 }
 
-// canonicalMetadata renders what of a copy's metadata is ours: the labels and annotations that the template put there,
-// our two labels, and the marks that depend on the template. All else belongs to others and never counts as drift.
+// canonicalMetadata encodes the part of a copy's metadata that the template sets: its labels and annotations, the two labels
+// of every copy, and the marks that depend on the template. The rest belongs to other clients and never counts as drift.
 func canonicalMetadata(marks Marks, labels, annotations map[string]string) (json.RawMessage, error) {
-	return canonical(map[string]any{
+	return canonicalJSON(map[string]any{
 		"labels":      selectKeys(labels, append([]string{v1alpha1.LabelCreatedBy, v1alpha1.LabelPartOf}, marks.Applied.Labels...)),
 		"annotations": selectKeys(annotations, append([]string{v1alpha1.AnnotationSource}, marks.Applied.Annotations...)),
 		"applied":     marks.Applied,
 	})
 }
 
-// pick returns the entries that bear one of the keys.
+// selectKeys returns the entries with one of the keys.
 func selectKeys(from map[string]string, keys []string) map[string]string {
-	picked := map[string]string{}
+	selected := map[string]string{}
 	for _, key := range keys {
 		if value, found := from[key]; found {
-			picked[key] = value
+			selected[key] = value
 		}
 	}
-	return picked
+	return selected
 }
 
+// encodeFields encodes each top-level field as canonical JSON.
 func encodeFields(content map[string]any) (map[string]json.RawMessage, error) {
 	fields := make(map[string]json.RawMessage, len(content))
 	for name, value := range content {
-		encoded, err := canonical(value)
+		encoded, err := canonicalJSON(value)
 		if err != nil {
 			return nil, fmt.Errorf("field %s: %w", name, err)
 		}

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -8,87 +24,40 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// Outcome is what became of an action, classed once from the API server's answer.
+// Outcome is the result of an action, classified once from the API server's response.
 type Outcome string
 
 const (
-	// Done: the object is as the action wants it.
+	// Done means that the object is in the state that the action requires.
 	Done Outcome = "done"
-	// Unchanged: there was nothing to do.
+	// Unchanged means that nothing had to be written.
 	Unchanged Outcome = "unchanged"
-	// Surprised: the object was not, or is not, as the action assumed; what is there now is known.
-	Stale Outcome = "surprised"
-	// RefusedImmutable: the update would change an immutable field.
+	// Stale means that the object differs from the observed state that the action was planned for. Its current state was read.
+	Stale Outcome = "conflict"
+	// Immutable means that the update would change an immutable field.
 	Immutable Outcome = "immutable"
-	// RefusedInvalid: validation or admission refuses the object.
+	// Rejected means that validation or admission rejects the object.
 	Rejected Outcome = "rejected"
-	// RefusedForbidden: a right is missing.
+	// Forbidden means that a permission is missing.
 	Forbidden Outcome = "forbidden"
-	// RefusedQuota: the namespace's quota is used up.
+	// QuotaExceeded means that the namespace's quota is used up.
 	QuotaExceeded Outcome = "quota exceeded"
-	// NamespaceGone: the namespace is being deleted, or was.
+	// NamespaceGone means that the namespace is terminating or deleted.
 	NamespaceGone Outcome = "namespace gone"
-	// KindGone: the API server no longer knows the kind.
+	// KindGone means that the API server no longer serves the kind.
 	KindGone Outcome = "kind gone"
-	// Failed: the API server, or something it asks, did not answer or broke. Whether the request took effect is unknown.
+	// Unavailable means that the API server, or a webhook that it calls, did not respond or returned an internal error. It
+	// is unknown whether the request took effect.
 	Unavailable Outcome = "unavailable"
 )
 
-// maxSurprises bounds how often one pass plans anew about one object that changes under it.
-const maxReplans = 3
-
-// Follow says what to do after an action came out as it did, with what is there now: another action, or nothing more.
-// attempt counts the actions about this object in this pass, from 1.
-func (in *Input) NextAction(action Action, namespace Namespace, outcome Outcome, found *Observed, attempt int) (Action, bool) {
-	switch outcome {
-	case Stale:
-		if attempt > maxReplans {
-			return Action{}, false
-		}
-		if action.Desired {
-			return in.Decide(namespace, found), true
-		}
-		if found != nil {
-			if next, needed := in.prune(namespace, found); needed {
-				return next, true
-			}
-		}
-		// What was to be given up is gone, or somebody else's: nothing is left to do.
-		action.Type, action.Observed = Keep, found
-		return action, true
-	case Immutable:
-		// Only a copy of this very Replika is ever deleted: not a foreign object, not one just taken over from a Replika
-		// that is gone, and no adopted one.
-		if action.Type != Update || !action.Observed.OwnedBy(in.Replika) || action.Observed.Adopted || !in.allowsRecreate() {
-			return Action{}, false
-		}
-		action.Type = Recreate
-		return action, true
-	case Forbidden:
-		// Who may not write here inherits nothing here.
-		if action.Type != HandOver {
-			return Action{}, false
-		}
-		in.deleteOrRelease(&action)
-		return action, true
-	default:
-		return Action{}, false
-	}
+// Transient reports whether a retry can succeed although nothing else changes, so that the action is retried with backoff.
+// All other outcomes change only with the spec or the cluster.
+func (o Outcome) Transient() bool {
+	return o == Unavailable || o == Stale
 }
 
-// mayRecreate tells whether immutable fields are overcome by making the copy anew.
-func (in *Input) allowsRecreate() bool {
-	switch in.ImmutableFields {
-	case v1alpha1.ImmutableFieldsRecreate:
-		return true
-	case v1alpha1.ImmutableFieldsFail:
-		return false
-	default:
-		return in.Kind == schema.GroupKind{Kind: "Secret"} || in.Kind == schema.GroupKind{Kind: "ConfigMap"}
-	}
-}
-
-// FailureReason names the outcome as it stands in a Replika's status; empty for one that is no failure of the copy.
+// FailureReason returns the failure reason for the Replika's status, or "" if the outcome is not a failure of the copy.
 func (o Outcome) FailureReason() string {
 	switch o {
 	case Immutable:
@@ -107,5 +76,59 @@ func (o Outcome) FailureReason() string {
 		return ""
 	default:
 		panic(fmt.Sprintf("outcome %q has no failure reason", o))
+	}
+}
+
+// maxReplans limits how often one reconcile replans an object that keeps changing.
+const maxReplans = 3
+
+// NextAction returns the action after one with the given outcome, or false if nothing more can be done in this reconcile.
+// current is the object's state after the action, and attempt the number of actions on this object so far in this reconcile.
+func (in *Input) NextAction(action Action, namespace Namespace, outcome Outcome, current *Observed, attempt int) (Action, bool) {
+	switch outcome {
+	case Stale:
+		if attempt > maxReplans {
+			return Action{}, false
+		}
+		if action.Desired {
+			return in.Decide(namespace, current), true
+		}
+		if current != nil {
+			if next, needed := in.prune(namespace, current); needed {
+				return next, true
+			}
+		}
+		// The object to prune is gone, or it has another owner.
+		action.Type, action.Observed = Keep, current
+		return action, true
+	case Immutable:
+		// Only this Replika's own copies are ever deleted: not a foreign object, not a copy that is being taken over from a
+		// deleted Replika, and not an adopted object.
+		if action.Type != Update || !action.Observed.OwnedBy(in.Replika) || action.Observed.Adopted || !in.allowsRecreate() {
+			return Action{}, false
+		}
+		action.Type = Recreate
+		return action, true
+	case Forbidden:
+		// The new owner is not allowed to write in this namespace, so it cannot take the copy over. Others are asked first.
+		if action.Type != HandOver {
+			return Action{}, false
+		}
+		in.handOver(&action)
+		return action, true
+	default:
+		return Action{}, false
+	}
+}
+
+// allowsRecreate reports whether a copy may be recreated to change an immutable field.
+func (in *Input) allowsRecreate() bool {
+	switch in.ImmutableFields {
+	case v1alpha1.ImmutableFieldsRecreate:
+		return true
+	case v1alpha1.ImmutableFieldsFail:
+		return false
+	default:
+		return in.Kind == schema.GroupKind{Kind: "Secret"} || in.Kind == schema.GroupKind{Kind: "ConfigMap"}
 	}
 }

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -10,85 +26,144 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-func TestFollowASurprise(t *testing.T) {
-	template := newInput(t).Template
-	shop := Namespace{Name: "shop"}
-	ourCopy := copyOf(t, template, "shop")
-	cases := map[string]struct {
-		wanted  bool
-		found   *unstructured.Unstructured
-		attempt int
-		want    ActionType // empty for nothing more
+func TestOutcome_Classification(t *testing.T) {
+	cases := map[Outcome]struct {
+		wantTransient bool
+		wantReason    string
 	}{
-		"wanted, and it is gone":                {true, nil, 1, Create},
-		"wanted, and it is in sync by now":      {true, ourCopy, 1, Keep},
-		"wanted, and it drifted again":          {true, copyOf(t, template, "shop", withField("slow", "data", "mode")), 1, Update},
-		"wanted, and a foreign one is there":    {true, newObject("shop", "settings"), 1, Conflict},
-		"wanted, and it is on its way out":      {true, copyOf(t, template, "shop", terminating), 1, Wait},
-		"wanted, the last time":                 {true, nil, 3, Create},
-		"wanted, once too often":                {true, nil, 4, ""},
-		"not wanted, and it is gone":            {false, nil, 1, Keep},
-		"not wanted, and it changed":            {false, ourCopy, 1, Delete},
-		"not wanted, and a foreign one":         {false, newObject("shop", "settings"), 1, Keep},
-		"not wanted, and on its way":            {false, copyOf(t, template, "shop", terminating), 1, Keep},
-		"not wanted, and it was adopted since":  {false, copyOf(t, template, "shop", withAnnotations(map[string]string{v1alpha1.AnnotationAdopted: "true"})), 1, Release},
-		"not wanted, and too often":             {false, ourCopy, 4, ""},
-		"not wanted, and it is a rival's since": {false, copyOf(t, mustTemplate(t, newReplika(named(theirs)), newObject("vault", "settings")), "shop"), 1, Keep},
+		Done:          {false, ""},
+		Unchanged:     {false, ""},
+		NamespaceGone: {false, ""},
+		Stale:         {true, v1alpha1.FailureContested},
+		Unavailable:   {true, v1alpha1.FailureUnavailable},
+		KindGone:      {false, v1alpha1.FailureUnavailable},
+		Immutable:     {false, v1alpha1.FailureImmutable},
+		Rejected:      {false, v1alpha1.FailureRejected},
+		Forbidden:     {false, v1alpha1.FailureForbidden},
+		QuotaExceeded: {false, v1alpha1.FailureQuotaExceeded},
 	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			in := newInput(t)
-			var found *Observed
-			if c.found != nil {
-				found = mustObserve(t, c.found)
+	for outcome, testCase := range cases {
+		t.Run(string(outcome), func(t *testing.T) {
+			if got := outcome.Transient(); got != testCase.wantTransient {
+				t.Errorf("transient: got %v, want %v", got, testCase.wantTransient)
 			}
-			action := Action{Type: Update, Namespace: "shop", Name: "settings", Desired: c.wanted, Observed: mustObserve(t, ourCopy)}
-			got, more := in.NextAction(action, shop, Stale, found, c.attempt)
-			if got.Type != c.want || more != (c.want != "") {
-				t.Errorf("got %q, %v, want %q", got.Type, more, c.want)
-			}
-			if more && (got.Observed != found || got.Desired != c.wanted) {
-				t.Errorf("the next action is not about what was found: %+v", got)
+			if got := outcome.FailureReason(); got != testCase.wantReason {
+				t.Errorf("reason: got %q, want %q", got, testCase.wantReason)
 			}
 		})
 	}
 }
 
-// A hand-over that the heir's account may not make leaves the copy to be given up without an heir.
-func TestFollowAForbiddenHandOver(t *testing.T) {
+// A new outcome without a reason is a programming error: its failure would be missing in the status.
+func TestOutcome_FailureReason_Unknown(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("FailureReason returned for an unknown outcome")
+		}
+	}()
+	_ = Outcome("unknown").FailureReason()
+}
+
+func TestNextAction_Stale(t *testing.T) {
+	template := newInput(t).Template
+	shop := Namespace{Name: "shop"}
+	ourCopy := newCopy(t, template, "shop")
+	cases := map[string]struct {
+		desired bool
+		current *unstructured.Unstructured
+		attempt int
+		want    ActionType // empty for no action
+	}{
+		"desired, deleted":                      {true, nil, 1, Create},
+		"desired, in sync":                      {true, ourCopy, 1, Keep},
+		"desired, drifted":                      {true, newCopy(t, template, "shop", withField("slow", "data", "mode")), 1, Update},
+		"desired, foreign object":               {true, newObject("shop", "settings"), 1, Conflict},
+		"desired, terminating":                  {true, newCopy(t, template, "shop", withTerminating), 1, Wait},
+		"desired, last attempt":                 {true, nil, 3, Create},
+		"desired, too many attempts":            {true, nil, 4, ""},
+		"not desired, deleted":                  {false, nil, 1, Keep},
+		"not desired, changed":                  {false, ourCopy, 1, Delete},
+		"not desired, foreign object":           {false, newObject("shop", "settings"), 1, Keep},
+		"not desired, terminating":              {false, newCopy(t, template, "shop", withTerminating), 1, Keep},
+		"not desired, adopted meanwhile":        {false, newCopy(t, template, "shop", withAnnotations(map[string]string{v1alpha1.AnnotationAdopted: "true"})), 1, Release},
+		"not desired, too many attempts":        {false, ourCopy, 4, ""},
+		"not desired, owned by another Replika": {false, newCopy(t, mustTemplate(t, newReplika(withName(otherReplikaKey)), newObject("vault", "settings")), "shop"), 1, Keep},
+	}
+	for name, testCase := range cases {
+		t.Run(name, func(t *testing.T) {
+			in := newInput(t)
+			var current *Observed
+			if testCase.current != nil {
+				current = mustObserve(t, testCase.current)
+			}
+			action := Action{Type: Update, Namespace: "shop", Name: "settings", Desired: testCase.desired, Observed: mustObserve(t, ourCopy)}
+			got, more := in.NextAction(action, shop, Stale, current, testCase.attempt)
+			if got.Type != testCase.want || more != (testCase.want != "") {
+				t.Errorf("got %q, %v, want %q", got.Type, more, testCase.want)
+			}
+			if more && (got.Observed != current || got.Desired != testCase.desired) {
+				t.Errorf("the next action does not apply to the current object: %+v", got)
+			}
+		})
+	}
+}
+
+// If the new owner's account is not allowed to write, the copy is pruned without a handover.
+// The first Replika in turn is not allowed to write: the next ones are asked before the copy is deleted.
+func TestNextAction_ForbiddenHandOver_NextInTurn(t *testing.T) {
+	second, third := types.NamespacedName{Namespace: "x", Name: "second"}, types.NamespacedName{Namespace: "x", Name: "third"}
+	in := newInput(t, withClaimants(
+		newReplika(withName(otherReplikaKey), withCreationTime(1)), newReplika(withName(second), withCreationTime(2)),
+		newReplika(withName(third), withCreationTime(3)),
+	))
+	in.Selection = nil
+	namespace := Namespace{Name: "shop"}
+	action, _ := in.prune(namespace, mustObserve(t, newCopy(t, in.Template, "shop")))
+	for _, want := range []types.NamespacedName{otherReplikaKey, second, third} {
+		if action.Type != HandOver || action.NewOwner != want {
+			t.Fatalf("got %s to %s, want %s to %s", action.Type, action.NewOwner, HandOver, want)
+		}
+		action, _ = in.NextAction(action, namespace, Forbidden, nil, 1)
+	}
+	if action.Type != Delete {
+		t.Errorf("got %s, want %s", action.Type, Delete)
+	}
+}
+
+func TestNextAction_ForbiddenHandOver(t *testing.T) {
 	template := newInput(t).Template
 	adopted := withAnnotations(map[string]string{v1alpha1.AnnotationAdopted: "true"})
 	cases := map[string]struct {
 		action ActionType
 		object *unstructured.Unstructured
 		policy v1alpha1.DeletionPolicy
-		want   ActionType // empty for nothing more
+		want   ActionType // empty for no action
 	}{
-		"a hand-over":                 {HandOver, copyOf(t, template, "shop"), v1alpha1.DeletionPolicyDelete, Delete},
-		"a hand-over, to be retained": {HandOver, copyOf(t, template, "shop"), v1alpha1.DeletionPolicyRetain, Release},
-		"a hand-over of an adopted":   {HandOver, copyOf(t, template, "shop", adopted), v1alpha1.DeletionPolicyDelete, Release},
-		"a deletion":                  {Delete, copyOf(t, template, "shop"), v1alpha1.DeletionPolicyDelete, ""},
-		"an update":                   {Update, copyOf(t, template, "shop"), v1alpha1.DeletionPolicyDelete, ""},
+		"handover":                      {HandOver, newCopy(t, template, "shop"), v1alpha1.DeletionPolicyDelete, Delete},
+		"handover under Retain":         {HandOver, newCopy(t, template, "shop"), v1alpha1.DeletionPolicyRetain, Release},
+		"handover of an adopted object": {HandOver, newCopy(t, template, "shop", adopted), v1alpha1.DeletionPolicyDelete, Release},
+		"delete":                        {Delete, newCopy(t, template, "shop"), v1alpha1.DeletionPolicyDelete, ""},
+		"update":                        {Update, newCopy(t, template, "shop"), v1alpha1.DeletionPolicyDelete, ""},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
 			in := newInput(t)
-			in.DeletionPolicy = c.policy
-			action := Action{Type: c.action, Namespace: "shop", Name: "settings", Observed: mustObserve(t, c.object), NewOwner: theirs}
+			in.DeletionPolicy = testCase.policy
+			action := Action{Type: testCase.action, Namespace: "shop", Name: "settings", Observed: mustObserve(t, testCase.object), NewOwner: otherReplikaKey}
 			got, more := in.NextAction(action, Namespace{Name: "shop"}, Forbidden, nil, 1)
-			if got.Type != c.want || more != (c.want != "") {
-				t.Errorf("got %q, %v, want %q", got.Type, more, c.want)
+			if got.Type != testCase.want || more != (testCase.want != "") {
+				t.Errorf("got %q, %v, want %q", got.Type, more, testCase.want)
 			}
 			if more && (got.NewOwner != types.NamespacedName{}) {
-				t.Errorf("it still has the heir %s", got.NewOwner)
+				t.Errorf("got new owner %s, want none", got.NewOwner)
 			}
 		})
 	}
 }
 
-func TestFollowAnImmutableField(t *testing.T) {
+func TestNextAction_Immutable(t *testing.T) {
 	template := newInput(t).Template
-	ourCopy := copyOf(t, template, "shop", withField("slow", "data", "mode"))
+	ourCopy := newCopy(t, template, "shop", withField("slow", "data", "mode"))
 	deployment := schema.GroupKind{Group: "apps", Kind: "Deployment"}
 	cases := map[string]struct {
 		kind   schema.GroupKind
@@ -98,36 +173,36 @@ func TestFollowAnImmutableField(t *testing.T) {
 		object *unstructured.Unstructured
 		want   bool
 	}{
-		"a ConfigMap":                   {configMapKind, "", Update, false, ourCopy, true},
-		"a Secret":                      {secretKind, "", Update, false, ourCopy, true},
-		"any other kind":                {deployment, "", Update, false, ourCopy, false},
-		"a Secret of another group":     {schema.GroupKind{Group: "example.com", Kind: "Secret"}, "", Update, false, ourCopy, false},
-		"any other kind under Recreate": {deployment, v1alpha1.ImmutableFieldsRecreate, Update, false, ourCopy, true},
-		"a ConfigMap under Fail":        {configMapKind, v1alpha1.ImmutableFieldsFail, Update, false, ourCopy, false},
-		"one to be adopted":             {configMapKind, v1alpha1.ImmutableFieldsRecreate, Update, true, newObject("shop", "settings"), false},
-		"one that was adopted": {
+		"ConfigMap":                 {configMapKind, "", Update, false, ourCopy, true},
+		"Secret":                    {secretKind, "", Update, false, ourCopy, true},
+		"other kind":                {deployment, "", Update, false, ourCopy, false},
+		"Secret of another group":   {schema.GroupKind{Group: "example.com", Kind: "Secret"}, "", Update, false, ourCopy, false},
+		"other kind under Recreate": {deployment, v1alpha1.ImmutableFieldsRecreate, Update, false, ourCopy, true},
+		"ConfigMap under Fail":      {configMapKind, v1alpha1.ImmutableFieldsFail, Update, false, ourCopy, false},
+		"object to adopt":           {configMapKind, v1alpha1.ImmutableFieldsRecreate, Update, true, newObject("shop", "settings"), false},
+		"adopted object": {
 			configMapKind, v1alpha1.ImmutableFieldsRecreate, Update, false,
-			copyOf(t, template, "shop", withAnnotations(map[string]string{v1alpha1.AnnotationAdopted: "true"})), false,
+			newCopy(t, template, "shop", withAnnotations(map[string]string{v1alpha1.AnnotationAdopted: "true"})), false,
 		},
-		"one that is taken over from a rival": {
+		"copy owned by another Replika": {
 			configMapKind, v1alpha1.ImmutableFieldsRecreate, Update, false,
-			copyOf(t, mustTemplate(t, newReplika(named(theirs)), newObject("vault", "settings")), "shop"), false,
+			newCopy(t, mustTemplate(t, newReplika(withName(otherReplikaKey)), newObject("vault", "settings")), "shop"), false,
 		},
-		"a legacy copy":          {configMapKind, v1alpha1.ImmutableFieldsRecreate, Update, false, newObject("shop", "settings", legacyLabels("sync")), false},
-		"one that is recreated":  {configMapKind, v1alpha1.ImmutableFieldsRecreate, Recreate, false, ourCopy, false},
-		"one that is released":   {configMapKind, v1alpha1.ImmutableFieldsRecreate, Release, false, ourCopy, false},
-		"one that is not there ": {configMapKind, v1alpha1.ImmutableFieldsRecreate, Create, false, nil, false},
+		"legacy copy": {configMapKind, v1alpha1.ImmutableFieldsRecreate, Update, false, newObject("shop", "settings", withLegacyLabels("sync")), false},
+		"recreate":    {configMapKind, v1alpha1.ImmutableFieldsRecreate, Recreate, false, ourCopy, false},
+		"release":     {configMapKind, v1alpha1.ImmutableFieldsRecreate, Release, false, ourCopy, false},
+		"create":      {configMapKind, v1alpha1.ImmutableFieldsRecreate, Create, false, nil, false},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			in := newInput(t, func(in *Input) { in.Kind, in.ImmutableFields = c.kind, c.policy })
-			action := Action{Type: c.action, Namespace: "shop", Name: "settings", Desired: true, Adopt: c.adopt, Template: template}
-			if c.object != nil {
-				action.Observed = mustObserve(t, c.object)
+			in := newInput(t, func(in *Input) { in.Kind, in.ImmutableFields = testCase.kind, testCase.policy })
+			action := Action{Type: testCase.action, Namespace: "shop", Name: "settings", Desired: true, Adopt: testCase.adopt, Template: template}
+			if testCase.object != nil {
+				action.Observed = mustObserve(t, testCase.object)
 			}
 			got, more := in.NextAction(action, Namespace{Name: "shop"}, Immutable, nil, 1)
-			if more != c.want {
-				t.Fatalf("got %v, want %v", more, c.want)
+			if more != testCase.want {
+				t.Fatalf("got %v, want %v", more, testCase.want)
 			}
 			if more && (got.Type != Recreate || got.Observed != action.Observed || got.Template != template || !got.Desired) {
 				t.Errorf("got %+v", got)
@@ -136,14 +211,14 @@ func TestFollowAnImmutableField(t *testing.T) {
 	}
 }
 
-// All other outcomes end the pass for the object: what is to come of them is for the next pass, or for people.
-func TestFollowNothingElse(t *testing.T) {
+// All other outcomes end this reconcile for the object.
+func TestNextAction_OtherOutcomes(t *testing.T) {
 	in := newInput(t)
-	observed := mustObserve(t, copyOf(t, in.Template, "shop"))
+	observed := mustObserve(t, newCopy(t, in.Template, "shop"))
 	for _, outcome := range []Outcome{Done, Unchanged, Rejected, Forbidden, QuotaExceeded, NamespaceGone, KindGone, Unavailable} {
 		action := Action{Type: Update, Namespace: "shop", Name: "settings", Desired: true, Observed: observed, Template: in.Template}
 		if next, more := in.NextAction(action, Namespace{Name: "shop"}, outcome, observed, 1); more {
-			t.Errorf("%s is followed by %s", outcome, next.Type)
+			t.Errorf("%s: got next action %s, want none", outcome, next.Type)
 		}
 	}
 }

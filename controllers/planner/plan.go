@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -12,67 +28,87 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// ActionType is what to do about one object.
+// ActionType is the operation on one object.
 type ActionType string
 
 const (
-	// Create makes the copy; it fails on anything in the way.
+	// Create creates the copy; it fails if an object with this name exists.
 	Create ActionType = "create"
-	// Update brings an existing copy in line with the template, takes over one whose owner is gone, or, with Adopt,
+	// Update syncs an existing copy with the template, takes over a copy that its owner no longer claims, or, with Adopt,
 	// makes a foreign object a copy.
 	Update ActionType = "update"
-	// Recreate deletes the copy and makes it anew, for fields that the API server refuses to change.
+	// Recreate deletes the copy and creates it again, to change immutable fields.
 	Recreate ActionType = "recreate"
-	// Delete removes a copy that is no longer wanted.
+	// Delete deletes a copy that is no longer desired.
 	Delete ActionType = "delete"
-	// Release takes our labels and marks off and leaves the rest.
+	// Release removes our labels and marks and keeps the rest of the object.
 	Release ActionType = "release"
-	// HandOver makes the Replika whose turn it is the owner of a copy that is no longer wanted here.
+	// HandOver makes another Replika that claims the object the owner of a copy that this one no longer desires.
 	HandOver ActionType = "hand over"
-	// Keep does nothing: the copy is in sync.
+	// Keep sends no request: the copy is in sync, or it cannot be compared because there is no source.
 	Keep ActionType = "keep"
-	// Wait does nothing now: the object is on its way out.
+	// Wait sends no request now: the object is terminating, or its repair is backed off.
 	Wait ActionType = "wait"
-	// Conflict does nothing: the object is not ours to touch.
+	// Conflict sends no request: the object does not belong to this Replika.
 	Conflict ActionType = "conflict"
 )
 
-// Writes tells whether the action sends a request.
+// Messages of conflicts and waits. Each names the cause and what to do.
+const (
+	// ContestedMessage is the message of a copy that another client keeps changing.
+	ContestedMessage = "another client keeps modifying or deleting the copy; repairs are backed off: " +
+		"stop the other client, or exclude the namespace"
+
+	terminatingMessage = "the existing object is terminating (finalizers pending); the copy will be created once it is gone"
+	newerMarksMessage  = "the object is managed by a newer version of the operator: " +
+		"upgrade the operator, or delete the object"
+	foreignObjectMessage = "an object with this name already exists and is not a copy of this Replika: " +
+		"delete or rename it, exclude the namespace, or set spec.target.conflictPolicy to Adopt"
+	hasControllerMessage = "the existing object has a controller owner reference and cannot be adopted: " +
+		"delete it, or exclude the namespace"
+	ownedByOtherMessage = "the object is owned by Replika %s: " +
+		"use a different spec.target.name or different namespaces"
+	sourceNamespaceMessage = "an old copy exists in the source's namespace, which the operator never writes to: delete it manually"
+)
+
+// Writes reports whether the action sends a request.
 func (t ActionType) Writes() bool {
 	return t != Keep && t != Wait && t != Conflict
 }
 
-// Action is one step of a plan. It acts on one object, and assumes that it is as Observed.
+// Action is one step of a plan. It applies to one object, and only while that object is in the observed state.
 type Action struct {
 	Type      ActionType
 	Namespace string
 	Name      string
-	// Wanted is true while the namespace is a target: the action counts for the copies that are desired.
+	// Desired is true if the namespace is a target: the action counts towards the desired copies.
 	Desired bool
-	// Observed is the object as it was when the action was planned; nil for none.
+	// Observed is the state of the object when the action was planned, or nil if no object was known.
 	Observed *Observed
-	// Template is what the object must look like afterwards; nil when it is given up.
+	// Template is the desired state of the object, or nil if the copy is pruned.
 	Template *Template
-	// Adopt marks an update that takes over a foreign object.
+	// Adopt is true for an update that adopts a foreign object.
 	Adopt bool
-	// Heir is the owner after a hand-over.
+	// NewOwner is the owner after a handover.
 	NewOwner types.NamespacedName
-	// Reason and Message say, in a word and for people, why nothing is done about a conflict or while waiting.
+	// nextOwners are the Replikas to ask, in turn, when the new owner is not allowed to write the copy.
+	nextOwners []types.NamespacedName
+	// Reason and Message explain Conflict and Wait: machine-readable and human-readable.
 	Reason, Message string
-	// Hold is how long to wait before the object is looked at again; 0 when a watch will tell.
+	// RetryAfter is the delay until the object is planned again, or 0 if a watch reports when that is needed.
 	RetryAfter time.Duration
 }
 
-// Input is all that a plan depends on.
+// Input is everything that a plan depends on.
 type Input struct {
 	Replika types.NamespacedName
-	// Kind and Name are those of the copies, also while there is no source to make a template of.
+	// Kind and Name are those of the copies. They are known even if there is no source, and therefore no template.
 	Kind schema.GroupKind
 	Name string
-	// Template is nil while there is no source; then existing copies in target namespaces are kept as they are.
+	// Template is nil if there is no source. Existing copies in target namespaces are then kept unchanged.
 	Template *Template
-	// Selection is nil when no namespace is a target any more: the Replika is being deleted, or its source is gone and
-	// the copies go with it.
+	// Selection is nil if no namespace is a target: the Replika is being deleted, or its source is gone and its copies are
+	// deleted with it.
 	Selection       *Selection
 	SourceNamespace string
 	ConflictPolicy  v1alpha1.ConflictPolicy
@@ -80,21 +116,21 @@ type Input struct {
 	DeletionPolicy  v1alpha1.DeletionPolicy
 	// Namespaces are all namespaces of the cluster.
 	Namespaces []Namespace
-	// Observed are the objects of this kind that are known: the copies of this Replika wherever they are, and what
-	// else is known to stand at a copy's place.
+	// Observed are the known objects of this kind: the copies of this Replika in any namespace, and foreign objects with the
+	// name of a copy.
 	Observed []*Observed
-	// Rivals are the Replikas that may claim the same objects, this one included or not.
+	// Claimants are the Replikas that can claim the same objects. This one can be among them.
 	Claimants Claimants
 
-	// TemplateKnown is true when an earlier pass had this very template: what differs from it has drifted.
+	// TemplateUnchanged is true if an earlier reconcile had the same template: a copy that differs from it has drifted.
 	TemplateUnchanged bool
-	// Contests are the histories of copies that had to be repaired, and Now and Synchronization what they are judged by.
+	// Contests are the histories of repaired copies. Now and Synchronization determine their backoff.
 	Contests        map[types.NamespacedName]Contest
 	Now             time.Time
 	Synchronization time.Duration
 }
 
-// Plan lists what to do, at most one action for each object, sorted by namespace and name.
+// Plan returns the actions, at most one for each object, sorted by namespace and name.
 func Plan(in *Input) []Action {
 	observed := make(map[types.NamespacedName]*Observed, len(in.Observed))
 	for _, object := range in.Observed {
@@ -111,9 +147,9 @@ func Plan(in *Input) []Action {
 		}
 	}
 	for _, object := range observed {
-		namespace, known := namespaces[object.Namespace]
-		if !known {
-			// Gone, or newer than the list: nothing is known of it but its name.
+		namespace, found := namespaces[object.Namespace]
+		if !found {
+			// The namespace is deleted, or newer than the list: only its name is known.
 			namespace.Name = object.Namespace
 		}
 		if action, needed := in.prune(namespace, object); needed {
@@ -130,8 +166,8 @@ func (in *Input) selects(namespace Namespace) bool {
 	return in.Selection != nil && namespace.Name != in.SourceNamespace && in.Selection.Selects(namespace)
 }
 
-// Decide says what to do about the copy in one target namespace, given what is there (nil for nothing). It is asked again
-// when an action met something else than it assumed.
+// Decide returns the action for the copy in one target namespace, given the object that exists there (nil if there is none).
+// It is called again if an action finds another state than the observed one.
 func (in *Input) Decide(namespace Namespace, object *Observed) Action {
 	action := Action{
 		Namespace: namespace.Name,
@@ -146,9 +182,9 @@ func (in *Input) Decide(namespace Namespace, object *Observed) Action {
 	case object == nil:
 		action.Type = Create
 	case object.Terminating:
-		action.wait(v1alpha1.FailureUnavailable, "the object is being deleted and has finalizers; the copy is made when it is gone")
+		action.wait(v1alpha1.FailureUnavailable, terminatingMessage)
 	case object.Marks == MarksNewer:
-		action.conflict("the object carries marks of a newer version of the operator; upgrade the operator, or delete the object")
+		action.conflict(newerMarksMessage)
 	case object.Marks == MarksAbsent:
 		in.decideForeign(&action)
 	case object.OwnedBy(in.Replika):
@@ -157,18 +193,18 @@ func (in *Input) Decide(namespace Namespace, object *Observed) Action {
 			action.Type = Keep
 		}
 	default:
-		in.decideRival(&action, namespace)
+		in.decideOwnedByOther(&action, namespace)
 	}
 	if object != nil && object.MetadataOnly && action.Type.Writes() {
-		// Its content is not known well enough to change it: meet it anew, by trying to create the copy.
+		// An update needs the content, which is not known. The conflict of a create reads the object.
 		action.Type, action.Adopt = Create, false
 	}
 	in.backOffContested(&action)
 	return action
 }
 
-// holdContested leaves a copy alone for a while that something else keeps changing. One that is in sync just now is out of
-// the contest only when it stays so. A change of the template goes through at once.
+// backOffContested delays the repair of a copy that another client keeps changing. The copy stays contested until it has
+// been in sync for long enough. A change of the template is never delayed.
 func (in *Input) backOffContested(action *Action) {
 	contest, found := in.Contests[action.Key()]
 	if !found || !in.TemplateUnchanged {
@@ -176,51 +212,43 @@ func (in *Input) backOffContested(action *Action) {
 	}
 	switch action.Type {
 	case Create, Update, Keep:
-		hold := contest.Backoff(in.Now, in.Synchronization)
-		if hold > 0 || action.Type == Keep && contest.Contested() {
+		backoff := contest.Backoff(in.Now, in.Synchronization)
+		if backoff > 0 || action.Type == Keep && contest.Contested() {
 			action.wait(v1alpha1.FailureContested, ContestedMessage)
-			action.RetryAfter = hold
+			action.RetryAfter = backoff
 		}
 	default:
 	}
 }
 
-// ContestedMessage says what to do about a contest.
-const ContestedMessage = "something else keeps changing or deleting the copy, so it is repaired less and less often: " +
-	"stop the other writer, or exclude the namespace"
-
-// decideForeign decides about an object that does not carry our marks for it.
+// decideForeign sets the action for an object without valid marks.
 func (in *Input) decideForeign(action *Action) {
 	object := action.Observed
 	switch {
 	case in.isLegacyCopy(object):
 		action.Type = Update
 	case in.ConflictPolicy != v1alpha1.ConflictPolicyAdopt:
-		action.conflict("an object that is not a copy of this Replika is in the way: " +
-			"delete or rename it, exclude the namespace, or set spec.target.conflictPolicy to Adopt")
+		action.conflict(foreignObjectMessage)
 	case object.HasController:
-		action.conflict("the object in the way has a controller of its own (an owner reference says so) and cannot be adopted: " +
-			"delete it, or exclude the namespace")
+		action.conflict(hasControllerMessage)
 	default:
 		action.Type = Update
 		action.Adopt = true
 	}
 }
 
-// decideRival decides about a copy that belongs to another Replika: the owner keeps it while it wants it.
-func (in *Input) decideRival(action *Action, namespace Namespace) {
+// decideOwnedByOther sets the action for a copy that another Replika owns. It keeps the copy as long as it claims it.
+func (in *Input) decideOwnedByOther(action *Action, namespace Namespace) {
 	owner, _ := action.Observed.Owner()
 	if in.Claimants.Claims(owner, in.Kind, in.Name, namespace) {
-		action.conflict(fmt.Sprintf("the object is the copy of Replika %s, which keeps it: "+
-			"give one of the two another spec.target.name or other namespaces", owner))
+		action.conflict(fmt.Sprintf(ownedByOtherMessage, owner))
 		return
 	}
 	action.Type = Update
 }
 
-// isLegacyCopy recognises a copy that the 2022 release made: it bears both labels and no marks, not even marks that say
-// nothing here (somebody duplicated a copy). It is ours when it is named for this Replika and has the content that we
-// would give it.
+// isLegacyCopy reports whether the object is a copy that the 2022 release created for this Replika. It has both labels, the
+// content of the template, and no marks. An object with invalid marks is a duplicate of a copy, not a legacy copy.
 func (in *Input) isLegacyCopy(object *Observed) bool {
 	origin := object.Origin.Value()
 	return object.Marks == MarksAbsent && !object.HasAnyMark &&
@@ -229,32 +257,37 @@ func (in *Input) isLegacyCopy(object *Observed) bool {
 		in.Template.contentMatches(object)
 }
 
-// inSync tells whether the copy is as the template wants it, or as the API server answered when it was told so.
+// inSync reports whether the copy equals the template, or what the API server made of the template.
 func (in *Input) inSync(object *Observed) bool {
 	return object.Digests == in.Template.Digests || object.AcceptedDigests == in.Template.Digests
 }
 
-// giveUp decides about an object at a place where this Replika wants no copy. Only a copy of this very Replika is touched,
-// and never one in the source's namespace.
+// prune returns the action for an object that is not a desired copy, or false if none is needed. Only this Replika's own
+// copies are pruned, and never in the source's namespace.
 func (in *Input) prune(namespace Namespace, object *Observed) (Action, bool) {
 	if !object.OwnedBy(in.Replika) || object.Terminating || namespace.Terminating {
 		return Action{}, false
 	}
 	action := Action{Namespace: object.Namespace, Name: object.Name, Observed: object}
-	heir, inherited := in.Claimants.NextOwner(in.Replika, in.Kind, object.Name, namespace)
-	switch {
-	case object.Namespace == in.SourceNamespace:
-		action.conflict("a copy from before stands in what is now the source's namespace, where nothing is ever written: delete it by hand")
-	case inherited:
-		action.Type = HandOver
-		action.NewOwner = heir
-	default:
-		in.deleteOrRelease(&action)
+	if object.Namespace == in.SourceNamespace {
+		action.conflict(sourceNamespaceMessage)
+		return action, true
 	}
+	action.nextOwners = in.Claimants.NextOwners(in.Replika, in.Kind, object.Name, namespace)
+	in.handOver(&action)
 	return action, true
 }
 
-// letGo gives up a copy that nobody inherits.
+// handOver sets the action for a copy that the next Replika in turn takes over; without one, the copy is deleted or released.
+func (in *Input) handOver(action *Action) {
+	if len(action.nextOwners) == 0 {
+		in.deleteOrRelease(action)
+		return
+	}
+	action.Type, action.NewOwner, action.nextOwners = HandOver, action.nextOwners[0], action.nextOwners[1:]
+}
+
+// deleteOrRelease sets the action for a copy that no other Replika takes over. Adopted objects are never deleted.
 func (in *Input) deleteOrRelease(action *Action) {
 	action.Type, action.NewOwner = Delete, types.NamespacedName{}
 	if action.Observed.Adopted || in.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
@@ -262,7 +295,7 @@ func (in *Input) deleteOrRelease(action *Action) {
 	}
 }
 
-// Key is the namespace and name of the object that the action is about.
+// Key is the namespace and name of the object.
 func (a *Action) Key() types.NamespacedName {
 	return types.NamespacedName{Namespace: a.Namespace, Name: a.Name}
 }

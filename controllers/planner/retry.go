@@ -1,12 +1,28 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import "time"
 
-// firstRetry is the delay before the first retry of what failed for a moment.
+// initialBackoff is the delay before the first retry.
 const initialBackoff = 500 * time.Millisecond
 
-// RetryDelay is how long to wait after so many passes in a row in which something failed for a moment: it doubles, and
-// never exceeds the Replika's synchronization time.
+// RetryDelay is the delay before the next retry after the given number of consecutive transient failures. It doubles with
+// each failure, up to the Replika's synchronization time.
 func RetryDelay(failures int, synchronization time.Duration) time.Duration {
 	delay := initialBackoff
 	for range failures - 1 {
@@ -16,10 +32,4 @@ func RetryDelay(failures int, synchronization time.Duration) time.Duration {
 		delay *= 2
 	}
 	return min(delay, synchronization)
-}
-
-// Transient tells whether the outcome may be gone with the next try, so that waiting for the whole synchronization time
-// would be a pity. For all others a change somewhere else is needed.
-func (o Outcome) Transient() bool {
-	return o == Unavailable || o == Stale
 }

@@ -1,10 +1,24 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
 	"testing"
 	"time"
-
-	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
 func TestRetryDelay(t *testing.T) {
@@ -13,27 +27,27 @@ func TestRetryDelay(t *testing.T) {
 		synchronization time.Duration
 		want            time.Duration
 	}{
-		"first":                       {1, time.Minute, 500 * time.Millisecond},
-		"second":                      {2, time.Minute, time.Second},
-		"third":                       {3, time.Minute, 2 * time.Second},
-		"just under the cap":          {7, time.Minute, 32 * time.Second},
-		"capped":                      {8, time.Minute, time.Minute},
-		"capped for ever":             {1 << 40, time.Minute, time.Minute},
-		"a short synchronization":     {1, 100 * time.Millisecond, 100 * time.Millisecond},
-		"the shortest":                {2, time.Second, time.Second},
-		"the longest":                 {1 << 40, 8760 * time.Hour, 8760 * time.Hour},
-		"none failed, by a wrong use": {0, time.Minute, 500 * time.Millisecond},
+		"first failure":              {1, time.Minute, 500 * time.Millisecond},
+		"second failure":             {2, time.Minute, time.Second},
+		"third failure":              {3, time.Minute, 2 * time.Second},
+		"below the cap":              {7, time.Minute, 32 * time.Second},
+		"capped":                     {8, time.Minute, time.Minute},
+		"capped after many failures": {1 << 40, time.Minute, time.Minute},
+		"synchronization below the initial backoff": {1, 100 * time.Millisecond, 100 * time.Millisecond},
+		"shortest synchronization":                  {2, time.Second, time.Second},
+		"longest synchronization":                   {1 << 40, 8760 * time.Hour, 8760 * time.Hour},
+		"no failure":                                {0, time.Minute, 500 * time.Millisecond},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := RetryDelay(c.failures, c.synchronization); got != c.want {
-				t.Errorf("got %v, want %v", got, c.want)
+			if got := RetryDelay(testCase.failures, testCase.synchronization); got != testCase.want {
+				t.Errorf("got %v, want %v", got, testCase.want)
 			}
 		})
 	}
 }
 
-func TestRetryDelayDoublesUpToSynchronization(t *testing.T) {
+func TestRetryDelay_Doubles(t *testing.T) {
 	for _, synchronization := range []time.Duration{time.Second, 20 * time.Second, 8760 * time.Hour} {
 		for failures := 2; failures < 60; failures++ {
 			before, delay := RetryDelay(failures-1, synchronization), RetryDelay(failures, synchronization)
@@ -45,42 +59,4 @@ func TestRetryDelayDoublesUpToSynchronization(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestOutcomes(t *testing.T) {
-	cases := map[Outcome]struct {
-		wantTransient bool
-		wantReason    string
-	}{
-		Done:          {false, ""},
-		Unchanged:     {false, ""},
-		NamespaceGone: {false, ""},
-		Stale:         {true, v1alpha1.FailureContested},
-		Unavailable:   {true, v1alpha1.FailureUnavailable},
-		KindGone:      {false, v1alpha1.FailureUnavailable},
-		Immutable:     {false, v1alpha1.FailureImmutable},
-		Rejected:      {false, v1alpha1.FailureRejected},
-		Forbidden:     {false, v1alpha1.FailureForbidden},
-		QuotaExceeded: {false, v1alpha1.FailureQuotaExceeded},
-	}
-	for outcome, c := range cases {
-		t.Run(string(outcome), func(t *testing.T) {
-			if got := outcome.Transient(); got != c.wantTransient {
-				t.Errorf("transient: got %v, want %v", got, c.wantTransient)
-			}
-			if got := outcome.FailureReason(); got != c.wantReason {
-				t.Errorf("reason: got %q, want %q", got, c.wantReason)
-			}
-		})
-	}
-}
-
-// An outcome without a reason would be a failure that the status does not tell.
-func TestAnOutcomeNobodyNamedIsAMistake(t *testing.T) {
-	defer func() {
-		if recover() == nil {
-			t.Error("an unknown outcome has a reason")
-		}
-	}()
-	_ = Outcome("unheard of").FailureReason()
 }

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -13,29 +29,29 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// Namespace is what selection needs to know of a namespace.
+// Namespace is the part of a namespace that selection depends on.
 type Namespace struct {
 	Name   string
 	Labels map[string]string
-	// Terminating namespaces are never targets: nothing can be created there, and what they hold goes with them.
+	// Terminating namespaces are never targets: nothing can be created in them, and their objects are deleted with them.
 	Terminating bool
-	// Vetoed namespaces are never targets either: the administrator wants no copies there.
+	// Excluded namespaces are never targets: the administrator excludes them for all Replikas.
 	Excluded bool
 }
 
-// Selection is a compiled `spec.target.namespaces`: it tells the target namespaces of one Replika.
+// Selection is the compiled `spec.target.namespaces` of one Replika. It selects the target namespaces.
 type Selection struct {
 	sourceNamespace string
 	matchAll        bool
 	include         []string
 	selector        labels.Selector
 	exclude         []string
-	// allowed are the namespaces that the source allows, as the status has it; none for all.
+	// allowed are the names and globs that the source allows, as recorded in the status. If empty, all are allowed.
 	allowed []string
 }
 
-// NewSelection compiles the selectors of a Replika, and what its status says of the source's consent. It fails on a label
-// selector that no label can satisfy, which the schema refuses; a Replika may be older than the schema.
+// NewSelection compiles the selectors of a Replika, and the source's consent as its status records it. It fails on an
+// invalid label selector. The schema rejects those, but a stored Replika can be older than the schema.
 func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 	targets := replika.Spec.Target.Namespaces
 	selection := &Selection{
@@ -58,8 +74,8 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 	return selection, nil
 }
 
-// Selects tells whether the namespace is a target. The source's own namespace never is, whatever the spec says, and no
-// namespace is without the consent of all whom it concerns.
+// Selects reports whether the namespace is a target. The source's own namespace never is, whatever the spec selects. A
+// namespace is a target only if the administrator, the namespace's owners and the source allow copies in it.
 func (s *Selection) Selects(namespace Namespace) bool {
 	if namespace.Name == s.sourceNamespace || namespace.Terminating || MatchesAny(s.exclude, namespace.Name) {
 		return false
@@ -70,8 +86,8 @@ func (s *Selection) Selects(namespace Namespace) bool {
 	return s.matchAll || MatchesAny(s.include, namespace.Name) || s.selector.Matches(labels.Set(namespace.Labels))
 }
 
-// Missing lists, sorted and once each, the plain names that the Replika asks for and that no namespace bears.
-// Globs and label selectors ask for nothing in particular, so nothing of theirs is ever missing.
+// MissingNames returns the names in replicateIn for which no namespace exists, sorted and without duplicates. Globs and
+// label selectors select from the existing namespaces, so they are never missing.
 func (s *Selection) MissingNames(namespaces []Namespace) []string {
 	if s.matchAll {
 		return nil
@@ -87,17 +103,18 @@ func (s *Selection) MissingNames(namespaces []Namespace) []string {
 	return slices.Compact(missing)
 }
 
-// Concerns tells whether the Replika would look at the namespace if nobody kept copies out of it: a change of that is news.
+// CouldSelect reports whether the Replika selects the namespace or would select it if no consent were missing and it were
+// not terminating. A change of such a namespace can change the plan.
 func (s *Selection) CouldSelect(namespace Namespace) bool {
-	open := Namespace{Name: namespace.Name, Labels: maps.Clone(namespace.Labels)}
-	delete(open.Labels, v1alpha1.LabelOptOut)
-	unrestricted := *s
-	unrestricted.allowed = nil
-	return unrestricted.Selects(open)
+	unrestricted := Namespace{Name: namespace.Name, Labels: maps.Clone(namespace.Labels)}
+	delete(unrestricted.Labels, v1alpha1.LabelOptOut)
+	selection := *s
+	selection.allowed = nil
+	return selection.Selects(unrestricted)
 }
 
-// MatchesAny tells whether one of the globs matches the name. The schema allows `*` and the characters of a namespace
-// name only, so [path.Match] knows no other special character here; a malformed pattern matches nothing.
+// MatchesAny reports whether one of the globs matches the name. The schema allows only `*` and the characters of a namespace
+// name, so the other special characters of [path.Match] do not occur; a malformed pattern matches nothing.
 func MatchesAny(globs []string, name string) bool {
 	return slices.ContainsFunc(globs, func(glob string) bool {
 		matched, err := path.Match(glob, name)

@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -9,7 +25,7 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-func TestSelects(t *testing.T) {
+func TestSelection_Selects(t *testing.T) {
 	red := &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"team": "red"}}
 	plain := Namespace{Name: "shop"}
 	cases := map[string]struct {
@@ -17,87 +33,87 @@ func TestSelects(t *testing.T) {
 		namespace Namespace
 		want      bool
 	}{
-		"matchAll":                    {v1alpha1.TargetNamespaces{MatchAll: true}, plain, true},
-		"nothing at all":              {v1alpha1.TargetNamespaces{}, plain, false},
-		"by name":                     {v1alpha1.TargetNamespaces{ReplicateIn: []string{"web", "shop"}}, plain, true},
-		"by another name":             {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop-2"}}, plain, false},
-		"a name is not a prefix":      {v1alpha1.TargetNamespaces{ReplicateIn: []string{"sho"}}, plain, false},
-		"by glob, at the end":         {v1alpha1.TargetNamespaces{ReplicateIn: []string{"sh*"}}, plain, true},
-		"by glob, at the front":       {v1alpha1.TargetNamespaces{ReplicateIn: []string{"*op"}}, plain, true},
-		"by glob, in the middle":      {v1alpha1.TargetNamespaces{ReplicateIn: []string{"s*p"}}, plain, true},
-		"by glob, for nothing":        {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop*"}}, plain, true},
-		"by a glob for all":           {v1alpha1.TargetNamespaces{ReplicateIn: []string{"*"}}, plain, true},
-		"a glob matches whole names":  {v1alpha1.TargetNamespaces{ReplicateIn: []string{"h*"}}, plain, false},
-		"by label":                    {v1alpha1.TargetNamespaces{Selector: red}, Namespace{Name: "shop", Labels: map[string]string{"team": "red"}}, true},
-		"by another label":            {v1alpha1.TargetNamespaces{Selector: red}, Namespace{Name: "shop", Labels: map[string]string{"team": "blue"}}, false},
-		"an empty selector is all":    {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{}}, plain, true},
-		"the selector adds to names":  {v1alpha1.TargetNamespaces{Selector: red, ReplicateIn: []string{"shop"}}, plain, true},
-		"names add to the selector":   {v1alpha1.TargetNamespaces{Selector: red, ReplicateIn: []string{"web"}}, Namespace{Name: "shop", Labels: map[string]string{"team": "red"}}, true},
-		"matchAll ignores the names":  {v1alpha1.TargetNamespaces{MatchAll: true, ReplicateIn: []string{"web"}}, plain, true},
-		"matchAll ignores the labels": {v1alpha1.TargetNamespaces{MatchAll: true, Selector: red}, plain, true},
-		"excluded from all":           {v1alpha1.TargetNamespaces{MatchAll: true, ExcludeFrom: []string{"shop"}}, plain, false},
-		"excluded by glob":            {v1alpha1.TargetNamespaces{MatchAll: true, ExcludeFrom: []string{"s*"}}, plain, false},
-		"excluded although named":     {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}, ExcludeFrom: []string{"shop"}}, plain, false},
-		"excluded although labelled":  {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{}, ExcludeFrom: []string{"shop"}}, plain, false},
-		"another one is excluded":     {v1alpha1.TargetNamespaces{MatchAll: true, ExcludeFrom: []string{"shop-2", "web-*"}}, plain, true},
-		"never the source's, by all":  {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "vault"}, false},
-		"never the source's, by name": {v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}, Namespace{Name: "vault"}, false},
-		"never a Terminating one":     {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "shop", Terminating: true}, false},
-		"never a vetoed one":          {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}}, Namespace{Name: "shop", Excluded: true}, false},
-		"never one that opted out":    {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "shop", Labels: optOut("true")}, false},
-		"only true opts out":          {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "shop", Labels: optOut("false")}, true},
+		"matchAll":                                 {v1alpha1.TargetNamespaces{MatchAll: true}, plain, true},
+		"empty targets":                            {v1alpha1.TargetNamespaces{}, plain, false},
+		"listed by name":                           {v1alpha1.TargetNamespaces{ReplicateIn: []string{"web", "shop"}}, plain, true},
+		"another name is listed":                   {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop-2"}}, plain, false},
+		"name is not a prefix":                     {v1alpha1.TargetNamespaces{ReplicateIn: []string{"sho"}}, plain, false},
+		"glob with suffix wildcard":                {v1alpha1.TargetNamespaces{ReplicateIn: []string{"sh*"}}, plain, true},
+		"glob with prefix wildcard":                {v1alpha1.TargetNamespaces{ReplicateIn: []string{"*op"}}, plain, true},
+		"glob with inner wildcard":                 {v1alpha1.TargetNamespaces{ReplicateIn: []string{"s*p"}}, plain, true},
+		"wildcard matches empty string":            {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop*"}}, plain, true},
+		"glob for all names":                       {v1alpha1.TargetNamespaces{ReplicateIn: []string{"*"}}, plain, true},
+		"glob matches whole names only":            {v1alpha1.TargetNamespaces{ReplicateIn: []string{"h*"}}, plain, false},
+		"label selector matches":                   {v1alpha1.TargetNamespaces{Selector: red}, Namespace{Name: "shop", Labels: map[string]string{"team": "red"}}, true},
+		"label selector does not match":            {v1alpha1.TargetNamespaces{Selector: red}, Namespace{Name: "shop", Labels: map[string]string{"team": "blue"}}, false},
+		"empty label selector selects all":         {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{}}, plain, true},
+		"label selector adds to names":             {v1alpha1.TargetNamespaces{Selector: red, ReplicateIn: []string{"shop"}}, plain, true},
+		"names add to label selector":              {v1alpha1.TargetNamespaces{Selector: red, ReplicateIn: []string{"web"}}, Namespace{Name: "shop", Labels: map[string]string{"team": "red"}}, true},
+		"matchAll ignores names":                   {v1alpha1.TargetNamespaces{MatchAll: true, ReplicateIn: []string{"web"}}, plain, true},
+		"matchAll ignores label selector":          {v1alpha1.TargetNamespaces{MatchAll: true, Selector: red}, plain, true},
+		"excluded from matchAll":                   {v1alpha1.TargetNamespaces{MatchAll: true, ExcludeFrom: []string{"shop"}}, plain, false},
+		"excluded by glob":                         {v1alpha1.TargetNamespaces{MatchAll: true, ExcludeFrom: []string{"s*"}}, plain, false},
+		"excluded although listed":                 {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}, ExcludeFrom: []string{"shop"}}, plain, false},
+		"excluded although label selector matches": {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{}, ExcludeFrom: []string{"shop"}}, plain, false},
+		"another namespace is excluded":            {v1alpha1.TargetNamespaces{MatchAll: true, ExcludeFrom: []string{"shop-2", "web-*"}}, plain, true},
+		"source namespace under matchAll":          {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "vault"}, false},
+		"source namespace listed by name":          {v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}, Namespace{Name: "vault"}, false},
+		"terminating namespace":                    {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "shop", Terminating: true}, false},
+		"namespace excluded by the administrator":  {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}}, Namespace{Name: "shop", Excluded: true}, false},
+		"namespace opted out":                      {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "shop", Labels: optOutLabels("true")}, false},
+		"opt-out label is not true":                {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "shop", Labels: optOutLabels("false")}, true},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			replika := newReplika(func(r *v1alpha1.Replika) { r.Spec.Target.Namespaces = c.targets })
-			if got := mustSelection(t, replika).Selects(c.namespace); got != c.want {
-				t.Errorf("got %v, want %v", got, c.want)
+			replika := newReplika(func(r *v1alpha1.Replika) { r.Spec.Target.Namespaces = testCase.targets })
+			if got := mustSelection(t, replika).Selects(testCase.namespace); got != testCase.want {
+				t.Errorf("got %v, want %v", got, testCase.want)
 			}
 		})
 	}
 }
 
-func TestSourceNamespaceDefaultsToTheReplikas(t *testing.T) {
+func TestSelection_Selects_DefaultSourceNamespace(t *testing.T) {
 	selection := mustSelection(t, newReplika(func(r *v1alpha1.Replika) { r.Spec.Source.Namespace = "" }))
-	if selection.Selects(Namespace{Name: ours.Namespace}) {
-		t.Error("the source lives in the Replika's namespace, and that is selected")
+	if selection.Selects(Namespace{Name: replikaKey.Namespace}) {
+		t.Error("the Replika's namespace is selected although it is the source's")
 	}
 	if !selection.Selects(Namespace{Name: "vault"}) {
-		t.Error("another namespace is not selected")
+		t.Error("a namespace other than the source's is not selected")
 	}
 }
 
-func TestSelectorThatNoLabelSatisfies(t *testing.T) {
+func TestNewSelection_InvalidSelector(t *testing.T) {
 	_, err := NewSelection(newReplika(func(r *v1alpha1.Replika) {
 		r.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{
 			MatchExpressions: []v1alpha1.NamespaceRequirement{{Key: "team", Operator: metav1.LabelSelectorOpIn}},
 		}}
 	}))
 	if err == nil {
-		t.Error("an In without values was accepted")
+		t.Error("the operator In without values is accepted")
 	}
 }
 
-func TestMissing(t *testing.T) {
+func TestSelection_MissingNames(t *testing.T) {
 	namespaces := []Namespace{{Name: "shop"}, {Name: "web", Terminating: true}}
 	cases := map[string]struct {
 		targets v1alpha1.TargetNamespaces
 		want    []string
 	}{
-		"all there":                    {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}}, nil},
-		"sorted, once each":            {v1alpha1.TargetNamespaces{ReplicateIn: []string{"z", "a", "shop", "z"}}, []string{"a", "z"}},
-		"a Terminating one is there":   {v1alpha1.TargetNamespaces{ReplicateIn: []string{"web"}}, nil},
-		"a glob asks for nothing":      {v1alpha1.TargetNamespaces{ReplicateIn: []string{"team-*"}}, nil},
-		"a selector asks for nothing":  {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{}}, nil},
-		"an excluded one is not asked": {v1alpha1.TargetNamespaces{ReplicateIn: []string{"gone"}, ExcludeFrom: []string{"go*"}}, nil},
-		"names do not count beside all": {
+		"all names exist":                   {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}}, nil},
+		"sorted without duplicates":         {v1alpha1.TargetNamespaces{ReplicateIn: []string{"z", "a", "shop", "z"}}, []string{"a", "z"}},
+		"terminating namespace exists":      {v1alpha1.TargetNamespaces{ReplicateIn: []string{"web"}}, nil},
+		"globs are never missing":           {v1alpha1.TargetNamespaces{ReplicateIn: []string{"team-*"}}, nil},
+		"label selectors are never missing": {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{}}, nil},
+		"excluded names are ignored":        {v1alpha1.TargetNamespaces{ReplicateIn: []string{"gone"}, ExcludeFrom: []string{"go*"}}, nil},
+		"names are ignored under matchAll": {
 			v1alpha1.TargetNamespaces{MatchAll: true, ReplicateIn: []string{"gone"}}, nil,
 		},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			replika := newReplika(func(r *v1alpha1.Replika) { r.Spec.Target.Namespaces = c.targets })
-			if diff := cmp.Diff(c.want, mustSelection(t, replika).MissingNames(namespaces)); diff != "" {
+			replika := newReplika(func(r *v1alpha1.Replika) { r.Spec.Target.Namespaces = testCase.targets })
+			if diff := cmp.Diff(testCase.want, mustSelection(t, replika).MissingNames(namespaces)); diff != "" {
 				t.Error(diff)
 			}
 		})

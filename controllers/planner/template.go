@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -16,18 +32,19 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// ErrSourceNotAllowed says that a source must not be replicated as it is; only a change of it or of the spec helps.
+// ErrSourceNotAllowed means that the source must not be replicated. Only a change of the source or of the spec resolves it.
 var ErrSourceNotAllowed = errors.New("source not allowed")
 
-// Template is what every copy of one source must look like: the source, cleaned, before a namespace is put in.
+// Template is the desired state of every copy of one source: the cleaned source, without a namespace.
 type Template struct {
 	Kind schema.GroupVersionKind
-	// Name is the copies' name.
+	// Name is the name of the copies.
 	Name string
-	// Owner is the Replika, Source what it replicates.
+	// Owner is the Replika, and Source is the object that it replicates.
 	Owner, Source types.NamespacedName
 
-	// Labels and Annotations come from the source and, winning over it, from the Replika. Ours are not among them.
+	// Labels and Annotations are those of the source and of the Replika's spec, which takes precedence. The labels and marks
+	// of every copy are not included.
 	Labels, Annotations map[string]string
 	// Content is the canonical JSON of each top-level field.
 	Content map[string]json.RawMessage
@@ -35,16 +52,16 @@ type Template struct {
 	Digests Digests
 }
 
-// NewTemplate makes the template of the Replika's copies from its source. It fails with [ErrSourceNotAllowed] on a
-// source that is a copy itself or a Secret bound to one place.
+// NewTemplate returns the template of the Replika's copies. It fails with [ErrSourceNotAllowed] if the source is itself a
+// copy, or a token Secret.
 func (c *Cleaner) NewTemplate(replika *v1alpha1.Replika, source *unstructured.Unstructured) (*Template, error) {
-	if err := allowedAsSource(source); err != nil {
+	if err := validateSource(source); err != nil {
 		return nil, err
 	}
 	kind := source.GroupVersionKind()
 	content, err := encodeFields(c.Content(kind.GroupKind(), source.Object))
 	if err != nil {
-		return nil, fmt.Errorf("template of %s %s/%s: %w", kind.Kind, source.GetNamespace(), source.GetName(), err)
+		return nil, fmt.Errorf("building template of %s %s/%s: %w", kind.Kind, source.GetNamespace(), source.GetName(), err)
 	}
 	template := &Template{
 		Kind:        kind,
@@ -73,14 +90,14 @@ func (t *Template) CopyLabels() map[string]string {
 	})
 }
 
-// CopyAnnotations are the annotations that the copy in the namespace must have, its marks among them.
+// CopyAnnotations are the annotations, including the marks, that the copy in the namespace must have.
 func (t *Template) CopyAnnotations(namespace string, adopted bool) map[string]string {
 	return mergeMaps(t.Annotations, t.marks(namespace, adopted).Annotations())
 }
 
-// Render is the JSON of a new copy for the namespace.
+// Render returns the JSON of a new copy for the namespace.
 func (t *Template) Render(namespace string) (json.RawMessage, error) {
-	head, err := canonical(map[string]any{
+	head, err := canonicalJSON(map[string]any{
 		"apiVersion": t.Kind.GroupVersion().String(),
 		"kind":       t.Kind.Kind,
 		"metadata": map[string]any{
@@ -93,11 +110,11 @@ func (t *Template) Render(namespace string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The content is JSON already; to have it encoded again for every copy would cost more than all else.
+	// The content is already JSON. Encoding it again for each copy would be the most expensive step of a write.
 	rendered := bytes.NewBuffer(make([]byte, 0, len(head)+t.contentSize()))
 	rendered.Write(bytes.TrimSuffix(head, []byte("}")))
 	for field, value := range t.Content {
-		name, err := canonical(field)
+		name, err := canonicalJSON(field)
 		if err != nil {
 			return nil, err
 		}
@@ -110,7 +127,7 @@ func (t *Template) Render(namespace string) (json.RawMessage, error) {
 	return rendered.Bytes(), nil
 }
 
-// contentSize is the number of bytes that the content takes in a rendered copy.
+// contentSize is the size of the content in a rendered copy, in bytes.
 func (t *Template) contentSize() int {
 	size := len("}")
 	for field, value := range t.Content {
@@ -119,7 +136,7 @@ func (t *Template) contentSize() int {
 	return size
 }
 
-// Applied are the keys that this template puts on a copy.
+// Applied returns the keys that this template sets on a copy.
 func (t *Template) Applied() Applied {
 	return Applied{
 		Labels:      slices.Sorted(maps.Keys(t.Labels)),
@@ -137,46 +154,47 @@ func (t *Template) marks(namespace string, adopted bool) Marks {
 	}
 }
 
-// contentMatches tells whether the object's content equals the template's, whatever its metadata.
+// contentMatches reports whether the object's content equals that of the template. Metadata is ignored.
 func (t *Template) contentMatches(observed *Observed) bool {
 	return !slices.ContainsFunc(t.Digests.Differing(observed.Digests), func(field string) bool { return field != MetadataField })
 }
 
-// tokenSecretTypes are Secrets that mean something in one place only, and would hand an identity to every namespace.
+// tokenSecretTypes are the types of Secrets that hold a token: a copy would give its identity to another namespace.
 var tokenSecretTypes = []string{"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"}
 
-func allowedAsSource(source *unstructured.Unstructured) error {
+// validateSource returns an error that wraps [ErrSourceNotAllowed] if the source must not be replicated.
+func validateSource(source *unstructured.Unstructured) error {
 	name := fmt.Sprintf("%s %s/%s", source.GetKind(), source.GetNamespace(), source.GetName())
 	self := types.NamespacedName{Namespace: source.GetNamespace(), Name: source.GetName()}
 	if _, state := readMarks(self, source.GetAnnotations()); state != MarksAbsent {
-		return fmt.Errorf("%w: %s is itself a copy, owned by Replika %s; name the original as source",
+		return fmt.Errorf("%w: %s is itself a copy, owned by Replika %s; use the original as the source",
 			ErrSourceNotAllowed, name, source.GetAnnotations()[v1alpha1.AnnotationOwner])
 	}
 	if source.GetLabels()[v1alpha1.LabelCreatedBy] == v1alpha1.CreatedByValue {
-		return fmt.Errorf("%w: %s carries the label %s of a copy; name the original as source, or take the label off",
+		return fmt.Errorf("%w: %s has the label %s of a copy; use the original as the source, or remove the label",
 			ErrSourceNotAllowed, name, v1alpha1.LabelCreatedBy)
 	}
 	if source.GroupVersionKind().GroupKind() == (schema.GroupKind{Kind: "Secret"}) {
 		secretType, _, _ := unstructured.NestedString(source.Object, "type")
 		if slices.Contains(tokenSecretTypes, secretType) {
-			return fmt.Errorf("%w: %s has type %s, which is valid in one place only", ErrSourceNotAllowed, name, secretType)
+			return fmt.Errorf("%w: %s has type %s; token Secrets cannot be replicated", ErrSourceNotAllowed, name, secretType)
 		}
 	}
 	return nil
 }
 
-// unreserved returns the entries whose keys are not ours. The schema refuses such a spec; one that is older than the schema
-// must not forge marks either.
+// dropReservedKeys returns the entries without those under our own prefix. The schema rejects a spec with such keys, but a
+// stored Replika can be older than the schema, and must not be able to forge marks.
 func dropReservedKeys(keys map[string]string) map[string]string {
-	allowed := maps.Clone(keys)
-	maps.DeleteFunc(allowed, func(key, _ string) bool { return strings.HasPrefix(key, v1alpha1.KeyPrefix) })
-	return allowed
+	unreserved := maps.Clone(keys)
+	maps.DeleteFunc(unreserved, func(key, _ string) bool { return strings.HasPrefix(key, v1alpha1.KeyPrefix) })
+	return unreserved
 }
 
-// overlay returns the entries of both maps; those of over win. Neither map is changed.
-func mergeMaps(base, over map[string]string) map[string]string {
-	merged := make(map[string]string, len(base)+len(over))
+// mergeMaps returns the entries of both maps; those of overrides take precedence. Neither map is changed.
+func mergeMaps(base, overrides map[string]string) map[string]string {
+	merged := make(map[string]string, len(base)+len(overrides))
 	maps.Copy(merged, base)
-	maps.Copy(merged, over)
+	maps.Copy(merged, overrides)
 	return merged
 }

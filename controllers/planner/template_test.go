@@ -1,3 +1,19 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
 package planner
 
 import (
@@ -13,11 +29,11 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-func TestTemplate(t *testing.T) {
+func TestNewTemplate(t *testing.T) {
 	source := newObject("vault", "settings",
 		withLabels(map[string]string{"app": "shop", "tier": "gold", "helm.sh/chart": "shop-1"}),
 		withAnnotations(map[string]string{"note": "source", "kubectl.kubernetes.io/last-applied-configuration": "{}"}),
-		withField("busy", "status"), controlled, terminating,
+		withField("busy", "status"), withController, withTerminating,
 	)
 	before := source.DeepCopy()
 	replika := newReplika(func(r *v1alpha1.Replika) {
@@ -30,7 +46,7 @@ func TestTemplate(t *testing.T) {
 	if diff := cmp.Diff(before, source); diff != "" {
 		t.Errorf("the source changed: %s", diff)
 	}
-	// What the spec names wins, a key that is cleaned off the source among it: the user asked for it.
+	// The spec takes precedence, even with a key that is stripped from the source.
 	if diff := cmp.Diff(map[string]string{"app": "shop", "tier": "silver", "helm.sh/chart": "mine"}, template.Labels); diff != "" {
 		t.Error(diff)
 	}
@@ -76,33 +92,33 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
-// One digest stands for every copy: it depends neither on the namespace nor on whether the object was adopted.
-func TestEveryCopyInSyncHasTheDigestsOfTheTemplate(t *testing.T) {
+// All copies in sync have the same digests: these depend neither on the namespace nor on adoption.
+func TestTemplate_Digests(t *testing.T) {
 	template := mustTemplate(t, newReplika(), newObject("vault", "settings", withLabels(map[string]string{"app": "shop"})))
 	cases := map[string]struct {
 		change func(*unstructured.Unstructured)
 		want   []string
 	}{
-		"as rendered":           {func(*unstructured.Unstructured) {}, nil},
-		"adopted":               {withAnnotations(map[string]string{v1alpha1.AnnotationAdopted: "true"}), nil},
-		"with keys of others":   {withLabels(map[string]string{"example.com/other": "x"}), nil},
-		"with status":           {withField("busy", "status"), nil},
-		"with a controller":     {controlled, nil},
-		"other content":         {withField("slow", "data", "mode"), []string{"data"}},
-		"more content":          {withField(true, "immutable"), []string{"immutable"}},
-		"other label":           {withLabels(map[string]string{"app": "web"}), []string{"metadata"}},
-		"our label stripped":    {withLabels(map[string]string{v1alpha1.LabelCreatedBy: ""}), []string{"metadata"}},
-		"made for another name": {withLabels(map[string]string{v1alpha1.LabelPartOf: "other"}), []string{"metadata"}},
-		"from another source":   {withAnnotations(map[string]string{v1alpha1.AnnotationSource: "vault/other"}), []string{"metadata"}},
-		"with more applied": {
+		"as rendered":                      {func(*unstructured.Unstructured) {}, nil},
+		"adopted":                          {withAnnotations(map[string]string{v1alpha1.AnnotationAdopted: "true"}), nil},
+		"with keys of other clients":       {withLabels(map[string]string{"example.com/other": "x"}), nil},
+		"with status":                      {withField("busy", "status"), nil},
+		"with a controller":                {withController, nil},
+		"changed content":                  {withField("slow", "data", "mode"), []string{"data"}},
+		"additional field":                 {withField(true, "immutable"), []string{"immutable"}},
+		"changed label":                    {withLabels(map[string]string{"app": "web"}), []string{"metadata"}},
+		"operator label removed":           {withLabels(map[string]string{v1alpha1.LabelCreatedBy: ""}), []string{"metadata"}},
+		"part-of label of another Replika": {withLabels(map[string]string{v1alpha1.LabelPartOf: "other"}), []string{"metadata"}},
+		"another source":                   {withAnnotations(map[string]string{v1alpha1.AnnotationSource: "vault/other"}), []string{"metadata"}},
+		"additional applied key": {
 			withAnnotations(map[string]string{v1alpha1.AnnotationApplied: `{"labels":["app","old"]}`}), []string{"metadata"},
 		},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
 			for _, namespace := range []string{"shop", "web"} {
-				observed := mustObserve(t, copyOf(t, template, namespace, c.change))
-				if diff := cmp.Diff(c.want, template.Digests.Differing(observed.Digests)); diff != "" {
+				observed := mustObserve(t, newCopy(t, template, namespace, testCase.change))
+				if diff := cmp.Diff(testCase.want, template.Digests.Differing(observed.Digests)); diff != "" {
 					t.Errorf("%s: %s", namespace, diff)
 				}
 			}
@@ -110,8 +126,8 @@ func TestEveryCopyInSyncHasTheDigestsOfTheTemplate(t *testing.T) {
 	}
 }
 
-// The schema refuses such a spec. One that slipped past it must not forge marks.
-func TestReservedKeysOfASpecAreDropped(t *testing.T) {
+// The schema rejects a spec with reserved keys, but a stored Replika can be older than the schema.
+func TestNewTemplate_DropsReservedKeys(t *testing.T) {
 	template := mustTemplate(t, newReplika(func(r *v1alpha1.Replika) {
 		r.Spec.Target.Labels = v1alpha1.Labels{v1alpha1.LabelPartOf: "forged", v1alpha1.KeyPrefix + "x": "1", "app": "shop"}
 		r.Spec.Target.Annotations = map[string]string{v1alpha1.AnnotationAdopted: "true", v1alpha1.AnnotationOwner: "a/b"}
@@ -119,67 +135,67 @@ func TestReservedKeysOfASpecAreDropped(t *testing.T) {
 	if diff := cmp.Diff(Applied{Labels: []string{"app"}}, template.Applied()); diff != "" {
 		t.Error(diff)
 	}
-	observed := mustObserve(t, copyOf(t, template, "shop"))
-	if !observed.OwnedBy(ours) || observed.Adopted || observed.Digests != template.Digests {
-		t.Errorf("the copy is not ours, plain and in sync: %+v", observed)
+	observed := mustObserve(t, newCopy(t, template, "shop"))
+	if !observed.OwnedBy(replikaKey) || observed.Adopted || observed.Digests != template.Digests {
+		t.Errorf("the copy is not owned, not adopted and in sync: %+v", observed)
 	}
 }
 
-func TestSourcesThatAreRefused(t *testing.T) {
+func TestNewTemplate_SourceNotAllowed(t *testing.T) {
 	secret := func(secretType string) *unstructured.Unstructured {
 		return newObject("vault", "settings", withField("Secret", "kind"), withField(secretType, "type"))
 	}
 	original := mustTemplate(t, newReplika(), newObject("vault", "settings"))
 	cases := map[string]struct {
 		source *unstructured.Unstructured
-		want   string
+		want   string // part of the error; empty for no error
 	}{
-		"a plain object":         {newObject("vault", "settings"), ""},
-		"an opaque Secret":       {secret("Opaque"), ""},
-		"a TLS Secret":           {secret("kubernetes.io/tls"), ""},
-		"a ServiceAccount token": {secret("kubernetes.io/service-account-token"), "valid in one place only"},
-		"a bootstrap token":      {secret("bootstrap.kubernetes.io/token"), "valid in one place only"},
-		"another kind may have such a type": {
+		"ConfigMap":            {newObject("vault", "settings"), ""},
+		"opaque Secret":        {secret("Opaque"), ""},
+		"TLS Secret":           {secret("kubernetes.io/tls"), ""},
+		"ServiceAccount token": {secret("kubernetes.io/service-account-token"), "kubernetes.io/service-account-token"},
+		"bootstrap token":      {secret("bootstrap.kubernetes.io/token"), "bootstrap.kubernetes.io/token"},
+		"another kind with a token type": {
 			newObject("vault", "settings", withField("bootstrap.kubernetes.io/token", "type")), "",
 		},
-		"a copy": {copyOf(t, original, "shop"), "owned by Replika ops/sync"},
-		"a copy of a newer operator": {
-			copyOf(t, original, "shop", withAnnotations(map[string]string{v1alpha1.AnnotationMarksVersion: "2"})), "itself a copy",
+		"copy": {newCopy(t, original, "shop"), replikaKey.String()},
+		"copy with marks of a newer version": {
+			newCopy(t, original, "shop", withAnnotations(map[string]string{v1alpha1.AnnotationMarksVersion: "2"})), replikaKey.String(),
 		},
-		"a copy of the 2022 release": {newObject("vault", "settings", legacyLabels("any")), v1alpha1.LabelCreatedBy},
-		"a duplicate of a copy with its labels": {
-			copyOf(t, original, "shop", func(o *unstructured.Unstructured) { o.SetName("other") }), v1alpha1.LabelCreatedBy,
+		"copy of the 2022 release": {newObject("vault", "settings", withLegacyLabels("any")), v1alpha1.LabelCreatedBy},
+		"duplicate of a copy, with labels": {
+			newCopy(t, original, "shop", func(o *unstructured.Unstructured) { o.SetName("other") }), v1alpha1.LabelCreatedBy,
 		},
-		"a duplicate of a copy without them": {
-			copyOf(t, original, "shop", func(o *unstructured.Unstructured) { o.SetName("other"); o.SetLabels(nil) }), "",
+		"duplicate of a copy, without labels": {
+			newCopy(t, original, "shop", func(o *unstructured.Unstructured) { o.SetName("other"); o.SetLabels(nil) }), "",
 		},
 	}
-	for name, c := range cases {
+	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			template, err := NewCleaner().NewTemplate(newReplika(), c.source)
+			template, err := NewCleaner().NewTemplate(newReplika(), testCase.source)
 			switch {
-			case c.want == "" && err != nil:
-				t.Errorf("refused: %v", err)
-			case c.want == "":
+			case testCase.want == "" && err != nil:
+				t.Errorf("unexpected error: %v", err)
+			case testCase.want == "":
 				if len(template.Labels) > 0 || len(template.Annotations) > 0 {
-					t.Errorf("something of a former copy is left: %v, %v", template.Labels, template.Annotations)
+					t.Errorf("the template has keys of a copy: %v, %v", template.Labels, template.Annotations)
 				}
-			case !errors.Is(err, ErrSourceNotAllowed) || !strings.Contains(err.Error(), c.want):
-				t.Errorf("got %v, want one that says %q", err, c.want)
+			case !errors.Is(err, ErrSourceNotAllowed) || !strings.Contains(err.Error(), testCase.want):
+				t.Errorf("got error %v, want ErrSourceNotAllowed with %q", err, testCase.want)
 			}
 		})
 	}
 }
 
-func TestTemplateOfWhatIsNoJSON(t *testing.T) {
+func TestNewTemplate_InvalidContent(t *testing.T) {
 	source := newObject("vault", "settings")
 	source.Object["data"] = func() {}
 	_, err := NewCleaner().NewTemplate(newReplika(), source)
 	if err == nil || errors.Is(err, ErrSourceNotAllowed) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want another one", err)
 	}
 	if _, err := NewCleaner().Observe(source); err == nil {
-		t.Error("it was observed")
+		t.Error("Observe accepted invalid content")
 	}
 }
 
@@ -187,21 +203,21 @@ func TestObserve(t *testing.T) {
 	template := mustTemplate(t, newReplika(), newObject("vault", "settings", withLabels(map[string]string{"app": "shop"})))
 	key := types.NamespacedName{Namespace: "shop", Name: "settings"}
 
-	observed := mustObserve(t, copyOf(t, template, "shop"))
+	observed := mustObserve(t, newCopy(t, template, "shop"))
 	if observed.Key() != key || observed.UID != "uid-1" || observed.ResourceVersion != "1" || !observed.HasAnyMark ||
 		observed.Marks != MarksValid || observed.Terminating || observed.HasController || observed.Adopted ||
 		!observed.HasLabels || !observed.HasAnnotations {
 		t.Errorf("a copy: %+v", observed)
 	}
-	if owner, marked := observed.Owner(); owner != ours || !marked || !observed.OwnedBy(ours) || observed.OwnedBy(theirs) {
+	if owner, marked := observed.Owner(); owner != replikaKey || !marked || !observed.OwnedBy(replikaKey) || observed.OwnedBy(otherReplikaKey) {
 		t.Errorf("its owner: %v, %v", owner, marked)
 	}
 	if diff := cmp.Diff(template.Applied(), observed.Applied()); diff != "" {
 		t.Error(diff)
 	}
-	twin := mustObserve(t, copyOf(t, template, "web"))
+	twin := mustObserve(t, newCopy(t, template, "web"))
 	if twin.Origin != observed.Origin {
-		t.Error("two copies of one source do not share what they have in common")
+		t.Error("two copies of one source do not share their origin")
 	}
 
 	bare := mustObserve(t, newObject("shop", "settings"))
@@ -209,23 +225,23 @@ func TestObserve(t *testing.T) {
 		t.Errorf("a bare object: %+v", bare)
 	}
 	if _, marked := bare.Owner(); marked {
-		t.Error("nobody's object has an owner")
+		t.Error("an object without marks has an owner")
 	}
 
-	other := mustObserve(t, copyOf(t, template, "shop", controlled, terminating, withAnnotations(map[string]string{
+	other := mustObserve(t, newCopy(t, template, "shop", withController, withTerminating, withAnnotations(map[string]string{
 		v1alpha1.AnnotationAdopted: "true",
 	})))
 	if !other.HasController || !other.Terminating || !other.Adopted {
 		t.Errorf("a controlled, terminating, adopted copy: %+v", other)
 	}
 
-	forged := mustObserve(t, copyOf(t, template, "shop", func(o *unstructured.Unstructured) { o.SetNamespace("web") }))
-	if _, marked := forged.Owner(); marked || forged.Marks != MarksAbsent || !forged.HasAnyMark || forged.OwnedBy(ours) ||
-		!cmp.Equal(forged.Applied(), Applied{}) {
-		t.Errorf("a duplicate: %+v", forged)
+	duplicate := mustObserve(t, newCopy(t, template, "shop", func(o *unstructured.Unstructured) { o.SetNamespace("web") }))
+	if _, marked := duplicate.Owner(); marked || duplicate.Marks != MarksAbsent || !duplicate.HasAnyMark || duplicate.OwnedBy(replikaKey) ||
+		!cmp.Equal(duplicate.Applied(), Applied{}) {
+		t.Errorf("a duplicate: %+v", duplicate)
 	}
-	halfMarked := mustObserve(t, copyOf(t, template, "shop", withoutAnnotation(v1alpha1.AnnotationMarksVersion)))
-	if halfMarked.Marks != MarksAbsent || !halfMarked.HasAnyMark {
-		t.Errorf("half its marks: %+v", halfMarked)
+	incomplete := mustObserve(t, newCopy(t, template, "shop", withoutAnnotation(v1alpha1.AnnotationMarksVersion)))
+	if incomplete.Marks != MarksAbsent || !incomplete.HasAnyMark {
+		t.Errorf("incomplete marks: %+v", incomplete)
 	}
 }

@@ -76,8 +76,8 @@ func newCopyStore(onChange func(storeEvent)) *CopyStore {
 	}
 }
 
-// ListFor lists the objects that a plan for the Replika needs: all that have the name of its copies, whoever owns them, and
-// the copies that it owns under other names.
+// ListFor lists the objects that a plan for the Replika needs: all that have the name of its copies, whether it owns them or
+// not, and the copies that it owns under other names.
 func (s *CopyStore) ListFor(replika types.NamespacedName, name string) []*planner.Observed {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -26,573 +26,573 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-func TestOwnWriteIsSeenAtOnceAndItsEchoIsNoNews(t *testing.T) {
+func TestCopyStore_OwnWrite(t *testing.T) {
 	created := copyAt(shop, "a", 10)
 	updated := copyAt(shop, "a", 11, digests("two"))
 
-	t.Run("echo after the answer", func(t *testing.T) {
-		s := newStage(t)
-		end := s.view().BeginWrite(shop)
+	t.Run("event after the response", func(t *testing.T) {
+		e := newEnv(t)
+		end := e.store().BeginWrite(shop)
 		end(created, true)
-		s.wants(t, created)
-		s.tells(created)
-		s.wants(t, created)
-		s.wantsNews(t)
+		e.expectStored(t, created)
+		e.report(created)
+		e.expectStored(t, created)
+		e.expectEvents(t)
 	})
-	t.Run("echo before the answer", func(t *testing.T) {
-		s := newStage(t)
-		end := s.view().BeginWrite(shop)
-		s.tells(created)
-		s.wants(t)
+	t.Run("event before the response", func(t *testing.T) {
+		e := newEnv(t)
+		end := e.store().BeginWrite(shop)
+		e.report(created)
+		e.expectStored(t)
 		end(created, true)
-		s.wants(t, created)
-		s.wantsNews(t)
+		e.expectStored(t, created)
+		e.expectEvents(t)
 	})
-	t.Run("echo of a write that a newer one of ours has overtaken", func(t *testing.T) {
-		s := newStage(t)
-		s.view().BeginWrite(shop)(created, true)
-		s.view().BeginWrite(shop)(updated, true)
-		s.tells(created)
-		s.wants(t, updated)
-		s.tells(updated)
-		s.wants(t, updated)
-		s.wantsNews(t)
+	t.Run("event of a write before a newer own write", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(shop)(created, true)
+		e.store().BeginWrite(shop)(updated, true)
+		e.report(created)
+		e.expectStored(t, updated)
+		e.report(updated)
+		e.expectStored(t, updated)
+		e.expectEvents(t)
 	})
-	t.Run("a change from before our write, told after it", func(t *testing.T) {
-		s := newStage(t)
-		s.view().BeginWrite(shop)(updated, true)
-		s.tells(copyAt(shop, "a", 10, digests("edited")))
-		s.wants(t, updated)
-		s.wantsNews(t)
+	t.Run("change by others before the write, reported after it", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(shop)(updated, true)
+		e.report(copyAt(shop, "a", 10, digests("edited")))
+		e.expectStored(t, updated)
+		e.expectEvents(t)
 	})
-	t.Run("a change from after our write, told before its answer", func(t *testing.T) {
-		s := newStage(t)
+	t.Run("change by others after the write, reported before its response", func(t *testing.T) {
+		e := newEnv(t)
 		edited := copyAt(shop, "a", 12, digests("edited"))
-		end := s.view().BeginWrite(shop)
-		s.tells(updated, edited)
-		s.wantsNews(t)
+		end := e.store().BeginWrite(shop)
+		e.report(updated, edited)
+		e.expectEvents(t)
 		end(updated, true)
-		s.wants(t, edited)
-		s.wantsNews(t, shop)
+		e.expectStored(t, edited)
+		e.expectEvents(t, shop)
 	})
-	t.Run("an answer that says nothing leaves the word to the watch", func(t *testing.T) {
-		s := newStage(t)
-		end := s.view().BeginWrite(shop)
-		s.tells(created)
+	t.Run("unknown result leaves it to the watch", func(t *testing.T) {
+		e := newEnv(t)
+		end := e.store().BeginWrite(shop)
+		e.report(created)
 		end(nil, false)
-		s.wants(t, created)
-		s.wantsNews(t, shop)
+		e.expectStored(t, created)
+		e.expectEvents(t, shop)
 	})
-	t.Run("a write that changed nothing", func(t *testing.T) {
-		s := newStage(t)
-		s.tells(created)
-		s.wantsNews(t, shop)
-		s.view().BeginWrite(shop)(created, true)
-		s.wants(t, created)
-		s.wantsNews(t)
+	t.Run("write that changes nothing", func(t *testing.T) {
+		e := newEnv(t)
+		e.report(created)
+		e.expectEvents(t, shop)
+		e.store().BeginWrite(shop)(created, true)
+		e.expectStored(t, created)
+		e.expectEvents(t)
 	})
 }
 
-func TestTwoWritersAtOnePlace(t *testing.T) {
-	first, second := copyAt(shop, "a", 10), copyAt(shop, "a", 11, ownedBy(theirs))
+func TestCopyStore_ConcurrentWritesOfOneObject(t *testing.T) {
+	first, second := copyAt(shop, "a", 10), copyAt(shop, "a", 11, ownedBy(rival))
 
-	t.Run("the newer answer counts, whichever comes first", func(t *testing.T) {
-		s := newStage(t)
-		endFirst, endSecond := s.view().BeginWrite(shop), s.view().BeginWrite(shop)
+	t.Run("newer response wins in any order", func(t *testing.T) {
+		e := newEnv(t)
+		endFirst, endSecond := e.store().BeginWrite(shop), e.store().BeginWrite(shop)
 		endSecond(second, true)
 		endFirst(first, true)
-		s.wants(t, second)
-		s.tells(first, second)
-		s.wants(t, second)
-		s.wantsNews(t)
+		e.expectStored(t, second)
+		e.report(first, second)
+		e.expectStored(t, second)
+		e.expectEvents(t)
 	})
-	t.Run("the watch is heard when the last of them is done", func(t *testing.T) {
-		s := newStage(t)
-		endFirst, endSecond := s.view().BeginWrite(shop), s.view().BeginWrite(shop)
-		s.tells(first)
+	t.Run("watch events are deferred until the last write ends", func(t *testing.T) {
+		e := newEnv(t)
+		endFirst, endSecond := e.store().BeginWrite(shop), e.store().BeginWrite(shop)
+		e.report(first)
 		endFirst(first, true)
-		s.tells(second)
-		s.wants(t, first)
-		s.wantsNews(t)
+		e.report(second)
+		e.expectStored(t, first)
+		e.expectEvents(t)
 		endSecond(second, true)
-		s.wants(t, second)
-		s.wantsNews(t)
+		e.expectStored(t, second)
+		e.expectEvents(t)
 	})
-	t.Run("an answer from before the other's delete, that comes last", func(t *testing.T) {
-		s := newStage(t)
-		s.view().BeginWrite(shop)(first, true)
-		endLook, endDelete := s.view().BeginWrite(shop), s.view().BeginWrite(shop)
+	t.Run("response from before a delete, received after it", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(shop)(first, true)
+		endRead, endDelete := e.store().BeginWrite(shop), e.store().BeginWrite(shop)
 		endDelete(nil, true)
-		endLook(first, true)
-		s.wants(t)
-		s.tells(first)
-		tellGone(s.copies, first, 12)
-		s.wants(t)
-		s.wantsNews(t)
+		endRead(first, true)
+		e.expectStored(t)
+		e.report(first)
+		reportDeleted(e.copies, first, 12)
+		e.expectStored(t)
+		e.expectEvents(t)
 	})
-	t.Run("a delete, answered after another's creation that followed it", func(t *testing.T) {
-		s := newStage(t)
-		s.tells(first)
-		s.wantsNews(t, shop)
-		anew := copyAt(shop, "b", 13, ownedBy(theirs))
-		endDelete, endCreate := s.view().BeginWrite(shop), s.view().BeginWrite(shop)
-		endCreate(anew, true)
+	t.Run("response to a delete, received after a later create", func(t *testing.T) {
+		e := newEnv(t)
+		e.report(first)
+		e.expectEvents(t, shop)
+		recreated := copyAt(shop, "b", 13, ownedBy(rival))
+		endDelete, endCreate := e.store().BeginWrite(shop), e.store().BeginWrite(shop)
+		endCreate(recreated, true)
 		endDelete(nil, true)
-		s.wants(t, anew)
-		tellGone(s.copies, first, 12)
-		s.tells(anew)
-		s.wants(t, anew)
-		s.wantsNews(t)
-		edited := copyAt(shop, "b", 14, ownedBy(theirs), digests("edited"))
-		s.tells(edited)
-		s.wants(t, edited)
-		s.wantsNews(t, shop)
+		e.expectStored(t, recreated)
+		reportDeleted(e.copies, first, 12)
+		e.report(recreated)
+		e.expectStored(t, recreated)
+		e.expectEvents(t)
+		edited := copyAt(shop, "b", 14, ownedBy(rival), digests("edited"))
+		e.report(edited)
+		e.expectStored(t, edited)
+		e.expectEvents(t, shop)
 	})
 }
 
-func TestOwnDelete(t *testing.T) {
-	old, edited := copyAt(shop, "a", 10), copyAt(shop, "a", 11, digests("edited"))
-	anew := copyAt(shop, "b", 13)
+func TestCopyStore_OwnDelete(t *testing.T) {
+	existing, edited := copyAt(shop, "a", 10), copyAt(shop, "a", 11, digests("edited"))
+	recreated := copyAt(shop, "b", 13)
 
-	t.Run("is seen at once, and its echo is no news", func(t *testing.T) {
-		s := newStage(t)
-		list(s.copies, 10, old)
-		s.news = nil
-		s.view().BeginWrite(shop)(nil, true)
-		s.wants(t)
-		tellGone(s.copies, old, 12)
-		s.wants(t)
-		s.wantsNews(t)
-		if lost := s.view().PopRemovedByOthers(ours); len(lost) != 0 {
-			t.Errorf("lost %v, which we deleted", lost)
+	t.Run("removes at once and sends no event", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.copies, 10, existing)
+		e.events = nil
+		e.store().BeginWrite(shop)(nil, true)
+		e.expectStored(t)
+		reportDeleted(e.copies, existing, 12)
+		e.expectStored(t)
+		e.expectEvents(t)
+		if removed := e.store().PopRemovedByOthers(replika); len(removed) != 0 {
+			t.Errorf("recorded as removed by others: %v", removed)
 		}
 	})
-	t.Run("is not undone by what was told before it", func(t *testing.T) {
-		s := newStage(t)
-		list(s.copies, 10, old)
-		s.view().BeginWrite(shop)(edited, true)
-		s.news = nil
-		s.view().BeginWrite(shop)(nil, true)
-		s.tells(edited)
-		s.wants(t)
-		tellGone(s.copies, edited, 12)
-		s.wantsNews(t)
+	t.Run("ignores events from before it", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.copies, 10, existing)
+		e.store().BeginWrite(shop)(edited, true)
+		e.events = nil
+		e.store().BeginWrite(shop)(nil, true)
+		e.report(edited)
+		e.expectStored(t)
+		reportDeleted(e.copies, edited, 12)
+		e.expectEvents(t)
 	})
-	t.Run("followed by a creation of ours, told late", func(t *testing.T) {
-		s := newStage(t)
-		list(s.copies, 10, old)
-		s.news = nil
-		s.view().BeginWrite(shop)(nil, true)
-		s.view().BeginWrite(shop)(anew, true)
-		tellGone(s.copies, old, 12)
-		s.wants(t, anew)
-		s.tells(anew)
-		s.wants(t, anew)
-		s.wantsNews(t)
+	t.Run("then own create, reported late", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.copies, 10, existing)
+		e.events = nil
+		e.store().BeginWrite(shop)(nil, true)
+		e.store().BeginWrite(shop)(recreated, true)
+		reportDeleted(e.copies, existing, 12)
+		e.expectStored(t, recreated)
+		e.report(recreated)
+		e.expectStored(t, recreated)
+		e.expectEvents(t)
 	})
-	t.Run("of what we had just created, told late", func(t *testing.T) {
-		s := newStage(t)
-		list(s.copies, 10, old)
-		s.news = nil
-		s.view().BeginWrite(shop)(edited, true)
-		s.view().BeginWrite(shop)(nil, true)
-		s.view().BeginWrite(shop)(anew, true)
-		s.view().BeginWrite(shop)(nil, true)
-		s.tells(edited)
-		tellGone(s.copies, edited, 12)
-		s.tells(anew)
-		s.wants(t)
-		tellGone(s.copies, anew, 14)
-		s.wants(t)
-		s.wantsNews(t)
-		if lost := s.view().PopRemovedByOthers(ours); len(lost) != 0 {
-			t.Errorf("lost %v, which we deleted", lost)
+	t.Run("after own create, reported late", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.copies, 10, existing)
+		e.events = nil
+		e.store().BeginWrite(shop)(edited, true)
+		e.store().BeginWrite(shop)(nil, true)
+		e.store().BeginWrite(shop)(recreated, true)
+		e.store().BeginWrite(shop)(nil, true)
+		e.report(edited)
+		reportDeleted(e.copies, edited, 12)
+		e.report(recreated)
+		e.expectStored(t)
+		reportDeleted(e.copies, recreated, 14)
+		e.expectStored(t)
+		e.expectEvents(t)
+		if removed := e.store().PopRemovedByOthers(replika); len(removed) != 0 {
+			t.Errorf("recorded as removed by others: %v", removed)
 		}
 	})
-	t.Run("followed by another's creation", func(t *testing.T) {
-		s := newStage(t)
-		list(s.copies, 10, old)
-		s.news = nil
-		s.view().BeginWrite(shop)(nil, true)
-		tellGone(s.copies, old, 12)
-		s.tells(anew)
-		s.wants(t, anew)
-		s.wantsNews(t, shop)
+	t.Run("then create by others", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.copies, 10, existing)
+		e.events = nil
+		e.store().BeginWrite(shop)(nil, true)
+		reportDeleted(e.copies, existing, 12)
+		e.report(recreated)
+		e.expectStored(t, recreated)
+		e.expectEvents(t, shop)
 	})
-	t.Run("of an object that a finalizer holds", func(t *testing.T) {
-		s := newStage(t)
-		list(s.copies, 10, old)
-		s.news = nil
-		dying := copyAt(shop, "a", 12, func(object *planner.Observed) { object.Terminating = true })
-		s.view().BeginWrite(shop)(dying, true)
-		s.tells(dying)
-		s.wants(t, dying)
-		s.wantsNews(t)
-		tellGone(s.copies, dying, 13)
-		s.wants(t)
-		s.wantsNews(t, shop)
+	t.Run("of an object with a finalizer", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.copies, 10, existing)
+		e.events = nil
+		terminating := copyAt(shop, "a", 12, func(object *planner.Observed) { object.Terminating = true })
+		e.store().BeginWrite(shop)(terminating, true)
+		e.report(terminating)
+		e.expectStored(t, terminating)
+		e.expectEvents(t)
+		reportDeleted(e.copies, terminating, 13)
+		e.expectStored(t)
+		e.expectEvents(t, shop)
 	})
-	t.Run("leaves nothing behind when its echo was missed", func(t *testing.T) {
-		s := newStage(t)
-		list(s.copies, 10, old)
-		s.view().BeginWrite(shop)(nil, true)
-		list(s.copies, 20)
-		if len(s.view().tombstones) != 0 {
-			t.Errorf("remembers %v", s.view().tombstones)
+	t.Run("tombstone is pruned by a newer list", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.copies, 10, existing)
+		e.store().BeginWrite(shop)(nil, true)
+		reportList(e.copies, 20)
+		if len(e.store().tombstones) != 0 {
+			t.Errorf("tombstones left: %v", e.store().tombstones)
 		}
 	})
-	t.Run("is not forgotten for a list from before it", func(t *testing.T) {
-		s := newStage(t)
-		s.view().BeginWrite(shop)(edited, true)
-		s.news = nil
-		s.view().BeginWrite(shop)(nil, true)
-		list(s.copies, 9)
-		s.tells(old, edited)
-		s.wants(t)
-		tellGone(s.copies, edited, 12)
-		s.wantsNews(t)
+	t.Run("tombstone is kept for an older list", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(shop)(edited, true)
+		e.events = nil
+		e.store().BeginWrite(shop)(nil, true)
+		reportList(e.copies, 9)
+		e.report(existing, edited)
+		e.expectStored(t)
+		reportDeleted(e.copies, edited, 12)
+		e.expectEvents(t)
 	})
 }
 
-func TestReleasedCopyIsNoLongerKnown(t *testing.T) {
-	s := newStage(t)
-	old := copyAt(shop, "a", 10)
-	list(s.copies, 10, old)
-	s.news = nil
-	s.view().BeginWrite(shop)(nil, true)
-	s.wants(t)
-	tellGone(s.copies, foreignAt(shop, "a", 11), 11)
-	s.wants(t)
-	s.wantsNews(t)
+func TestCopyStore_ReleasedCopyIsRemoved(t *testing.T) {
+	e := newEnv(t)
+	existing := copyAt(shop, "a", 10)
+	reportList(e.copies, 10, existing)
+	e.events = nil
+	e.store().BeginWrite(shop)(nil, true)
+	e.expectStored(t)
+	reportDeleted(e.copies, foreignAt(shop, "a", 11), 11)
+	e.expectStored(t)
+	e.expectEvents(t)
 
-	// The same object may become a copy again.
+	// The same object can become a copy again.
 	adopted := copyAt(shop, "a", 12)
-	s.tells(adopted)
-	s.wants(t, adopted)
-	s.wantsNews(t, shop)
+	e.report(adopted)
+	e.expectStored(t, adopted)
+	e.expectEvents(t, shop)
 }
 
-func TestWhatOthersDo(t *testing.T) {
-	old := copyAt(shop, "a", 10)
+func TestCopyStore_ChangesByOthers(t *testing.T) {
+	existing := copyAt(shop, "a", 10)
 	cases := map[string]struct {
-		told     *planner.Observed
-		gone     int
-		wantLost bool
-		wantNone bool
+		reported      *planner.Observed
+		deletedAt     int
+		wantRemoved   bool
+		wantNotStored bool
 	}{
-		"an edit":           {told: copyAt(shop, "a", 11, digests("edited"))},
-		"a change of owner": {told: copyAt(shop, "a", 11, ownedBy(theirs)), wantLost: true},
-		"marks taken off":   {told: copyAt(shop, "a", 11, withoutMarks), wantLost: true},
-		"made anew":         {told: copyAt(shop, "b", 11, withoutMarks), wantLost: true},
-		"the begin of its end": {told: copyAt(shop, "a", 11, func(object *planner.Observed) {
+		"edited":        {reported: copyAt(shop, "a", 11, digests("edited"))},
+		"owner changed": {reported: copyAt(shop, "a", 11, ownedBy(rival)), wantRemoved: true},
+		"marks removed": {reported: copyAt(shop, "a", 11, withoutMarks), wantRemoved: true},
+		"recreated":     {reported: copyAt(shop, "b", 11, withoutMarks), wantRemoved: true},
+		"deletion started": {reported: copyAt(shop, "a", 11, func(object *planner.Observed) {
 			object.Terminating = true
 		})},
-		"deleted":         {told: old, gone: 11, wantLost: true, wantNone: true},
-		"label taken off": {told: copyAt(shop, "a", 11, withoutLabel), gone: 11, wantLost: true, wantNone: true},
+		"deleted":       {reported: existing, deletedAt: 11, wantRemoved: true, wantNotStored: true},
+		"label removed": {reported: copyAt(shop, "a", 11, withoutLabel), deletedAt: 11, wantRemoved: true, wantNotStored: true},
 	}
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t)
-			list(s.copies, 10, old)
-			s.view().PopRemovedByOthers(ours)
-			s.news = nil
-			if test.gone > 0 {
-				tellGone(s.copies, test.told, test.gone)
+			e := newEnv(t)
+			reportList(e.copies, 10, existing)
+			e.store().PopRemovedByOthers(replika)
+			e.events = nil
+			if test.deletedAt > 0 {
+				reportDeleted(e.copies, test.reported, test.deletedAt)
 			} else {
-				s.tells(test.told)
+				e.report(test.reported)
 			}
-			s.wantsNews(t, shop)
-			if test.wantNone {
-				s.wants(t)
+			e.expectEvents(t, shop)
+			if test.wantNotStored {
+				e.expectStored(t)
 			} else {
-				s.wants(t, test.told)
+				e.expectStored(t, test.reported)
 			}
-			wanted := map[types.NamespacedName]bool{}
-			if test.wantLost {
-				wanted[shop] = true
+			want := map[types.NamespacedName]bool{}
+			if test.wantRemoved {
+				want[shop] = true
 			}
-			if diff := cmp.Diff(wanted, s.view().PopRemovedByOthers(ours)); diff != "" {
-				t.Errorf("lost (-want +got):\n%s", diff)
+			if diff := cmp.Diff(want, e.store().PopRemovedByOthers(replika)); diff != "" {
+				t.Errorf("removed by others (-want +got):\n%s", diff)
 			}
-			if lost := s.view().PopRemovedByOthers(ours); len(lost) != 0 {
-				t.Errorf("lost twice: %v", lost)
+			if removed := e.store().PopRemovedByOthers(replika); len(removed) != 0 {
+				t.Errorf("returned twice: %v", removed)
 			}
 		})
 	}
 }
 
-// An instance that does not lead asks nothing, and a Replika that is gone asks no more: for neither must anything pile up.
-func TestNothingIsNotedForThoseWhoDoNotAsk(t *testing.T) {
-	comeAndGo := func(s *stage) {
-		s.tells(copyAt(shop, "a", 10))
-		tellGone(s.copies, copyAt(shop, "a", 10), 11)
+// PopRemovedByOthers is never called on a standby, nor for a Replika that was deleted. The store must not grow for either.
+func TestCopyStore_PopRemovedByOthers_RecordsOnlyForCallers(t *testing.T) {
+	createAndDelete := func(e *env) {
+		e.report(copyAt(shop, "a", 10))
+		reportDeleted(e.copies, copyAt(shop, "a", 10), 11)
 	}
-	s := newStage(t)
-	comeAndGo(s)
-	if len(s.view().removed) != 0 {
-		t.Errorf("noted %v although nobody asked", s.view().removed)
+	e := newEnv(t)
+	createAndDelete(e)
+	if len(e.store().removed) != 0 {
+		t.Errorf("recorded without a caller: %v", e.store().removed)
 	}
-	user := User{Replika: ours, Purpose: "copy"}
-	s.Set(user, s.copies.key)
-	s.view().PopRemovedByOthers(ours)
-	comeAndGo(s)
-	if len(s.view().removed) != 1 {
-		t.Errorf("noted %v", s.view().removed)
+	user := User{Replika: replika, Purpose: "copy"}
+	e.Set(user, e.copies.key)
+	e.store().PopRemovedByOthers(replika)
+	createAndDelete(e)
+	if len(e.store().removed) != 1 {
+		t.Errorf("recorded for the caller: %v", e.store().removed)
 	}
-	s.Set(user)
-	comeAndGo(s)
-	if len(s.view().removed) != 0 {
-		t.Errorf("noted %v for one that is gone", s.view().removed)
+	e.Set(user)
+	createAndDelete(e)
+	if len(e.store().removed) != 0 {
+		t.Errorf("recorded after the last watch of the Replika: %v", e.store().removed)
 	}
 }
 
-func TestWhatOthersChangeOnACopyIsNoNews(t *testing.T) {
-	s := newStage(t)
-	list(s.copies, 10, copyAt(shop, "a", 10))
-	s.news = nil
+func TestCopyStore_IrrelevantChangeSendsNoEvent(t *testing.T) {
+	e := newEnv(t)
+	reportList(e.copies, 10, copyAt(shop, "a", 10))
+	e.events = nil
 	touched := copyAt(shop, "a", 11)
-	s.tells(touched)
-	s.wants(t, touched)
-	s.wantsNews(t)
+	e.report(touched)
+	e.expectStored(t, touched)
+	e.expectEvents(t)
 }
 
-func TestAnswersAreCarriedOver(t *testing.T) {
-	answer := copyAt(shop, "a", 10, digests("defaulted"), answering("sent"))
+func TestCopyStore_KeepsAcceptedDigests(t *testing.T) {
+	response := copyAt(shop, "a", 10, digests("defaulted"), accepted("sent"))
 
-	t.Run("to a change that leaves the content alone", func(t *testing.T) {
-		s := newStage(t)
-		s.view().BeginWrite(shop)(answer, true)
-		s.tells(copyAt(shop, "a", 11, digests("defaulted")))
-		s.wants(t, copyAt(shop, "a", 11, digests("defaulted"), answering("sent")))
-		s.wantsNews(t)
+	t.Run("after a change of other fields", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(shop)(response, true)
+		e.report(copyAt(shop, "a", 11, digests("defaulted")))
+		e.expectStored(t, copyAt(shop, "a", 11, digests("defaulted"), accepted("sent")))
+		e.expectEvents(t)
 	})
-	t.Run("to a list", func(t *testing.T) {
-		s := newStage(t)
-		s.view().BeginWrite(shop)(answer, true)
-		list(s.copies, 12, copyAt(shop, "a", 11, digests("defaulted")))
-		s.wants(t, copyAt(shop, "a", 11, digests("defaulted"), answering("sent")))
-		s.wantsNews(t)
+	t.Run("after a list", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(shop)(response, true)
+		reportList(e.copies, 12, copyAt(shop, "a", 11, digests("defaulted")))
+		e.expectStored(t, copyAt(shop, "a", 11, digests("defaulted"), accepted("sent")))
+		e.expectEvents(t)
 	})
-	t.Run("not to other content", func(t *testing.T) {
-		s := newStage(t)
-		s.view().BeginWrite(shop)(answer, true)
-		s.tells(copyAt(shop, "a", 11, digests("edited")))
-		s.wants(t, copyAt(shop, "a", 11, digests("edited")))
-		s.wantsNews(t, shop)
+	t.Run("not for other content", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(shop)(response, true)
+		e.report(copyAt(shop, "a", 11, digests("edited")))
+		e.expectStored(t, copyAt(shop, "a", 11, digests("edited")))
+		e.expectEvents(t, shop)
 	})
-	t.Run("not to another object", func(t *testing.T) {
-		s := newStage(t)
-		s.view().BeginWrite(shop)(answer, true)
-		s.tells(copyAt(shop, "b", 11, digests("defaulted")))
-		s.wants(t, copyAt(shop, "b", 11, digests("defaulted")))
-		s.wantsNews(t, shop)
+	t.Run("not for another object", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(shop)(response, true)
+		e.report(copyAt(shop, "b", 11, digests("defaulted")))
+		e.expectStored(t, copyAt(shop, "b", 11, digests("defaulted")))
+		e.expectEvents(t, shop)
 	})
 }
 
-func TestRelist(t *testing.T) {
+func TestCopyStore_Replace(t *testing.T) {
 	a, b := copyAt(shop, "a", 10), copyAt(web, "b", 10)
 
-	t.Run("that says nothing new is no news", func(t *testing.T) {
-		s := newStage(t)
-		list(s.copies, 10, a, b)
-		s.news = nil
-		list(s.copies, 30, a, b)
-		s.wants(t, a, b)
-		s.wantsNews(t)
+	t.Run("same objects send no event", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.copies, 10, a, b)
+		e.events = nil
+		reportList(e.copies, 30, a, b)
+		e.expectStored(t, a, b)
+		e.expectEvents(t)
 	})
-	t.Run("what it does not name is gone", func(t *testing.T) {
-		s := newStage(t)
-		list(s.copies, 10, a, b)
-		s.view().PopRemovedByOthers(ours)
-		s.news = nil
-		list(s.copies, 30, a)
-		s.wants(t, a)
-		s.wantsNews(t, web)
-		if diff := cmp.Diff(map[types.NamespacedName]bool{web: true}, s.view().PopRemovedByOthers(ours)); diff != "" {
-			t.Errorf("lost (-want +got):\n%s", diff)
+	t.Run("object that is not listed is removed", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.copies, 10, a, b)
+		e.store().PopRemovedByOthers(replika)
+		e.events = nil
+		reportList(e.copies, 30, a)
+		e.expectStored(t, a)
+		e.expectEvents(t, web)
+		if diff := cmp.Diff(map[types.NamespacedName]bool{web: true}, e.store().PopRemovedByOthers(replika)); diff != "" {
+			t.Errorf("removed by others (-want +got):\n%s", diff)
 		}
 	})
-	t.Run("unless it is newer than the list", func(t *testing.T) {
-		s := newStage(t)
-		s.view().BeginWrite(web)(copyAt(web, "b", 31), true)
-		list(s.copies, 30, a)
-		s.wants(t, a, copyAt(web, "b", 31))
-		s.wantsNews(t, shop)
+	t.Run("object that is newer than the list is kept", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(web)(copyAt(web, "b", 31), true)
+		reportList(e.copies, 30, a)
+		e.expectStored(t, a, copyAt(web, "b", 31))
+		e.expectEvents(t, shop)
 	})
-	t.Run("or being written", func(t *testing.T) {
-		s := newStage(t)
-		list(s.copies, 10, a, b)
-		s.news = nil
-		end := s.view().BeginWrite(web)
-		list(s.copies, 30, a)
-		s.wants(t, a, b)
+	t.Run("object with a write in flight is kept", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.copies, 10, a, b)
+		e.events = nil
+		end := e.store().BeginWrite(web)
+		reportList(e.copies, 30, a)
+		e.expectStored(t, a, b)
 		end(copyAt(web, "b", 31), true)
-		s.wants(t, a, copyAt(web, "b", 31))
-		s.wantsNews(t)
+		e.expectStored(t, a, copyAt(web, "b", 31))
+		e.expectEvents(t)
 	})
-	t.Run("with an older state than our answer", func(t *testing.T) {
-		s := newStage(t)
-		s.view().BeginWrite(shop)(copyAt(shop, "a", 12, digests("two")), true)
-		list(s.copies, 11, a)
-		s.wants(t, copyAt(shop, "a", 12, digests("two")))
-		s.wantsNews(t)
+	t.Run("older state than the response is ignored", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(shop)(copyAt(shop, "a", 12, digests("two")), true)
+		reportList(e.copies, 11, a)
+		e.expectStored(t, copyAt(shop, "a", 12, digests("two")))
+		e.expectEvents(t)
 	})
-	t.Run("with a newer state", func(t *testing.T) {
-		s := newStage(t)
-		list(s.copies, 10, a)
-		s.news = nil
+	t.Run("newer state is stored", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.copies, 10, a)
+		e.events = nil
 		edited := copyAt(shop, "a", 20, digests("edited"))
-		list(s.copies, 30, edited)
-		s.wants(t, edited)
-		s.wantsNews(t, shop)
+		reportList(e.copies, 30, edited)
+		e.expectStored(t, edited)
+		e.expectEvents(t, shop)
 	})
-	t.Run("leaves foreign objects to the other watch", func(t *testing.T) {
-		s := newStage(t)
-		s.view().BeginWrite(web)(foreignAt(web, "f", 5), true)
-		list(s.copies, 30, a)
-		s.wants(t, a, foreignAt(web, "f", 5))
-		s.wantsNews(t, shop)
+	t.Run("foreign object is kept", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(web)(foreignAt(web, "f", 5), true)
+		reportList(e.copies, 30, a)
+		e.expectStored(t, a, foreignAt(web, "f", 5))
+		e.expectEvents(t, shop)
 	})
 }
 
-func TestTombstone(t *testing.T) {
-	s := newStage(t)
-	old := copyAt(shop, "a", 10)
-	list(s.copies, 10, old)
-	s.news = nil
-	missed := cache.DeletedFinalStateUnknown{Key: shop.String(), Obj: newReducedObject(clone(old))}
-	if err := s.copies.Delete(missed); err != nil {
+func TestWatch_Delete_FinalStateUnknown(t *testing.T) {
+	e := newEnv(t)
+	existing := copyAt(shop, "a", 10)
+	reportList(e.copies, 10, existing)
+	e.events = nil
+	missed := cache.DeletedFinalStateUnknown{Key: shop.String(), Obj: newReducedObject(clone(existing))}
+	if err := e.copies.Delete(missed); err != nil {
 		t.Fatal(err)
 	}
-	s.wants(t)
-	s.wantsNews(t, shop)
-	if err := s.copies.Delete(cache.DeletedFinalStateUnknown{Key: shop.String()}); err == nil {
-		t.Error("a tombstone without an object is an error")
+	e.expectStored(t)
+	e.expectEvents(t, shop)
+	if err := e.copies.Delete(cache.DeletedFinalStateUnknown{Key: shop.String()}); err == nil {
+		t.Error("no error for a tombstone without an object")
 	}
 }
 
-func TestForeignObjects(t *testing.T) {
-	met := foreignAt(shop, "f", 10)
-	meet := func(t *testing.T) *stage {
-		s := newStage(t)
-		list(s.copies, 9)
-		s.view().BeginWrite(shop)(met, true)
-		list(s.obstacles, 11, met)
-		s.wants(t, met)
-		s.wantsNews(t)
-		if !s.view().HasForeign(shop.Name) {
-			t.Fatal("the foreign object is not known")
+func TestCopyStore_ForeignObjects(t *testing.T) {
+	existing := foreignAt(shop, "f", 10)
+	envWithForeign := func(t *testing.T) *env {
+		e := newEnv(t)
+		reportList(e.copies, 9)
+		e.store().BeginWrite(shop)(existing, true)
+		reportList(e.conflicting, 11, existing)
+		e.expectStored(t, existing)
+		e.expectEvents(t)
+		if !e.store().HasForeign(shop.Name) {
+			t.Fatal("the foreign object is not stored")
 		}
-		return s
+		return e
 	}
-	t.Run("that nobody met are not kept", func(t *testing.T) {
-		s := newStage(t)
-		list(s.obstacles, 11, foreignAt(web, "g", 8))
-		tell(s.obstacles, met)
-		s.wants(t)
-		s.wantsNews(t)
+	t.Run("unknown object is not stored", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.conflicting, 11, foreignAt(web, "g", 8))
+		report(e.conflicting, existing)
+		e.expectStored(t)
+		e.expectEvents(t)
 	})
-	t.Run("that go are news", func(t *testing.T) {
-		s := meet(t)
-		tellGone(s.obstacles, met, 12)
-		s.wants(t)
-		s.wantsNews(t, shop)
-		if lost := s.view().PopRemovedByOthers(ours); len(lost) != 0 {
-			t.Errorf("lost %v, which was never ours", lost)
+	t.Run("deleted", func(t *testing.T) {
+		e := envWithForeign(t)
+		reportDeleted(e.conflicting, existing, 12)
+		e.expectStored(t)
+		e.expectEvents(t, shop)
+		if removed := e.store().PopRemovedByOthers(replika); len(removed) != 0 {
+			t.Errorf("recorded as a removed copy: %v", removed)
 		}
 	})
-	t.Run("that went before the watch was there are news", func(t *testing.T) {
-		s := newStage(t)
-		s.view().BeginWrite(shop)(met, true)
-		list(s.obstacles, 11)
-		s.wants(t)
-		s.wantsNews(t, shop)
+	t.Run("deleted before the watch started", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(shop)(existing, true)
+		reportList(e.conflicting, 11)
+		e.expectStored(t)
+		e.expectEvents(t, shop)
 	})
-	t.Run("that go while they are met are news", func(t *testing.T) {
-		s := newStage(t)
-		list(s.obstacles, 9)
-		end := s.view().BeginWrite(shop)
-		tell(s.obstacles, met)
-		tellGone(s.obstacles, met, 11)
-		end(met, true)
-		s.wants(t)
-		s.wantsNews(t, shop)
+	t.Run("deleted while a write is in flight", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.conflicting, 9)
+		end := e.store().BeginWrite(shop)
+		report(e.conflicting, existing)
+		reportDeleted(e.conflicting, existing, 11)
+		end(existing, true)
+		e.expectStored(t)
+		e.expectEvents(t, shop)
 	})
-	t.Run("that change while they are met are known as they are", func(t *testing.T) {
-		s := newStage(t)
-		list(s.obstacles, 9)
-		end := s.view().BeginWrite(shop)
-		freed := foreignAt(shop, "f", 11)
-		controlled := foreignAt(shop, "f", 10, func(object *planner.Observed) { object.HasController = true })
-		tell(s.obstacles, freed)
-		end(controlled, true)
-		s.wants(t, freed)
-		s.wantsNews(t, shop)
+	t.Run("changed while a write is in flight", func(t *testing.T) {
+		e := newEnv(t)
+		reportList(e.conflicting, 9)
+		end := e.store().BeginWrite(shop)
+		withoutController := foreignAt(shop, "f", 11)
+		withController := foreignAt(shop, "f", 10, func(object *planner.Observed) { object.HasController = true })
+		report(e.conflicting, withoutController)
+		end(withController, true)
+		e.expectStored(t, withoutController)
+		e.expectEvents(t, shop)
 	})
-	t.Run("that are made anew are known as they are", func(t *testing.T) {
-		s := meet(t)
-		tellGone(s.obstacles, met, 12)
-		tell(s.obstacles, foreignAt(shop, "g", 13))
-		s.wants(t)
-		s.wantsNews(t, shop)
+	t.Run("recreated", func(t *testing.T) {
+		e := envWithForeign(t)
+		reportDeleted(e.conflicting, existing, 12)
+		report(e.conflicting, foreignAt(shop, "g", 13))
+		e.expectStored(t)
+		e.expectEvents(t, shop)
 	})
-	t.Run("that get our label are the other watch's", func(t *testing.T) {
-		s := meet(t)
+	t.Run("with our label, left to the watch of the copies", func(t *testing.T) {
+		e := envWithForeign(t)
 		labelled := copyAt(shop, "f", 12, withoutMarks)
-		tell(s.obstacles, labelled)
-		s.wants(t, met)
-		s.tells(labelled)
-		s.wants(t, labelled)
-		s.wantsNews(t, shop)
+		report(e.conflicting, labelled)
+		e.expectStored(t, existing)
+		e.report(labelled)
+		e.expectStored(t, labelled)
+		e.expectEvents(t, shop)
 	})
-	t.Run("that lost our label before they were met stay known", func(t *testing.T) {
-		s := newStage(t)
-		s.view().BeginWrite(shop)(met, true)
-		tellGone(s.copies, met, 10)
-		s.wants(t, met)
-		s.wantsNews(t)
-		tellGone(s.obstacles, met, 11)
-		s.wants(t)
-		s.wantsNews(t, shop)
+	t.Run("label removed before the write", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(shop)(existing, true)
+		reportDeleted(e.copies, existing, 10)
+		e.expectStored(t, existing)
+		e.expectEvents(t)
+		reportDeleted(e.conflicting, existing, 11)
+		e.expectStored(t)
+		e.expectEvents(t, shop)
 	})
-	t.Run("that we adopt are copies", func(t *testing.T) {
-		s := meet(t)
+	t.Run("adopted", func(t *testing.T) {
+		e := envWithForeign(t)
 		adopted := copyAt(shop, "f", 12)
-		s.view().BeginWrite(shop)(adopted, true)
-		tell(s.obstacles, adopted)
-		s.tells(adopted)
-		s.wants(t, adopted)
-		s.wantsNews(t)
-		if s.view().HasForeign(shop.Name) {
-			t.Error("it still counts as foreign")
+		e.store().BeginWrite(shop)(adopted, true)
+		report(e.conflicting, adopted)
+		e.report(adopted)
+		e.expectStored(t, adopted)
+		e.expectEvents(t)
+		if e.store().HasForeign(shop.Name) {
+			t.Error("the store still has a foreign object")
 		}
 	})
-	t.Run("of another name are none of this watch's business", func(t *testing.T) {
-		s := newStage(t)
+	t.Run("of another name is kept", func(t *testing.T) {
+		e := newEnv(t)
 		other := types.NamespacedName{Namespace: "shop", Name: "other"}
-		s.view().BeginWrite(other)(foreignAt(other, "o", 5), true)
-		list(s.obstacles, 11)
-		if !s.view().HasForeign(other.Name) {
-			t.Error("it was dropped")
+		e.store().BeginWrite(other)(foreignAt(other, "o", 5), true)
+		reportList(e.conflicting, 11)
+		if !e.store().HasForeign(other.Name) {
+			t.Error("the object was removed")
 		}
-		s.wantsNews(t)
+		e.expectEvents(t)
 	})
 }
 
-func TestKnown(t *testing.T) {
-	s := newStage(t)
+func TestCopyStore_ListFor(t *testing.T) {
+	e := newEnv(t)
 	former := types.NamespacedName{Namespace: "web", Name: "former-name"}
-	s.tells(copyAt(shop, "a", 10), copyAt(web, "b", 11, ownedBy(theirs)), copyAt(former, "c", 12),
-		copyAt(types.NamespacedName{Namespace: "shop", Name: "former-name"}, "d", 13, ownedBy(theirs)),
-		copyAt(types.NamespacedName{Namespace: "shop", Name: "unrelated"}, "e", 14, ownedBy(theirs)))
-	s.wants(t, copyAt(former, "c", 12), copyAt(shop, "a", 10), copyAt(web, "b", 11, ownedBy(theirs)))
+	e.report(copyAt(shop, "a", 10), copyAt(web, "b", 11, ownedBy(rival)), copyAt(former, "c", 12),
+		copyAt(types.NamespacedName{Namespace: "shop", Name: "former-name"}, "d", 13, ownedBy(rival)),
+		copyAt(types.NamespacedName{Namespace: "shop", Name: "unrelated"}, "e", 14, ownedBy(rival)))
+	e.expectStored(t, copyAt(former, "c", 12), copyAt(shop, "a", 10), copyAt(web, "b", 11, ownedBy(rival)))
 
-	tellGone(s.copies, copyAt(former, "c", 12), 20)
-	s.wants(t, copyAt(shop, "a", 10), copyAt(web, "b", 11, ownedBy(theirs)))
+	reportDeleted(e.copies, copyAt(former, "c", 12), 20)
+	e.expectStored(t, copyAt(shop, "a", 10), copyAt(web, "b", 11, ownedBy(rival)))
 	for _, name := range []types.NamespacedName{shop, web, {Namespace: "shop", Name: "former-name"}, {Namespace: "shop", Name: "unrelated"}} {
-		tellGone(s.copies, s.view().get(name), 30)
+		reportDeleted(e.copies, e.store().get(name), 30)
 	}
-	if len(s.view().objects) != 0 || len(s.view().names) != 0 {
-		t.Errorf("left behind: %v, %v", s.view().objects, s.view().names)
+	if len(e.store().objects) != 0 || len(e.store().names) != 0 {
+		t.Errorf("left in the store: %v, %v", e.store().objects, e.store().names)
 	}
 }

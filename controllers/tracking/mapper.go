@@ -63,14 +63,14 @@ func (m Mapping) MissingVerbs() []string {
 // cached, because it can be installed at any time.
 //
 // When a CustomResourceDefinition is installed, changed or removed, the watch of [AllCRDs] sends an event. The controller
-// then calls [Mapper.InvalidateGroup] for its [Event.CRDGroup], and reconciles the Replikas whose source is of that group. It
-// does so after each of the [Mapper.InvalidationDelays], because discovery can still return the old state for some seconds.
+// then calls [Mapper.InvalidateGroup] for the [Event.CRDGroup], and reconciles the Replikas whose source is of that group. It
+// does both after each of the [Mapper.InvalidationDelays], because discovery can still return the old state for some seconds.
 // A kind of an aggregated API server sends no such event: the next resync of a Replika finds it.
 type Mapper struct {
 	discovery discovery.DiscoveryInterfaceWithContext
 	// timeout limits a discovery request that several callers share.
 	timeout time.Duration
-	// invalidationDelays are returned by InvalidationDelays.
+	// invalidationDelays cover the time in which discovery can still return the old state of a group.
 	invalidationDelays []time.Duration
 
 	inFlight singleflight.Group

@@ -17,57 +17,60 @@ limitations under the License.
 package tracking
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 )
 
-// catalogue is an API server that only tells what it serves.
-type catalogue struct {
+// discoveryServer is an API server with nothing but discovery.
+type discoveryServer struct {
 	mu    sync.Mutex
 	pages map[string]string
-	asked []string
+	paths []string
 }
 
-func newCatalogue(t *testing.T) (*catalogue, *Mapper) {
+func newDiscoveryServer(t *testing.T) (*discoveryServer, *Mapper) {
 	t.Helper()
-	c := &catalogue{pages: map[string]string{}}
-	server := httptest.NewServer(c)
+	s := &discoveryServer{pages: map[string]string{}}
+	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	client, err := discovery.NewDiscoveryClientForConfig(&rest.Config{Host: server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, NewMapper(client)
+	return s, NewMapper(client)
 }
 
-// serves has it serve one resource of the version of a group.
-func (c *catalogue) serves(version string, namespaced bool, verbs string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.pages["/apis/music.example.com/"+version] = fmt.Sprintf(`{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"music.example.com/%s","resources":[
+// serve makes the server serve one resource, in one version of its group.
+func (s *discoveryServer) serve(version string, namespaced bool, verbs string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pages["/apis/music.example.com/"+version] = fmt.Sprintf(`{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"music.example.com/%s","resources":[
 		{"name":"songs/status","kind":"Song","namespaced":%[2]t,"verbs":["get"]},
 		{"name":"songs","kind":"Song","namespaced":%[2]t,"verbs":[%[3]s]}]}`, version, namespaced, verbs)
-	c.pages["/apis"] = fmt.Sprintf(`{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"music.example.com",
+	s.pages["/apis"] = fmt.Sprintf(`{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"music.example.com",
 		"versions":[{"groupVersion":"music.example.com/%[1]s","version":"%[1]s"}],
 		"preferredVersion":{"groupVersion":"music.example.com/%[1]s","version":"%[1]s"}}]}`, version)
-	c.pages["/api"] = `{"kind":"APIVersions","versions":["v1"]}`
+	s.pages["/api"] = `{"kind":"APIVersions","versions":["v1"]}`
 }
 
-func (c *catalogue) ServeHTTP(response http.ResponseWriter, request *http.Request) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.asked = append(c.asked, request.URL.Path)
-	page, found := c.pages[request.URL.Path]
+func (s *discoveryServer) ServeHTTP(response http.ResponseWriter, request *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.paths = append(s.paths, request.URL.Path)
+	page, found := s.pages[request.URL.Path]
 	switch {
 	case page == "broken":
 		http.Error(response, "broken", http.StatusBadGateway)
@@ -79,124 +82,232 @@ func (c *catalogue) ServeHTTP(response http.ResponseWriter, request *http.Reques
 	}
 }
 
-func (c *catalogue) requests() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.asked)
+func (s *discoveryServer) requests() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.paths)
 }
 
 var song = schema.GroupVersionKind{Group: "music.example.com", Version: "v1", Kind: "Song"}
 
-func TestKindsAreAskedForOnceWhenTheyAreFound(t *testing.T) {
-	catalogue, kinds := newCatalogue(t)
+func TestMapper_Resolve_CachesFoundKinds(t *testing.T) {
+	server, mapper := newDiscoveryServer(t)
 	for range 2 {
-		if _, err := kinds.Resolve(t.Context(), song); !errors.Is(err, ErrKindNotFound) {
-			t.Fatalf("found what is not served: %v", err)
+		if _, err := mapper.Resolve(t.Context(), song); !errors.Is(err, ErrKindNotFound) {
+			t.Fatalf("resolved a kind that is not served: %v", err)
 		}
 	}
-	if catalogue.requests() != 2 {
-		t.Errorf("it may be installed at any moment, but was asked for %d times", catalogue.requests())
+	if server.requests() != 2 {
+		t.Errorf("made %d requests for a kind that is not served, want 2", server.requests())
 	}
-	catalogue.serves("v1", true, `"get","list"`)
+	server.serve("v1", true, `"get","list"`)
 	want := Mapping{
 		GroupVersionKind: song, Resource: song.GroupVersion().WithResource("songs"), Namespaced: true, Verbs: []string{"get", "list"},
 	}
 	for range 3 {
-		kind, err := kinds.Resolve(t.Context(), song)
-		if diff := cmp.Diff(want, kind); err != nil || diff != "" {
+		mapping, err := mapper.Resolve(t.Context(), song)
+		if diff := cmp.Diff(want, mapping); err != nil || diff != "" {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
 	}
-	if catalogue.requests() != 3 {
-		t.Errorf("asked %v", catalogue.asked)
-	}
-	if missing := want.MissingVerbs("get", "create", "list", "delete"); !slices.Equal(missing, []string{"create", "delete"}) {
-		t.Errorf("missing %v", missing)
+	if server.requests() != 3 {
+		t.Errorf("requests: %v", server.paths)
 	}
 	other := song
 	other.Kind = "Opera"
-	if _, err := kinds.Resolve(t.Context(), other); !errors.Is(err, ErrKindNotFound) {
-		t.Errorf("found another kind of the same group: %v", err)
+	if _, err := mapper.Resolve(t.Context(), other); !errors.Is(err, ErrKindNotFound) {
+		t.Errorf("resolved another kind of the group: %v", err)
 	}
 }
 
-func TestKindsThatWereForgottenAreAskedForAgain(t *testing.T) {
-	for name, forget := range map[string]func(*Mapper){
-		"the kind":      func(kinds *Mapper) { kinds.Invalidate(song) },
-		"all its group": func(kinds *Mapper) { kinds.InvalidateGroup(song.Group) },
+func TestMapper_Invalidate(t *testing.T) {
+	for name, invalidate := range map[string]func(*Mapper){
+		"kind":  func(mapper *Mapper) { mapper.Invalidate(song) },
+		"group": func(mapper *Mapper) { mapper.InvalidateGroup(song.Group) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			catalogue, kinds := newCatalogue(t)
-			catalogue.serves("v1", true, "")
-			scope := func() bool {
-				kind, err := kinds.Resolve(t.Context(), song)
+			server, mapper := newDiscoveryServer(t)
+			server.serve("v1", true, "")
+			namespaced := func() bool {
+				mapping, err := mapper.Resolve(t.Context(), song)
 				if err != nil {
 					t.Fatal(err)
 				}
-				return kind.Namespaced
+				return mapping.Namespaced
 			}
-			if !scope() {
-				t.Error("it has a namespace")
+			if !namespaced() {
+				t.Error("cluster-scoped, want namespaced")
 			}
-			catalogue.serves("v1", false, "")
-			kinds.InvalidateGroup("other.example.com")
-			kinds.Invalidate(song.GroupVersion().WithKind("Opera"))
-			if !scope() {
-				t.Error("it was asked for again although another was forgotten")
+			server.serve("v1", false, "")
+			mapper.InvalidateGroup("other.example.com")
+			mapper.Invalidate(song.GroupVersion().WithKind("Opera"))
+			if !namespaced() {
+				t.Error("not cached after another kind was invalidated")
 			}
-			forget(kinds)
-			if scope() {
-				t.Error("it came back with another scope")
+			invalidate(mapper)
+			if namespaced() {
+				t.Error("still cached")
 			}
 		})
 	}
 }
 
-func TestKindsThatCannotBeToldAreNotMissing(t *testing.T) {
-	catalogue, kinds := newCatalogue(t)
-	catalogue.pages["/apis/music.example.com/v1"] = "broken"
-	catalogue.pages["/apis"], catalogue.pages["/api"] = "broken", "broken"
-	if _, err := kinds.Resolve(t.Context(), song); err == nil || errors.Is(err, ErrKindNotFound) {
+func TestMapper_FailedDiscoveryIsNotKindNotFound(t *testing.T) {
+	server, mapper := newDiscoveryServer(t)
+	server.pages["/apis/music.example.com/v1"] = "broken"
+	server.pages["/apis"], server.pages["/api"] = "broken", "broken"
+	if _, err := mapper.Resolve(t.Context(), song); err == nil || errors.Is(err, ErrKindNotFound) {
 		t.Errorf("resolved: %v", err)
 	}
-	if _, err := kinds.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: "songs"}); err == nil || errors.Is(err, ErrKindNotFound) {
+	if _, err := mapper.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: "songs"}); err == nil || errors.Is(err, ErrKindNotFound) {
 		t.Errorf("resolved: %v", err)
 	}
 }
 
-func TestResourcesAreFoundInTheVersionThatIsServed(t *testing.T) {
-	catalogue, kinds := newCatalogue(t)
-	catalogue.serves("v2", true, "")
-	kind, err := kinds.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: "songs"})
-	if err != nil || kind.Version != "v2" || kind.Kind != "Song" || kind.Resource.Resource != "songs" {
-		t.Errorf("found %+v: %v", kind, err)
+func TestMapper_ResolveResource_FindsServedVersion(t *testing.T) {
+	server, mapper := newDiscoveryServer(t)
+	server.serve("v2", true, "")
+	mapping, err := mapper.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: "songs"})
+	if err != nil || mapping.Version != "v2" || mapping.Kind != "Song" || mapping.Resource.Resource != "songs" {
+		t.Errorf("found %+v: %v", mapping, err)
 	}
 	for _, resource := range []schema.GroupResource{{Group: song.Group, Resource: "operas"}, {Group: "other.example.com", Resource: "songs"}} {
-		if _, err := kinds.ResolveResource(t.Context(), resource); !errors.Is(err, ErrKindNotFound) {
+		if _, err := mapper.ResolveResource(t.Context(), resource); !errors.Is(err, ErrKindNotFound) {
 			t.Errorf("%s: %v", resource, err)
 		}
 	}
 }
 
-func TestResourcesAreFoundOutsideThePreferredVersion(t *testing.T) {
-	catalogue, kinds := newCatalogue(t)
-	catalogue.serves("v1alpha1", true, "")
-	catalogue.pages["/apis/music.example.com/v1"] = `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"music.example.com/v1","resources":[
+func TestMapper_ResolveResource_FindsResourceOutsidePreferredVersion(t *testing.T) {
+	server, mapper := newDiscoveryServer(t)
+	server.serve("v1alpha1", true, "")
+	server.pages["/apis/music.example.com/v1"] = `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"music.example.com/v1","resources":[
 		{"name":"operas","kind":"Opera","namespaced":true,"verbs":["get"]}]}`
-	catalogue.pages["/apis"] = `{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"music.example.com",
+	server.pages["/apis"] = `{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"music.example.com",
 		"versions":[{"groupVersion":"music.example.com/v1","version":"v1"},{"groupVersion":"music.example.com/v1alpha1","version":"v1alpha1"}],
 		"preferredVersion":{"groupVersion":"music.example.com/v1","version":"v1"}}]}`
 	for resource, version := range map[string]string{"songs": "v1alpha1", "operas": "v1"} {
-		kind, err := kinds.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: resource})
-		if err != nil || kind.Version != version || kind.Resource.Resource != resource {
-			t.Errorf("%s: found %+v: %v", resource, kind, err)
+		mapping, err := mapper.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: resource})
+		if err != nil || mapping.Version != version || mapping.Resource.Resource != resource {
+			t.Errorf("%s: found %+v: %v", resource, mapping, err)
 		}
 	}
 
-	// As long as one version cannot be asked, nothing is missing.
-	catalogue.pages["/apis/music.example.com/v1alpha1"] = "broken"
-	_, err := kinds.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: "songs"})
+	// While discovery of one version fails, no resource counts as not found.
+	server.pages["/apis/music.example.com/v1alpha1"] = "broken"
+	_, err := mapper.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: "songs"})
 	if err == nil || errors.Is(err, ErrKindNotFound) {
 		t.Errorf("resolved: %v", err)
+	}
+}
+
+// blockingDiscovery serves songs. It responds when it is unblocked.
+type blockingDiscovery struct {
+	discovery.DiscoveryInterfaceWithContext
+	requests  int
+	unblocked chan struct{}
+}
+
+func newBlockingDiscovery() *blockingDiscovery {
+	return &blockingDiscovery{unblocked: make(chan struct{})}
+}
+
+func (d *blockingDiscovery) ServerResourcesForGroupVersionWithContext(ctx context.Context, _ string) (*metav1.APIResourceList, error) {
+	d.requests++
+	select {
+	case <-d.unblocked:
+		return &metav1.APIResourceList{APIResources: []metav1.APIResource{{Name: "songs", Kind: "Song", Namespaced: true}}}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// resolve calls Resolve in a goroutine, and returns where its error is sent.
+func resolve(ctx context.Context, mapper *Mapper) <-chan error {
+	result := make(chan error, 1)
+	go func() {
+		_, err := mapper.Resolve(ctx, song)
+		result <- err
+	}()
+	synctest.Wait()
+	return result
+}
+
+func TestMapper_Resolve_CancelledCallerDoesNotFailOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newBlockingDiscovery()
+		mapper := NewMapper(server)
+		ctx, cancel := context.WithCancel(t.Context())
+		first, second := resolve(ctx, mapper), resolve(t.Context(), mapper)
+
+		cancel()
+		if err := <-first; !errors.Is(err, context.Canceled) {
+			t.Errorf("the cancelled caller got: %v", err)
+		}
+		close(server.unblocked)
+		if err := <-second; err != nil {
+			t.Errorf("the other caller got: %v", err)
+		}
+		if server.requests != 1 {
+			t.Errorf("made %d requests, want 1", server.requests)
+		}
+	})
+}
+
+func TestMapper_Resolve_SharedRequestTimesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newBlockingDiscovery()
+		mapper := NewMapper(server)
+		start := time.Now()
+		first, second := resolve(t.Context(), mapper), resolve(t.Context(), mapper)
+		for _, result := range []<-chan error{first, second} {
+			if err := <-result; !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a caller got: %v", err)
+			}
+		}
+		if took := time.Since(start); took != mapper.timeout {
+			t.Errorf("timed out after %s, want %s", took, mapper.timeout)
+		}
+	})
+}
+
+func TestMapping_MissingVerbs(t *testing.T) {
+	cases := map[string]struct {
+		verbs, want []string
+	}{
+		"all required":      {verbs: []string{"create", "delete", "get", "list", "patch"}},
+		"all and others":    {verbs: []string{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}},
+		"some required":     {verbs: []string{"get", "list", "patch"}, want: []string{"create", "delete"}},
+		"none":              {want: []string{"get", "list", "create", "patch", "delete"}},
+		"only not required": {verbs: []string{"update", "watch"}, want: []string{"get", "list", "create", "patch", "delete"}},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			for range 2 { // the first call changes nothing
+				if diff := cmp.Diff(test.want, Mapping{Verbs: test.verbs}.MissingVerbs()); diff != "" {
+					t.Errorf("missing verbs (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func TestEvent_CRDGroup(t *testing.T) {
+	crd := Key{Name: "songs.music.example.com"}
+	cases := map[string]struct {
+		event     Event
+		wantGroup string
+		wantFound bool
+	}{
+		"CRD":           {event: Event{Watch: AllCRDs(), Key: crd}, wantGroup: song.Group, wantFound: true},
+		"watch of CRDs": {event: Event{Watch: AllCRDs()}},
+		"copy":          {event: Event{Watch: CopiesOf(configMaps), Key: crd}},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			if group, found := test.event.CRDGroup(); group != test.wantGroup || found != test.wantFound {
+				t.Errorf("got %q, %t", group, found)
+			}
+		})
 	}
 }

@@ -39,38 +39,38 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+// testTimeout is how long a test waits for a condition.
+const testTimeout = 20 * time.Second
 
 var (
-	secrets = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
-	one     = User{Replika: ours, Purpose: "one"}
-	two     = User{Replika: theirs, Purpose: "two"}
+	secrets     = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	replikaUser = User{Replika: replika, Purpose: "one"}
+	rivalUser   = User{Replika: rival, Purpose: "two"}
 )
 
-// temper is how an API server answers.
-type temper int
+// serverMode is how an API server responds.
+type serverMode int
 
 const (
-	willing    temper = iota
-	hanging           // it takes requests, and never answers
-	forbidding        // it lists, but does not let anybody watch
-	forgetful         // it has never heard of the kind
-	outdated          // it knows lists and watches, but no watch that lists
+	normal         serverMode = iota
+	hanging                   // it never responds
+	watchForbidden            // it serves lists, but no watches
+	kindNotServed             // it does not serve the kind
+	noWatchList               // it serves lists and watches, but no watches that list
 )
 
-// apiServer is one without any objects, in every temper, which knows who watches what.
+// apiServer is an API server without objects. It counts the open watches and the lists.
 type apiServer struct {
 	*httptest.Server
-	mu       sync.Mutex
-	temper   temper
-	watching map[string]int
-	lists    int
+	mu      sync.Mutex
+	mode    serverMode
+	watches map[string]int // by path and field selector
+	lists   int
 }
 
-func newAPIServer(t *testing.T, temper temper) *apiServer {
+func newAPIServer(t *testing.T, mode serverMode) *apiServer {
 	t.Helper()
-	s := &apiServer{temper: temper, watching: map[string]int{}}
+	s := &apiServer{mode: mode, watches: map[string]int{}}
 	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(func() {
 		s.CloseClientConnections()
@@ -79,18 +79,18 @@ func newAPIServer(t *testing.T, temper temper) *apiServer {
 	return s
 }
 
-func (s *apiServer) become(temper temper) {
+func (s *apiServer) setMode(mode serverMode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.temper = temper
+	s.mode = mode
 }
 
 func (s *apiServer) serve(response http.ResponseWriter, request *http.Request) {
 	query := request.URL.Query()
-	watches := query.Get("watch") == "true"
+	isWatch := query.Get("watch") == "true"
 	s.mu.Lock()
-	temper := s.temper
-	if !watches {
+	mode := s.mode
+	if !isWatch {
 		s.lists++
 	}
 	s.mu.Unlock()
@@ -101,20 +101,20 @@ func (s *apiServer) serve(response http.ResponseWriter, request *http.Request) {
 		kind, version = "ConfigMap", "v1"
 	}
 	switch {
-	case temper == hanging:
+	case mode == hanging:
 		<-request.Context().Done()
-	case temper == forgetful:
-		refuse(response, http.StatusNotFound, "NotFound")
-	case temper == forbidding && watches:
-		refuse(response, http.StatusForbidden, "Forbidden")
-	case temper == outdated && query.Get("sendInitialEvents") == "true":
-		refuse(response, http.StatusUnprocessableEntity, "Invalid")
-	case !watches:
+	case mode == kindNotServed:
+		respondError(response, http.StatusNotFound, "NotFound")
+	case mode == watchForbidden && isWatch:
+		respondError(response, http.StatusForbidden, "Forbidden")
+	case mode == noWatchList && query.Get("sendInitialEvents") == "true":
+		respondError(response, http.StatusUnprocessableEntity, "Invalid")
+	case !isWatch:
 		_, _ = fmt.Fprintf(response, `{"kind":"%sList","apiVersion":%q,"metadata":{"resourceVersion":"5"},"items":[]}`, kind, version)
 	default:
-		about := strings.TrimPrefix(request.URL.Path, "/api/v1/") + " " + query.Get("fieldSelector")
-		s.count(about, 1)
-		defer s.count(about, -1)
+		selected := strings.TrimPrefix(request.URL.Path, "/api/v1/") + " " + query.Get("fieldSelector")
+		s.count(selected, 1)
+		defer s.count(selected, -1)
 		_, _ = fmt.Fprintf(response, `{"type":"BOOKMARK","object":{"kind":%q,"apiVersion":%q,"metadata":{"resourceVersion":"5","annotations":{"k8s.io/initial-events-end":"true"}}}}`+"\n",
 			kind, version)
 		_ = http.NewResponseController(response).Flush()
@@ -122,75 +122,77 @@ func (s *apiServer) serve(response http.ResponseWriter, request *http.Request) {
 	}
 }
 
-func refuse(response http.ResponseWriter, code int, reason string) {
+func respondError(response http.ResponseWriter, code int, reason string) {
 	response.WriteHeader(code)
 	_, _ = fmt.Fprintf(response, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"message":"no","code":%d}`, reason, code)
 }
 
-func (s *apiServer) count(about string, change int) {
+func (s *apiServer) count(selected string, delta int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.watching[about] += change
-	if s.watching[about] == 0 {
-		delete(s.watching, about)
+	s.watches[selected] += delta
+	if s.watches[selected] == 0 {
+		delete(s.watches, selected)
 	}
 }
 
-// watched lists who is watched, with how many watches.
-func (s *apiServer) watched() map[string]int {
+// openWatches counts the open watches, by path and field selector.
+func (s *apiServer) openWatches() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.watching)
+	return maps.Clone(s.watches)
 }
 
-func (s *apiServer) wantsWatched(t *testing.T, wanted map[string]int) {
+func (s *apiServer) expectWatches(t *testing.T, want map[string]int) {
 	t.Helper()
-	eventually(t, func() string { return cmp.Diff(wanted, s.watched()) })
+	eventually(t, func() string { return cmp.Diff(want, s.openWatches()) })
 }
 
-// eventually waits until the function finds nothing wrong.
-func eventually(t *testing.T, wrong func() string) {
+// eventually waits until the check finds no difference.
+func eventually(t *testing.T, check func() string) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(testTimeout)
 	for {
-		found := wrong()
-		if found == "" {
+		diff := check()
+		if diff == "" {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("after %s: %s", patience, found)
+			t.Fatalf("after %s: %s", testTimeout, diff)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// told collects what watches tell.
-type told struct {
-	mu      sync.Mutex
-	changes []Event
-	users   [][]types.NamespacedName
+// eventRecorder records the events that watches send.
+type eventRecorder struct {
+	mu       sync.Mutex
+	contexts []context.Context
+	events   []Event
+	users    [][]types.NamespacedName
 }
 
-func (c *told) notify(change Event, users []types.NamespacedName) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.changes, c.users = append(c.changes, change), append(c.users, users)
+func (r *eventRecorder) notify(ctx context.Context, event Event, users []types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.contexts, r.events, r.users = append(r.contexts, ctx), append(r.events, event), append(r.users, users)
 }
 
-func (c *told) of(interest WatchKey) [][]types.NamespacedName {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// usersOf lists the users of each event of the watch.
+func (r *eventRecorder) usersOf(key WatchKey) [][]types.NamespacedName {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var users [][]types.NamespacedName
-	for i, change := range c.changes {
-		if change.Watch == interest {
-			users = append(users, c.users[i])
+	for i, event := range r.events {
+		if event.Watch == key {
+			users = append(users, r.users[i])
 		}
 	}
 	return users
 }
 
-// newWatches returns watches of the API server, which end with the test, and what they tell.
-func newWatches(t *testing.T, server *apiServer) (*Watches, *told) {
+// newWatches returns watches of the API server that are not started, and their events.
+func newWatches(t *testing.T, server *apiServer) (*Watches, *eventRecorder) {
 	t.Helper()
 	config := &rest.Config{Host: server.URL, QPS: -1}
 	objects, err := dynamic.NewForConfig(config)
@@ -201,301 +203,380 @@ func newWatches(t *testing.T, server *apiServer) (*Watches, *told) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := &told{}
-	watches := NewWatches(objects, metadataClient, planner.NewCleaner(), told.notify)
+	recorder := &eventRecorder{}
+	watches := NewWatches(objects, metadataClient, planner.NewCleaner(), recorder.notify)
+	watches.backoff.Duration = 50 * time.Millisecond
+	return watches, recorder
+}
+
+// start starts the watches. They stop when the test ends, or when it calls stop, which waits for Start to return.
+func start(t *testing.T, watches *Watches) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- watches.Start(ctx) }()
-	t.Cleanup(func() {
+	ended := make(chan error)
+	go func() {
+		ended <- watches.Start(ctx)
+		close(ended)
+	}()
+	stop = func() {
 		cancel()
 		select {
 		case err := <-ended:
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(patience):
-			t.Error("the watches do not end")
+		case <-time.After(testTimeout):
+			t.Error("the watches do not stop")
 		}
-	})
-	return watches, told
+	}
+	t.Cleanup(stop)
+	return stop
 }
 
-func within(t *testing.T, limit time.Duration) context.Context {
+// newStartedWatches returns watches of the API server that are started, and their events.
+func newStartedWatches(t *testing.T, server *apiServer) (*Watches, *eventRecorder) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	watches, recorder := newWatches(t, server)
+	start(t, watches)
+	return watches, recorder
+}
+
+func withTimeout(t *testing.T, timeout time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-func TestTheSetOfAUserIsReplacedAsAWhole(t *testing.T) {
-	server := newAPIServer(t, willing)
-	watches, _ := newWatches(t, server)
+func TestWatches_Set_ReplacesAllWatchesOfUser(t *testing.T) {
+	server := newAPIServer(t, normal)
+	watches, _ := newStartedWatches(t, server)
 	source := SourceAt(configMaps, shop)
 
-	watches.Set(one, CopiesOf(configMaps), source)
-	server.wantsWatched(t, map[string]int{"configmaps ": 1, "namespaces/shop/configmaps metadata.name=settings": 1})
-	if !watches.WaitForSync(within(t, patience), source) {
-		t.Error("the watch of the source is not up")
+	watches.Set(replikaUser, CopiesOf(configMaps), source)
+	server.expectWatches(t, map[string]int{"configmaps ": 1, "namespaces/shop/configmaps metadata.name=settings": 1})
+	if !watches.WaitForSync(withTimeout(t, testTimeout), source) {
+		t.Error("the watch of the source is not synced")
 	}
-	watches.Set(one, CopiesOf(configMaps), CopiesOf(secrets), ConflictingObjectsNamed(secrets, "settings"))
-	server.wantsWatched(t, map[string]int{"configmaps ": 1, "secrets ": 1, "secrets metadata.name=settings": 1})
-	if watches.WaitForSync(within(t, patience), source) {
-		t.Error("a watch that nobody wants is up")
+	watches.Set(replikaUser, CopiesOf(configMaps), CopiesOf(secrets), ConflictingObjectsNamed(secrets, "settings"))
+	server.expectWatches(t, map[string]int{"configmaps ": 1, "secrets ": 1, "secrets metadata.name=settings": 1})
+	if watches.WaitForSync(withTimeout(t, testTimeout), source) {
+		t.Error("a watch without a user is synced")
 	}
 	eventually(t, func() string {
 		return cmp.Diff(map[schema.GroupResource]int{{Resource: "configmaps"}: 1, {Resource: "secrets"}: 2}, watches.ActiveWatches())
 	})
-	watches.Set(one)
-	server.wantsWatched(t, map[string]int{})
+	watches.Set(replikaUser)
+	server.expectWatches(t, map[string]int{})
 	if len(watches.users) != 0 || len(watches.active) != 0 {
-		t.Errorf("left behind: %v, %v", watches.users, watches.active)
+		t.Errorf("left in the set: %v, %v", watches.users, watches.active)
 	}
 }
 
-func TestTheLastUserEndsAWatch(t *testing.T) {
-	server := newAPIServer(t, willing)
-	watches, _ := newWatches(t, server)
-	other := User{Replika: ours, Purpose: "other"}
+func TestWatches_Set_LastUserStopsWatch(t *testing.T) {
+	server := newAPIServer(t, normal)
+	watches, _ := newStartedWatches(t, server)
+	other := User{Replika: replika, Purpose: "other"}
 
-	for _, user := range []User{one, two, other} {
+	for _, user := range []User{replikaUser, rivalUser, other} {
 		watches.Set(user, CopiesOf(configMaps))
 	}
-	server.wantsWatched(t, map[string]int{"configmaps ": 1})
-	view, up := watches.Copies(within(t, patience), configMaps)
-	if !up {
-		t.Fatal("the watch is not up")
+	server.expectWatches(t, map[string]int{"configmaps ": 1})
+	store, synced := watches.Copies(withTimeout(t, testTimeout), configMaps)
+	if !synced {
+		t.Fatal("the watch is not synced")
 	}
-	watches.Set(one)
+	watches.Set(replikaUser)
 	watches.Set(other)
-	if still, up := watches.Copies(within(t, patience), configMaps); !up || still != view {
-		t.Error("the watch ended although somebody still wants it")
+	if again, synced := watches.Copies(withTimeout(t, testTimeout), configMaps); !synced || again != store {
+		t.Error("the watch stopped although it has a user")
 	}
-	watches.Set(two)
-	server.wantsWatched(t, map[string]int{})
+	watches.Set(rivalUser)
+	server.expectWatches(t, map[string]int{})
 
-	watches.Set(one, CopiesOf(configMaps))
-	if anew, up := watches.Copies(within(t, patience), configMaps); !up || anew == view {
-		t.Error("the watch did not begin anew")
+	watches.Set(replikaUser, CopiesOf(configMaps))
+	if restarted, synced := watches.Copies(withTimeout(t, testTimeout), configMaps); !synced || restarted == store {
+		t.Error("the watch was not started again")
 	}
-	server.wantsWatched(t, map[string]int{"configmaps ": 1})
+	server.expectWatches(t, map[string]int{"configmaps ": 1})
 }
 
-func TestNothingWaitsForAnAPIServerThatHangs(t *testing.T) {
+func TestWatches_Set_DoesNotWaitForHangingServer(t *testing.T) {
 	server := newAPIServer(t, hanging)
-	watches, _ := newWatches(t, server)
+	watches, _ := newStartedWatches(t, server)
 
-	began := time.Now()
+	started := time.Now()
 	for i := range 100 {
 		user := User{Replika: types.NamespacedName{Namespace: "ops", Name: fmt.Sprint(i)}, Purpose: "one"}
 		watches.Set(user, CopiesOf(configMaps), SourceAt(configMaps, shop), SourceAt(secrets, web))
 		watches.Set(user, CopiesOf(secrets))
 	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("200 changes of the set took %s", took)
+	if took := time.Since(started); took > time.Second {
+		t.Errorf("200 calls of Set took %s", took)
 	}
-	if _, up := watches.Copies(within(t, 50*time.Millisecond), secrets); up {
-		t.Error("a watch that hangs is up")
+	if _, synced := watches.Copies(withTimeout(t, 50*time.Millisecond), secrets); synced {
+		t.Error("a watch that hangs is synced")
 	}
-	if watches.WaitForSync(within(t, 50*time.Millisecond), AllCRDs()) {
-		t.Error("a watch that nobody asked for is up")
+	if watches.WaitForSync(withTimeout(t, 50*time.Millisecond), AllCRDs()) {
+		t.Error("a watch without a user is synced")
 	}
 	if len(watches.ActiveWatches()) != 0 {
-		t.Errorf("running: %v", watches.ActiveWatches())
+		t.Errorf("active watches: %v", watches.ActiveWatches())
 	}
-	// That they end, too, is checked by the cleanup.
+	// The cleanup checks that they stop, too.
 }
 
-func TestAWatchIsWaitedForInVainOnce(t *testing.T) {
+func TestWatches_WaitForSync_TimesOutOnce(t *testing.T) {
 	server := newAPIServer(t, hanging)
-	watches, told := newWatches(t, server)
-	watches.Set(one, CopiesOf(configMaps))
-	if watches.WaitForSync(within(t, 50*time.Millisecond), CopiesOf(configMaps)) {
-		t.Error("a watch that hangs is up")
+	watches, recorder := newStartedWatches(t, server)
+	watches.Set(replikaUser, CopiesOf(configMaps))
+	if watches.WaitForSync(withTimeout(t, 50*time.Millisecond), CopiesOf(configMaps)) {
+		t.Error("a watch that hangs is synced")
 	}
-	began := time.Now()
-	if _, up := watches.Copies(within(t, patience), configMaps); up || time.Since(began) > patience/2 {
-		t.Errorf("up is %t after %s", up, time.Since(began))
+	started := time.Now()
+	if _, synced := watches.Copies(withTimeout(t, testTimeout), configMaps); synced || time.Since(started) > testTimeout/2 {
+		t.Errorf("synced is %t after %s", synced, time.Since(started))
 	}
-	server.become(willing)
+	server.setMode(normal)
 	server.CloseClientConnections()
-	eventually(t, func() string { return cmp.Diff([][]types.NamespacedName{{ours}}, told.of(CopiesOf(configMaps))) })
-	if !watches.WaitForSync(within(t, patience), CopiesOf(configMaps)) {
-		t.Error("the watch is not up")
+	eventually(t, func() string {
+		return cmp.Diff([][]types.NamespacedName{{replika}}, recorder.usersOf(CopiesOf(configMaps)))
+	})
+	if !watches.WaitForSync(withTimeout(t, testTimeout), CopiesOf(configMaps)) {
+		t.Error("the watch is not synced")
 	}
 }
 
-func TestARefusedWatchIsToldAtOnceAndHadWhenItIsAllowed(t *testing.T) {
-	for name, temper := range map[string]temper{"forbidden": forbidding, "no such kind": forgetful} {
+func TestWatches_WaitForSync_RefusedWatch(t *testing.T) {
+	for name, mode := range map[string]serverMode{"forbidden": watchForbidden, "kind not served": kindNotServed} {
 		t.Run(name, func(t *testing.T) {
-			server := newAPIServer(t, temper)
-			watches, told := newWatches(t, server)
-			interests := []WatchKey{CopiesOf(configMaps), SourceAt(configMaps, shop)}
-			watches.Set(one, interests...)
-			ctx := within(t, patience)
-			for _, interest := range interests {
-				if watches.WaitForSync(ctx, interest) {
-					t.Errorf("%s is up", interest)
+			server := newAPIServer(t, mode)
+			watches, recorder := newStartedWatches(t, server)
+			keys := []WatchKey{CopiesOf(configMaps), SourceAt(configMaps, shop)}
+			watches.Set(replikaUser, keys...)
+			ctx := withTimeout(t, testTimeout)
+			for _, key := range keys {
+				if watches.WaitForSync(ctx, key) {
+					t.Errorf("%s is synced", key)
 				}
 			}
-			if _, up := watches.Copies(ctx, configMaps); up {
-				t.Error("copies are told of without a watch")
+			if _, synced := watches.Copies(ctx, configMaps); synced {
+				t.Error("the copies are synced without a watch")
 			}
 			if ctx.Err() != nil {
-				t.Error("it took as long as the context lasts")
+				t.Error("waited until the context ended")
 			}
-			server.become(willing)
-			server.wantsWatched(t, map[string]int{"configmaps ": 1, "namespaces/shop/configmaps metadata.name=settings": 1})
-			for _, interest := range interests {
+			server.setMode(normal)
+			server.expectWatches(t, map[string]int{"configmaps ": 1, "namespaces/shop/configmaps metadata.name=settings": 1})
+			for _, key := range keys {
 				eventually(t, func() string {
-					return cmp.Diff([][]types.NamespacedName{{ours}}, told.of(interest))
+					return cmp.Diff([][]types.NamespacedName{{replika}}, recorder.usersOf(key))
 				})
-				if !watches.WaitForSync(within(t, patience), interest) {
-					t.Errorf("%s is not up", interest)
+				if !watches.WaitForSync(withTimeout(t, testTimeout), key) {
+					t.Errorf("%s is not synced", key)
 				}
 			}
 			server.mu.Lock()
 			defer server.mu.Unlock()
 			if server.lists != 0 {
-				t.Errorf("%d lists were read in vain", server.lists)
+				t.Errorf("%d lists, although the watch was refused", server.lists)
 			}
 		})
 	}
 }
 
-func TestAWatchIsHadFromAnOutdatedAPIServer(t *testing.T) {
-	for name, before := range map[string]temper{"at once": outdated, "once it is allowed": forbidding} {
+func TestWatches_ServerWithoutWatchList(t *testing.T) {
+	for name, before := range map[string]serverMode{"at start": noWatchList, "after a refusal": watchForbidden} {
 		t.Run(name, func(t *testing.T) {
 			server := newAPIServer(t, before)
-			watches, _ := newWatches(t, server)
-			watches.Set(one, CopiesOf(configMaps))
-			if up := watches.WaitForSync(within(t, patience), CopiesOf(configMaps)); up != (before == outdated) {
-				t.Errorf("up is %t", up)
+			watches, _ := newStartedWatches(t, server)
+			watches.Set(replikaUser, CopiesOf(configMaps))
+			if synced := watches.WaitForSync(withTimeout(t, testTimeout), CopiesOf(configMaps)); synced != (before == noWatchList) {
+				t.Errorf("synced is %t", synced)
 			}
-			server.become(outdated)
-			server.wantsWatched(t, map[string]int{"configmaps ": 1})
+			server.setMode(noWatchList)
+			server.expectWatches(t, map[string]int{"configmaps ": 1})
 			eventually(t, func() string {
-				return cmp.Diff(true, watches.WaitForSync(within(t, patience), CopiesOf(configMaps)))
+				return cmp.Diff(true, watches.WaitForSync(withTimeout(t, testTimeout), CopiesOf(configMaps)))
 			})
 		})
 	}
 }
 
-func TestEndedWatchesStayEnded(t *testing.T) {
-	server := newAPIServer(t, willing)
-	config := &rest.Config{Host: server.URL}
-	objects, err := dynamic.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
+func TestWatches_Start_StartsWatchesSetBefore(t *testing.T) {
+	server := newAPIServer(t, normal)
+	watches, _ := newWatches(t, server)
+	source := SourceAt(configMaps, shop)
+
+	watches.Set(replikaUser, CopiesOf(configMaps), source)
+	watches.Set(replikaUser, CopiesOf(configMaps))
+	watches.Set(rivalUser, source)
+	time.Sleep(50 * time.Millisecond)
+	if diff := cmp.Diff(map[string]int{}, server.openWatches()); diff != "" || len(watches.ActiveWatches()) != 0 {
+		t.Errorf("watches before Start (-want +got):\n%s", diff)
 	}
-	watches := NewWatches(objects, nil, planner.NewCleaner(), (&told{}).notify)
-	watches.Set(one, CopiesOf(configMaps))
-	server.wantsWatched(t, map[string]int{"configmaps ": 1})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := watches.Start(ctx); err != nil {
-		t.Error(err)
-	}
-	watches.Set(two, CopiesOf(secrets))
-	server.wantsWatched(t, map[string]int{})
-	if watches.active[CopiesOf(secrets)] != nil {
-		t.Error("a watch was begun after the end")
+
+	start(t, watches)
+	server.expectWatches(t, map[string]int{"configmaps ": 1, "namespaces/shop/configmaps metadata.name=settings": 1})
+	for _, key := range []WatchKey{CopiesOf(configMaps), source} {
+		if !watches.WaitForSync(withTimeout(t, testTimeout), key) {
+			t.Errorf("%s is not synced", key)
+		}
 	}
 }
 
-func TestAWatchIsUpOnceItHasListedAndOpened(t *testing.T) {
-	s := newStage(t)
-	upAfter := func(what string, wanted bool) {
+func TestWatches_WaitForSync_BeforeStart(t *testing.T) {
+	server := newAPIServer(t, normal)
+	watches, recorder := newWatches(t, server)
+	copies, source := CopiesOf(configMaps), SourceAt(configMaps, shop)
+	watches.Set(replikaUser, copies, source)
+
+	ctx := withTimeout(t, 50*time.Millisecond)
+	if _, synced := watches.Copies(ctx, configMaps); synced || ctx.Err() == nil {
+		t.Errorf("synced is %t before Start, the context's error is %v", synced, ctx.Err())
+	}
+	synced := make(chan bool)
+	go func() { synced <- watches.WaitForSync(withTimeout(t, testTimeout), source) }()
+	start(t, watches)
+	if !<-synced {
+		t.Error("the watch that a caller waited for is not synced")
+	}
+	// The caller whose wait timed out gets an event.
+	eventually(t, func() string { return cmp.Diff([][]types.NamespacedName{{replika}}, recorder.usersOf(copies)) })
+}
+
+func TestWatches_Start_StopsAllWatchesWithContext(t *testing.T) {
+	server := newAPIServer(t, normal)
+	watches, _ := newWatches(t, server)
+	watches.Set(replikaUser, CopiesOf(configMaps))
+	stop := start(t, watches)
+	watches.Set(rivalUser, SourceAt(configMaps, shop))
+	server.expectWatches(t, map[string]int{"configmaps ": 1, "namespaces/shop/configmaps metadata.name=settings": 1})
+
+	stop()
+	watches.Set(rivalUser, CopiesOf(secrets))
+	server.expectWatches(t, map[string]int{})
+	if watches.active[CopiesOf(secrets)] != nil {
+		t.Error("a watch was started after the end")
+	}
+}
+
+func TestWatch_SyncedAfterListAndOpenStream(t *testing.T) {
+	e := newEnv(t)
+	expectSynced := func(after string, want bool) {
 		t.Helper()
-		if up := s.copies.synced(); up != wanted {
-			t.Errorf("after %s, up is %t", what, up)
+		if synced := e.copies.isSynced(); synced != want {
+			t.Errorf("after %s, synced is %t", after, synced)
 		}
 	}
 	forbidden := apierrors.NewForbidden(schema.GroupResource{}, "", nil)
-	s.copies.streamOpened()
-	upAfter("opening", false)
-	list(s.copies, 5)
-	upAfter("the list", true)
-	s.copies.failed(apierrors.NewTimeoutError("late", 0))
-	upAfter("a broken connection", true)
-	s.copies.failed(forbidden)
-	upAfter("a refusal", false)
-	list(s.copies, 6)
-	upAfter("a list without a watch", false)
-	s.copies.failed(forbidden)
-	s.copies.streamOpened()
-	upAfter("opening, with what was listed long ago", false)
-	list(s.copies, 7)
-	upAfter("the new list", true)
-	list(s.copies, 8)
-	upAfter("another list", true)
-	wanted := []Event{{Watch: s.copies.key}, {Watch: s.copies.key}} // down, and up again
-	if diff := cmp.Diff(wanted, s.news); diff != "" {
-		t.Errorf("told (-want +got):\n%s", diff)
+	e.copies.streamOpened()
+	expectSynced("the stream opened", false)
+	reportList(e.copies, 5)
+	expectSynced("the list", true)
+	e.copies.failed(apierrors.NewTimeoutError("timeout", 0))
+	expectSynced("a timeout", true)
+	e.copies.failed(forbidden)
+	expectSynced("a refusal", false)
+	reportList(e.copies, 6)
+	expectSynced("a list without a stream", false)
+	e.copies.failed(forbidden)
+	e.copies.streamOpened()
+	expectSynced("the stream opened with an old list", false)
+	reportList(e.copies, 7)
+	expectSynced("the new list", true)
+	reportList(e.copies, 8)
+	expectSynced("another list", true)
+	want := []Event{{Watch: e.copies.key}, {Watch: e.copies.key}} // failed, and synced again
+	if diff := cmp.Diff(want, e.events); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }
 
-func TestNewsOfSourcesAndDefinitions(t *testing.T) {
-	for name, interest := range map[string]WatchKey{"source": SourceAt(configMaps, shop), "definitions": AllCRDs()} {
+func TestWatch_EventsOfSourceAndCRDs(t *testing.T) {
+	for name, key := range map[string]WatchKey{"source": SourceAt(configMaps, shop), "CRDs": AllCRDs()} {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t)
-			watch := newWatch(s.Watches, interest, s.stop)
-			s.active[interest] = watch
+			e := newEnv(t)
+			watch := e.addWatch(key)
 			object := func(version int) *planner.Observed { return foreignAt(shop, "a", version) }
 			watch.streamOpened()
-			list(watch, 10, object(9))
-			s.wantsNews(t)
-			tell(watch, object(9))
-			s.wantsNews(t)
-			tell(watch, object(11))
-			s.wantsNews(t, shop)
-			list(watch, 12, object(11))
-			s.wantsNews(t)
-			list(watch, 14, object(13))
-			s.wantsNews(t, shop)
-			list(watch, 16)
-			s.wantsNews(t, shop)
-			list(watch, 16)
-			s.wantsNews(t)
-			tell(watch, object(17))
-			s.wantsNews(t, shop)
-			tellGone(watch, object(17), 18)
-			s.wantsNews(t, shop)
+			reportList(watch, 10, object(9))
+			e.expectEvents(t)
+			report(watch, object(9))
+			e.expectEvents(t)
+			report(watch, object(11))
+			e.expectEvents(t, shop)
+			reportList(watch, 12, object(11))
+			e.expectEvents(t)
+			reportList(watch, 14, object(13))
+			e.expectEvents(t, shop)
+			reportList(watch, 16)
+			e.expectEvents(t, shop)
+			reportList(watch, 16)
+			e.expectEvents(t)
+			report(watch, object(17))
+			e.expectEvents(t, shop)
+			reportDeleted(watch, object(17), 18)
+			e.expectEvents(t, shop)
 
-			// What happens while the watch cannot be had is news when it is back.
-			tell(watch, object(19))
-			s.wantsNews(t, shop)
+			// A change while the watch is down is reported when it is synced again.
+			report(watch, object(19))
+			e.expectEvents(t, shop)
 			watch.failed(apierrors.NewForbidden(schema.GroupResource{}, "", nil))
-			s.wantsNews(t)
+			e.expectEvents(t)
 			watch.streamOpened()
-			list(watch, 30, object(29))
-			s.wantsNews(t, shop)
+			reportList(watch, 30, object(29))
+			e.expectEvents(t, shop)
 		})
 	}
 }
 
-func TestOwnersAreToldOfCopiesAndUsersOfAllElse(t *testing.T) {
-	server := newAPIServer(t, hanging)
-	watches, told := newWatches(t, server)
-	watches.Set(one, CopiesOf(configMaps), SourceAt(configMaps, shop))
-	watches.Set(two, CopiesOf(configMaps))
-	copies, source := watches.active[CopiesOf(configMaps)], watches.active[SourceAt(configMaps, shop)]
+func TestWatches_NotifiesUsersExceptOfCopies(t *testing.T) {
+	server := newAPIServer(t, normal)
+	watches, recorder := newStartedWatches(t, server)
+	watches.Set(replikaUser, CopiesOf(configMaps), SourceAt(configMaps, shop))
+	watches.Set(rivalUser, CopiesOf(configMaps))
+	copies, source := syncedWatch(t, watches, CopiesOf(configMaps)), syncedWatch(t, watches, SourceAt(configMaps, shop))
 
-	list(source, 5)
-	tell(source, foreignAt(shop, "a", 6))
-	if diff := cmp.Diff([][]types.NamespacedName{{ours}}, told.of(source.key)); diff != "" {
-		t.Errorf("told of the source (-want +got):\n%s", diff)
+	report(source, foreignAt(shop, "a", 6))
+	if diff := cmp.Diff([][]types.NamespacedName{{replika}}, recorder.usersOf(source.key)); diff != "" {
+		t.Errorf("users of the source (-want +got):\n%s", diff)
 	}
-	tell(copies, copyAt(web, "b", 7), copyAt(web, "b", 8, ownedBy(theirs)))
+	report(copies, copyAt(web, "b", 7), copyAt(web, "b", 8, ownedBy(rival)))
 	var owners [][]types.NamespacedName
-	for _, change := range told.changes {
-		if change.Watch == copies.key {
-			owners = append(owners, change.Owners)
+	for _, event := range recorder.events {
+		if event.Watch == copies.key {
+			owners = append(owners, event.Owners)
 		}
 	}
-	if diff := cmp.Diff([][]types.NamespacedName{{ours}, {ours, theirs}}, owners); diff != "" {
+	if diff := cmp.Diff([][]types.NamespacedName{{replika}, {replika, rival}}, owners); diff != "" {
 		t.Errorf("owners (-want +got):\n%s", diff)
 	}
-	if users := told.of(copies.key); slices.ContainsFunc(users, func(users []types.NamespacedName) bool { return users != nil }) {
-		t.Errorf("of one copy, all users of its kind were told: %v", users)
+	if users := recorder.usersOf(copies.key); slices.ContainsFunc(users, func(users []types.NamespacedName) bool { return users != nil }) {
+		t.Errorf("users of one copy: %v", users)
+	}
+}
+
+// syncedWatch returns the watch once it has synced, for a test that reports changes to it.
+func syncedWatch(t *testing.T, watches *Watches, key WatchKey) *watch {
+	t.Helper()
+	if !watches.WaitForSync(withTimeout(t, testTimeout), key) {
+		t.Fatalf("%s is not synced", key)
+	}
+	return watches.active[key]
+}
+
+func TestWatches_NotifiesUnderContextOfWatch(t *testing.T) {
+	server := newAPIServer(t, normal)
+	watches, recorder := newStartedWatches(t, server)
+	watches.Set(replikaUser, SourceAt(configMaps, shop))
+	source := syncedWatch(t, watches, SourceAt(configMaps, shop))
+	report(source, foreignAt(shop, "a", 6))
+	if len(recorder.contexts) != 1 || recorder.contexts[0].Err() != nil {
+		t.Fatalf("contexts: %v", recorder.contexts)
+	}
+	watches.Set(replikaUser)
+	if recorder.contexts[0].Err() == nil {
+		t.Error("the context did not end with the watch")
 	}
 }

@@ -27,45 +27,45 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The operator's account, as config/default names it.
+// The operator's ServiceAccount, as config/default names it.
 const (
 	accountNamespace = "replika"
 	accountName      = "replika-controller-manager"
 	accountUser      = "system:serviceaccount:" + accountNamespace + ":" + accountName
 )
 
-// grantAccess makes a kubeconfig with the rights that the operator has where it is deployed, and no others: what is
-// measured is authorized, and queued by priority and fairness, as it would be there.
-func (s *stage) grantAccess(ctx context.Context) (string, error) {
-	if err := s.createNamespace(ctx, accountNamespace); err != nil {
+// grantAccess writes a kubeconfig with exactly the permissions of a deployed operator, so that authorization and API
+// Priority and Fairness apply to the measured requests as they do in a real cluster.
+func (e *environment) grantAccess(ctx context.Context) (string, error) {
+	if err := e.createNamespace(ctx, accountNamespace); err != nil {
 		return "", err
 	}
-	var all rbacv1.ClusterRole
-	if err := readManifest(filepath.Join(s.opts.config, "rbac", "role.yaml"), &all); err != nil {
+	var role rbacv1.ClusterRole
+	if err := readManifest(filepath.Join(e.opts.config, "rbac", "role.yaml"), &role); err != nil {
 		return "", err
 	}
-	var election rbacv1.Role
-	if err := readManifest(filepath.Join(s.opts.config, "rbac", "leader_election_role.yaml"), &election); err != nil {
+	var leaderElection rbacv1.Role
+	if err := readManifest(filepath.Join(e.opts.config, "rbac", "leader_election_role.yaml"), &leaderElection); err != nil {
 		return "", err
 	}
-	all.Rules = append(all.Rules, election.Rules...)
-	all.Name = accountName
-	if err := s.client.Create(ctx, &all); err != nil {
+	role.Rules = append(role.Rules, leaderElection.Rules...)
+	role.Name = accountName
+	if err := e.client.Create(ctx, &role); err != nil {
 		return "", err
 	}
-	if err := s.client.Create(ctx, &rbacv1.ClusterRoleBinding{
+	if err := e.client.Create(ctx, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: accountName},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: accountName},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: accountNamespace, Name: accountName}},
 	}); err != nil {
 		return "", err
 	}
-	user, err := s.cluster.User(accountUser, "system:serviceaccounts", "system:serviceaccounts:"+accountNamespace)
+	user, err := e.cluster.User(accountUser, "system:serviceaccounts", "system:serviceaccounts:"+accountNamespace)
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(s.folder, "operator.kubeconfig")
-	return path, s.cluster.KubeconfigFor(user, path)
+	path := filepath.Join(e.dir, "operator.kubeconfig")
+	return path, e.cluster.KubeconfigFor(user, path)
 }
 
 func readManifest(path string, into any) error {
@@ -74,7 +74,7 @@ func readManifest(path string, into any) error {
 		return err
 	}
 	if err := yaml.UnmarshalStrict(text, into); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
+		return fmt.Errorf("reading %s: %w", path, err)
 	}
 	return nil
 }

@@ -22,34 +22,34 @@ import (
 	"fmt"
 )
 
-// bench is one run: the stage that it is measured on, and what was measured.
+// bench is one run of the benchmark: its environment and its results.
 type bench struct {
-	*stage
+	*environment
 	opts     *options
 	progress *progress
 	report   *report
-	// base is the fan-out at the first size; the growth starts from it.
+	// base is the fan-out at the first size. Growth is measured relative to it.
 	base *fanOut
 }
 
-// section measures one part of the budget.
+// section measures one part of the performance budget.
 type section struct {
 	name, title string
 	measure     func(*bench, context.Context) error
-	// alone has a control plane of its own, with nothing from the sections before.
-	alone bool
+	// ownEnvironment reports whether the section needs a new control plane, without objects of earlier sections.
+	ownEnvironment bool
 }
 
 func sections() []section {
 	return []section{
 		{name: "fanout", title: "First fan-out and edit", measure: (*bench).measureFanOut},
-		{name: "rest", title: "At rest", measure: (*bench).measureRest},
+		{name: "rest", title: "Idle", measure: (*bench).measureIdle},
 		{name: "restart", title: "Restart", measure: (*bench).measureRestart},
 		{name: "memory", title: "Memory", measure: (*bench).measureMemory},
 		{name: "load", title: "Edits under load", measure: (*bench).measureLoad},
 		{name: "latency", title: "Latency", measure: (*bench).measureLatency},
 		{name: "growth", title: "Growth", measure: (*bench).measureGrowth},
-		{name: "many", title: "Many Replikas", measure: (*bench).measureMany, alone: true},
+		{name: "many", title: "Many Replikas", measure: (*bench).measureMany, ownEnvironment: true},
 	}
 }
 
@@ -65,12 +65,12 @@ func newBench(opts *options, progress *progress) *bench {
 	return &bench{opts: opts, progress: progress, report: newReport()}
 }
 
-// measure runs the sections. Whatever happens, nothing is left running.
+// measure runs the selected sections. It stops all processes before it returns.
 func (b *bench) measure(ctx context.Context) error {
-	b.report.Environment = describeMachine()
+	b.report.Run = newRunInfo()
 	var errs []error
 	for _, section := range sections() {
-		if !b.opts.wants(section.name) {
+		if !b.opts.selected(section.name) {
 			continue
 		}
 		if ctx.Err() != nil {
@@ -78,42 +78,42 @@ func (b *bench) measure(ctx context.Context) error {
 			break
 		}
 		b.progress.section(section.title)
-		if err := b.measureOne(ctx, section); err != nil {
-			b.progress.say("FAILED: %v", err)
+		if err := b.measureSection(ctx, section); err != nil {
+			b.progress.log("FAILED: %v", err)
 			errs = append(errs, fmt.Errorf("%s: %w", section.title, err))
 		}
 	}
-	return errors.Join(append(errs, b.leave())...)
+	return errors.Join(append(errs, b.stopEnvironment())...)
 }
 
-// measureOne runs one section on a stage that is clear of what was there before.
-func (b *bench) measureOne(ctx context.Context, section section) (err error) {
-	if section.alone {
-		if err := b.leave(); err != nil {
+// measureSection runs one section without the objects of earlier sections.
+func (b *bench) measureSection(ctx context.Context, section section) (err error) {
+	if section.ownEnvironment {
+		if err := b.stopEnvironment(); err != nil {
 			return err
 		}
 	}
-	if b.stage == nil {
-		if b.stage, err = setStage(ctx, b.opts, b.progress); err != nil {
+	if b.environment == nil {
+		if b.environment, err = startEnvironment(ctx, b.opts, b.progress); err != nil {
 			return err
 		}
-		b.report.Environment.Kubernetes, b.report.Environment.Operator = b.kubernetes, b.version
+		b.report.Run.Kubernetes, b.report.Run.Operator = b.kubernetes, b.version
 	}
 	b.report.section = section.name
 	err = section.measure(b, ctx)
 	if err != nil {
-		// What a failed section left behind must not be measured with the next.
-		return errors.Join(err, b.leave())
+		// The objects of a failed section must not affect the next one.
+		return errors.Join(err, b.stopEnvironment())
 	}
-	return b.clearObjects(ctx)
+	return b.deleteWorkloads(ctx)
 }
 
-// leave ends the stage, if there is one.
-func (b *bench) leave() error {
-	if b.stage == nil {
+// stopEnvironment stops the environment, if one is running.
+func (b *bench) stopEnvironment() error {
+	if b.environment == nil {
 		return nil
 	}
-	err := b.clear()
-	b.stage = nil
+	err := b.stop()
+	b.environment = nil
 	return err
 }

@@ -18,7 +18,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -29,24 +28,24 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// copyWatch is the benchmark's own view of the copies of one subject, as they change.
+// copyWatch is the benchmark's own watch of the copies of one workload.
 type copyWatch struct {
 	events <-chan apiwatch.Event
 	stop   func()
 }
 
-// watchCopies begins with the copies that there are.
-func (s *stage) watchCopies(ctx context.Context, subject *subject) (*copyWatch, error) {
-	watch, err := s.client.Watch(ctx, &corev1.ConfigMapList{}, client.MatchingLabels{
-		v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue, v1alpha1.LabelPartOf: v1alpha1.PartOf(subject.name),
+// watchCopies starts a watch. Its first events are the existing copies.
+func (e *environment) watchCopies(ctx context.Context, workload *workload) (*copyWatch, error) {
+	watch, err := e.client.Watch(ctx, &corev1.ConfigMapList{}, client.MatchingLabels{
+		v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue, v1alpha1.LabelPartOf: v1alpha1.PartOf(workload.name),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("watch the copies: %w", err)
+		return nil, fmt.Errorf("watching the copies: %w", err)
 	}
 	return &copyWatch{events: watch.ResultChan(), stop: watch.Stop}, nil
 }
 
-// next waits for the next change of a copy; deleted tells whether it is gone.
+// next waits for the next change of a copy. deleted reports whether the copy was deleted.
 func (w *copyWatch) next(ctx context.Context) (copied *corev1.ConfigMap, deleted bool, err error) {
 	select {
 	case event, open := <-w.events:
@@ -60,20 +59,20 @@ func (w *copyWatch) next(ctx context.Context) (copied *corev1.ConfigMap, deleted
 	}
 }
 
-// await waits until the copy in the namespace is as wanted.
-func (w *copyWatch) await(ctx context.Context, namespace string, wanted func(*corev1.ConfigMap) bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, repairPatience, errors.New("it did not come"))
+// waitFor waits until the copy in the namespace meets the condition.
+func (w *copyWatch) waitFor(ctx context.Context, namespace string, condition func(*corev1.ConfigMap) bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, repairTimeout, fmt.Errorf("no such copy within %s", repairTimeout))
 	defer cancel()
 	for {
 		copied, deleted, err := w.next(ctx)
 		if err != nil {
-			return fmt.Errorf("wait for the copy in %s: %w", namespace, err)
+			return fmt.Errorf("waiting for the copy in %s: %w", namespace, err)
 		}
-		if !deleted && copied.Namespace == namespace && wanted(copied) {
+		if !deleted && copied.Namespace == namespace && condition(copied) {
 			return nil
 		}
 	}
 }
 
-// repairPatience is how long one copy may take.
-const repairPatience = 30 * time.Second
+// repairTimeout is the maximum time to create or repair one copy.
+const repairTimeout = 30 * time.Second

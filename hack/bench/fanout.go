@@ -21,17 +21,17 @@ import (
 	"fmt"
 )
 
-// fanOut is operator and floor, in turn, at one size.
+// fanOut is the result of operator and baseline at one size.
 type fanOut struct {
 	Namespaces int `json:"namespaces"`
-	// Operator and Floor are the turns; those of one index belong together.
-	Operator []turn `json:"operator"`
-	Floor    []turn `json:"floor"`
-	// Memory is the operator's with all copies made and changed.
+	// Operator and Baseline are the rounds. Rounds with the same index were run as a pair.
+	Operator []round `json:"operator"`
+	Baseline []round `json:"baseline"`
+	// Memory is the operator's memory after all copies were created and updated.
 	Memory memory `json:"memory"`
 }
 
-// measureFanOut measures the first fan-out and an edit against the floor.
+// measureFanOut compares the first fan-out and an edit with the baseline.
 func (b *bench) measureFanOut(ctx context.Context) error {
 	base, err := b.fanOutAt(ctx, b.opts.size(), b.opts.pairs)
 	if err != nil {
@@ -39,66 +39,70 @@ func (b *bench) measureFanOut(ctx context.Context) error {
 	}
 	b.base = base
 	b.report.addSeries(base)
-	b.tellFanOut(base, "first fan-out", func(t turn) phase { return t.Create })
-	b.tellFanOut(base, "edit", func(t turn) phase { return t.Edit })
+	b.reportFanOut(base, "first fan-out", func(r round) phase { return r.Create })
+	b.reportFanOut(base, "edit", func(r round) phase { return r.Edit })
 	return nil
 }
 
-// fanOutAt takes turns. Who is first changes, so that what gets slower or faster over time hits both alike.
+// fanOutAt runs pairs of rounds. The order alternates, so that a machine that gets slower or faster affects both alike.
 func (b *bench) fanOutAt(ctx context.Context, namespaces, pairs int) (*fanOut, error) {
-	if err := b.needNamespaces(ctx, namespaces); err != nil {
+	if err := b.ensureNamespaces(ctx, namespaces); err != nil {
 		return nil, err
 	}
 	result := &fanOut{Namespaces: namespaces}
-	operator := func() error {
-		turn, err := b.operatorTurn(ctx, namespaces, func() (err error) {
+	runOperator := func() error {
+		round, err := b.operatorRound(ctx, namespaces, func() (err error) {
 			result.Memory, err = b.operator.memory(ctx)
 			return err
 		})
-		result.Operator = append(result.Operator, turn)
+		result.Operator = append(result.Operator, round)
 		return err
 	}
-	floor := func() error {
-		turn, err := b.floorTurn(ctx, namespaces)
-		result.Floor = append(result.Floor, turn)
+	runBaseline := func() error {
+		round, err := b.baselineRound(ctx, namespaces)
+		result.Baseline = append(result.Baseline, round)
 		return err
 	}
 	for pair := range pairs {
-		first, second := operator, floor
+		first, second := runOperator, runBaseline
 		if pair%2 == 1 {
-			first, second = floor, operator
+			first, second = runBaseline, runOperator
 		}
-		for _, take := range []func() error{first, second} {
-			if err := take(); err != nil {
+		for _, run := range []func() error{first, second} {
+			if err := run(); err != nil {
 				return nil, err
 			}
 		}
-		ours, floors := result.Operator[pair], result.Floor[pair]
-		b.progress.say("%d namespaces, pair %d of %d: first %.2f s, floor %.2f s (%.2f); edit %.2f s, floor %.2f s (%.2f)",
+		operator, baseline := result.Operator[pair], result.Baseline[pair]
+		b.progress.log("%d namespaces, pair %d of %d: first fan-out %.2f s, baseline %.2f s (%.2f); edit %.2f s, baseline %.2f s (%.2f)",
 			namespaces, pair+1, pairs,
-			ours.Create.Seconds, floors.Create.Seconds, ours.Create.Seconds/floors.Create.Seconds,
-			ours.Edit.Seconds, floors.Edit.Seconds, ours.Edit.Seconds/floors.Edit.Seconds)
+			operator.Create.Seconds, baseline.Create.Seconds, operator.Create.Seconds/baseline.Create.Seconds,
+			operator.Edit.Seconds, baseline.Edit.Seconds, operator.Edit.Seconds/baseline.Edit.Seconds)
 	}
 	return result, nil
 }
 
-func (b *bench) tellFanOut(f *fanOut, what string, of func(turn) phase) {
-	var ours, floors, ratios []float64
-	least, most := of(f.Operator[0]).Least, of(f.Operator[0]).Most
+func (b *bench) reportFanOut(f *fanOut, what string, of func(round) phase) {
+	var operatorTimes, baselineTimes, ratios []float64
+	least, most := of(f.Operator[0]).Min, of(f.Operator[0]).Max
 	for i := range f.Operator {
-		mine, its := of(f.Operator[i]), of(f.Floor[i])
-		ours, floors, ratios = append(ours, mine.Seconds), append(floors, its.Seconds), append(ratios, mine.Seconds/its.Seconds)
-		least, most = min(least, mine.Least), max(most, mine.Most)
+		operator, baseline := of(f.Operator[i]), of(f.Baseline[i])
+		operatorTimes = append(operatorTimes, operator.Seconds)
+		baselineTimes = append(baselineTimes, baseline.Seconds)
+		ratios = append(ratios, operator.Seconds/baseline.Seconds)
+		least, most = min(least, operator.Min), max(most, operator.Max)
 	}
 	const goal = 1.15
 	ratio := median(ratios)
+	others := of(f.Operator[len(f.Operator)-1]).Others
 	b.report.add(row{
-		Name: fmt.Sprintf("%s to %d namespaces", what, f.Namespaces), Goal: fmt.Sprintf("at most %.2f × the floor", goal),
-		Measured: seconds(median(ours)), Floor: seconds(median(floors)), Ratio: ratio, Verdict: judged(ratio <= goal), Data: ratios,
+		Name: fmt.Sprintf("%s to %d namespaces", what, f.Namespaces), Goal: fmt.Sprintf("at most %.2f × the baseline", goal),
+		Measured: formatSeconds(median(operatorTimes)), Baseline: formatSeconds(median(baselineTimes)), Ratio: ratio,
+		Verdict: verdictOf(ratio <= goal), Data: ratios,
 	})
 	b.report.add(row{
-		Name: fmt.Sprintf("%s: requests per copy", what), Goal: "exactly 1", Measured: between(least, most), Floor: "1",
-		Verdict: judged(least == 1 && most == 1),
-		Notes:   []string{fmt.Sprintf("%s, beside the copies the operator asked for: %s", what, listed(of(f.Operator[len(f.Operator)-1]).Others))},
+		Name: fmt.Sprintf("%s: requests per copy", what), Goal: "exactly 1", Measured: formatRange(least, most), Baseline: "1",
+		Verdict: verdictOf(least == 1 && most == 1),
+		Notes:   []string{fmt.Sprintf("%s: other requests of the operator: %s", what, formatCounts(others))},
 	})
 }

@@ -1,4 +1,4 @@
-// The benchmark. A module of its own, so that what draws its plot never weighs on what the operator ships.
+// The benchmark. It is a module of its own, so that the operator does not depend on the plot library.
 module github.com/prosimcorp/replika/hack/bench
 
 go 1.26.0

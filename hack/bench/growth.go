@@ -22,11 +22,11 @@ import (
 	"slices"
 )
 
-// growthGoal is how much more a copy may cost when there are many more.
+// growthGoal is the highest allowed ratio between the costs per copy at the largest and at the first size.
 const growthGoal = 1.15
 
-// measureGrowth measures the fan-out at further sizes: at parts of the first one for the plot, and at the larger ones that
-// were asked for, the largest of which is judged.
+// measureGrowth measures the fan-out at further sizes: at fractions of the first size, for the plot, and at the larger sizes
+// of --namespaces. The largest one is compared with the goal.
 func (b *bench) measureGrowth(ctx context.Context) error {
 	size := b.opts.size()
 	if b.base == nil {
@@ -49,45 +49,42 @@ func (b *bench) measureGrowth(ctx context.Context) error {
 	if from == to {
 		from = b.report.Series[0]
 	}
-	b.tellGrowth("first fan-out", from, to, func(t turn) phase { return t.Create })
-	b.tellGrowth("edit", from, to, func(t turn) phase { return t.Edit })
+	b.reportGrowth("first fan-out", from, to, func(r round) phase { return r.Create })
+	b.reportGrowth("edit", from, to, func(r round) phase { return r.Edit })
 	heap := float64(to.Memory.Heap-from.Memory.Heap) / float64(to.Namespaces-from.Namespaces)
 	b.report.add(row{
 		Name:     fmt.Sprintf("growth: live heap per further namespace with its copy, %d to %d", from.Namespaces, to.Namespaces),
 		Measured: fmt.Sprintf("%.2f KiB", heap/1024),
-		Notes: []string{fmt.Sprintf("memory with a copy in each of %d namespaces: live heap %s, RssAnon %s; of %d: %s, %s",
-			from.Namespaces, mebibytes(from.Memory.Heap), mebibytes(from.Memory.Anonymous),
-			to.Namespaces, mebibytes(to.Memory.Heap), mebibytes(to.Memory.Anonymous))},
+		Notes: []string{fmt.Sprintf("live heap and RssAnon with one copy per namespace: %s and %s with %d namespaces, %s and %s with %d",
+			formatMiB(from.Memory.Heap), formatMiB(from.Memory.Anonymous), from.Namespaces,
+			formatMiB(to.Memory.Heap), formatMiB(to.Memory.Anonymous), to.Namespaces)},
 	})
 	return nil
 }
 
-// tellGrowth compares what one copy costs at two sizes.
-func (b *bench) tellGrowth(what string, from, to *fanOut, of func(turn) phase) {
-	perCopy := func(f *fanOut, turns []turn, measure func(phase) float64) float64 {
-		var values []float64
-		for _, turn := range turns {
-			values = append(values, measure(of(turn)))
-		}
-		return median(values) / float64(f.Namespaces) * 1000
-	}
-	compare := func(measure func(phase) float64) (ours, floors [2]float64) {
-		return [2]float64{perCopy(from, from.Operator, measure), perCopy(to, to.Operator, measure)},
-			[2]float64{perCopy(from, from.Floor, measure), perCopy(to, to.Floor, measure)}
-	}
-	for _, sort := range []struct {
+// reportGrowth compares the cost per copy at two sizes.
+func (b *bench) reportGrowth(what string, from, to *fanOut, of func(round) phase) {
+	for _, cost := range []struct {
 		name    string
 		measure func(phase) float64
 	}{
 		{"time", func(p phase) float64 { return p.Seconds }},
-		{"the operator's processor time", func(p phase) float64 { return p.Processor }},
+		{"operator CPU time", func(p phase) float64 { return p.CPU }},
 	} {
-		ours, floors := compare(sort.measure)
-		grown, floorGrown := ours[1]/ours[0], floors[1]/floors[0]
+		perCopy := func(f *fanOut, rounds []round) (milliseconds float64) {
+			var values []float64
+			for _, round := range rounds {
+				values = append(values, cost.measure(of(round)))
+			}
+			return median(values) / float64(f.Namespaces) * 1000
+		}
+		before, after := perCopy(from, from.Operator), perCopy(to, to.Operator)
+		growth := after / before
+		baselineGrowth := perCopy(to, to.Baseline) / perCopy(from, from.Baseline)
 		b.report.add(row{
-			Name: fmt.Sprintf("growth: %s per copy, %s, %d to %d", sort.name, what, from.Namespaces, to.Namespaces),
-			Goal: fmt.Sprintf("at most × %.2f", growthGoal), Measured: fmt.Sprintf("× %.2f (%.2f to %.2f ms)", grown, ours[0], ours[1]),
-			Floor: fmt.Sprintf("× %.2f", floorGrown), Ratio: grown / floorGrown, Verdict: judged(grown <= growthGoal),
+			Name: fmt.Sprintf("growth: %s per copy, %s, %d to %d", cost.name, what, from.Namespaces, to.Namespaces),
+			Goal: fmt.Sprintf("at most × %.2f", growthGoal), Measured: fmt.Sprintf("× %.2f (%.2f to %.2f ms)", growth, before, after),
+			Baseline: fmt.Sprintf("× %.2f", baselineGrowth), Ratio: growth / baselineGrowth, Verdict: verdictOf(growth <= growthGoal),
 		})
 	}
 }

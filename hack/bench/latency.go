@@ -26,56 +26,56 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// latencyGoal is for the 99th of a hundred.
+// latencyGoal is the goal for the 99th percentile.
 const latencyGoal = 100 * time.Millisecond
 
-// trial is one sort of thing that happens to a copy.
-type trial struct {
+// scenario is one type of change that the operator has to react to.
+type scenario struct {
 	name string
-	// do makes it happen, by one request about one object of that resource.
-	do func(ctx context.Context, namespace string) error
-	// namespaces are where, one sample each.
-	namespaces     []string
+	// do sends the triggering request, which has the verb and the resource below.
+	do             func(ctx context.Context, namespace string) error
 	verb, resource string
+	// namespaces has one namespace per sample.
+	namespaces []string
 }
 
-// measureLatency measures, one after the other, how soon a copy is there, or as it should be, after something happened.
+// measureLatency measures, one sample at a time, how long the operator takes to create or repair a copy.
 func (b *bench) measureLatency(ctx context.Context) error {
 	size := b.opts.size()
 	samples := min(b.opts.samples, size/2)
-	if err := b.needNamespaces(ctx, size); err != nil {
+	if err := b.ensureNamespaces(ctx, size); err != nil {
 		return err
 	}
 	if err := b.startOperator(ctx); err != nil {
 		return err
 	}
-	subject := newSubject("latency", contentBytes, neverDue, []string{"target-*"})
-	if err := b.create(ctx, subject, b.namespaces); err != nil {
+	workload := newWorkload("latency", contentBytes, noResync, []string{"target-*"})
+	if err := b.create(ctx, workload, b.namespaces); err != nil {
 		return err
 	}
-	watch, err := b.watchCopies(ctx, subject)
+	watch, err := b.watchCopies(ctx, workload)
 	if err != nil {
 		return err
 	}
 	defer watch.stop()
-	for _, trial := range b.trials(subject, samples) {
-		if err := sleep(ctx, calm); err != nil {
+	for _, scenario := range b.scenarios(workload, samples) {
+		if err := sleep(ctx, idlePeriod); err != nil {
 			return err
 		}
-		if err := b.try(ctx, watch, subject, trial); err != nil {
+		if err := b.runScenario(ctx, watch, workload, scenario); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// trials use a copy once each: one that is put right again and again is contested, which is another matter.
-func (b *bench) trials(subject *subject, samples int) []trial {
+// scenarios use each copy only once. The operator would report a copy that is changed repeatedly as contested, and back off.
+func (b *bench) scenarios(workload *workload, samples int) []scenario {
 	names := targetNames(b.namespaces + samples)
 	copyIn := func(namespace string) *corev1.ConfigMap {
-		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: subject.name}}
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: workload.name}}
 	}
-	return []trial{
+	return []scenario{
 		{
 			name: "edited copy to repaired", namespaces: names[:samples], verb: "patch", resource: "configmaps",
 			do: func(ctx context.Context, namespace string) error {
@@ -97,65 +97,67 @@ func (b *bench) trials(subject *subject, samples int) []trial {
 	}
 }
 
-// try lets it happen in one namespace after the other, and measures by the audit log from the end of the request that made
-// it happen to the end of the operator's write.
-func (b *bench) try(ctx context.Context, watch *copyWatch, subject *subject, trial trial) error {
+// runScenario triggers the scenario in one namespace after another. A latency is the time in the audit log from the
+// completion of the triggering request to the completion of the operator's write.
+func (b *bench) runScenario(ctx context.Context, watch *copyWatch, workload *workload, scenario scenario) error {
 	mark := b.cluster.Mark()
-	b.progress.say("%s, %d times", trial.name, len(trial.namespaces))
-	for _, namespace := range trial.namespaces {
-		if err := trial.do(ctx, namespace); err != nil {
+	b.progress.log("%s: measuring %d samples", scenario.name, len(scenario.namespaces))
+	for _, namespace := range scenario.namespaces {
+		if err := scenario.do(ctx, namespace); err != nil {
 			return err
 		}
-		inSync := func(copied *corev1.ConfigMap) bool { return copied.Data[versionKey] == subject.source.Data[versionKey] }
-		if err := watch.await(ctx, namespace, inSync); err != nil {
+		inSync := func(copied *corev1.ConfigMap) bool {
+			return copied.Data[versionKey] == workload.source.Data[versionKey]
+		}
+		if err := watch.waitFor(ctx, namespace, inSync); err != nil {
 			return err
 		}
 	}
-	record, err := b.recordSince(mark)
+	record, err := b.auditSince(mark)
 	if err != nil {
 		return err
 	}
-	taken, err := record.latencies(trial, subject.name)
+	latencies, err := record.latencies(scenario, workload.name)
 	if err != nil {
 		return err
 	}
-	p99 := percentile(taken, 99)
-	ours := record.only(byOperator, not(onLease))
+	p99 := percentile(latencies, 99)
+	requests := record.only(byOperator, not(onLease))
 	b.report.add(row{
-		Name: fmt.Sprintf("%s, %d samples", trial.name, len(taken)), Goal: fmt.Sprintf("p99 under %s", latencyGoal),
-		Measured: fmt.Sprintf("p50 %.0f ms, p99 %.0f ms", percentile(taken, 50)*1000, p99*1000),
-		Verdict:  judged(p99 < latencyGoal.Seconds()), Data: taken,
-		Notes: []string{fmt.Sprintf("%s, %d times, takes the operator: %s", trial.name, len(taken), listed(ours.tally()))},
+		Name: fmt.Sprintf("%s, %d samples", scenario.name, len(latencies)), Goal: fmt.Sprintf("p99 under %s", latencyGoal),
+		Measured: fmt.Sprintf("p50 %.0f ms, p99 %.0f ms", percentile(latencies, 50)*1000, p99*1000),
+		Verdict:  verdictOf(p99 < latencyGoal.Seconds()), Data: latencies,
+		Notes: []string{fmt.Sprintf("%s, %d samples: requests of the operator: %s", scenario.name, len(latencies), formatCounts(requests.tally()))},
 	})
 	return nil
 }
 
-// latencies are, by namespace, the seconds from cause to write.
-func (r record) latencies(trial trial, name string) ([]float64, error) {
-	written := map[string]time.Time{}
+// latencies returns, for each namespace of the scenario, the seconds from the triggering request to the write.
+func (r auditRecord) latencies(scenario scenario, name string) ([]float64, error) {
+	writeTimes := map[string]time.Time{}
 	for _, event := range r.only(byOperator, onCopies(name), writes) {
-		if _, before := written[event.Namespace]; !before {
-			written[event.Namespace] = event.Completed
+		if _, seen := writeTimes[event.Namespace]; !seen {
+			writeTimes[event.Namespace] = event.Completed
 		}
 	}
-	caused := map[string]time.Time{}
+	triggerTimes := map[string]time.Time{}
 	for _, event := range r.only(byBench) {
-		if event.Verb == trial.verb && event.Resource == trial.resource {
+		if event.Verb == scenario.verb && event.Resource == scenario.resource {
 			namespace := event.Namespace
 			if event.Resource == "namespaces" {
 				namespace = event.Name
 			}
-			caused[namespace] = event.Completed
+			triggerTimes[namespace] = event.Completed
 		}
 	}
-	var taken []float64
-	for _, namespace := range trial.namespaces {
-		cause, began := caused[namespace]
-		write, ended := written[namespace]
-		if !began || !ended {
-			return nil, fmt.Errorf("the audit log does not show what happened in %s", namespace)
+	var latencies []float64
+	for _, namespace := range scenario.namespaces {
+		triggered, hasTrigger := triggerTimes[namespace]
+		written, hasWrite := writeTimes[namespace]
+		if !hasTrigger || !hasWrite {
+			return nil, fmt.Errorf("the audit log lacks the triggering request or the write in namespace %s", namespace)
 		}
-		taken = append(taken, write.Sub(cause).Seconds())
+		latencies = append(latencies, written.Sub(triggered).Seconds())
 	}
-	return taken, nil
+	return latencies, nil
 }

@@ -26,22 +26,22 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// leaseName is the lease of the operator's leader election.
+// leaseName is the name of the operator's leader election lease.
 const leaseName = "replika.prosimcorp.com"
 
-// awaitLeader waits until the lease is somebody's: an operator that ended in order leaves it to nobody.
-func (s *stage) awaitLeader(ctx context.Context) error {
+// waitForLeader waits until the lease has a holder. An operator that shut down cleanly has released it before.
+func (e *environment) waitForLeader(ctx context.Context) error {
 	key := client.ObjectKey{Namespace: accountNamespace, Name: leaseName}
-	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, startPatience, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, startTimeout, true, func(ctx context.Context) (bool, error) {
 		lease := &coordinationv1.Lease{}
-		if err := s.client.Get(ctx, key, lease); client.IgnoreNotFound(err) != nil {
+		if err := e.client.Get(ctx, key, lease); client.IgnoreNotFound(err) != nil {
 			return false, err
 		}
-		held := lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity != ""
-		return held, s.operator.ended()
+		hasHolder := lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity != ""
+		return hasHolder, e.operator.exitError()
 	})
 	if err != nil {
-		return fmt.Errorf("wait for the operator to lead: %w", err)
+		return fmt.Errorf("waiting for the operator to become the leader: %w", err)
 	}
 	return nil
 }

@@ -26,45 +26,45 @@ import (
 	"time"
 )
 
-// measureLoad edits one source much faster than it can be fanned out.
+// measureLoad edits one source much faster than the operator can fan it out.
 func (b *bench) measureLoad(ctx context.Context) error {
 	size := b.opts.size()
-	if err := b.needNamespaces(ctx, size); err != nil {
+	if err := b.ensureNamespaces(ctx, size); err != nil {
 		return err
 	}
 	if err := b.startOperator(ctx); err != nil {
 		return err
 	}
-	subject := newSubject("load", contentBytes, neverDue, firstTargets(size))
-	if err := b.create(ctx, subject, size); err != nil {
+	workload := newWorkload("load", contentBytes, noResync, targetGlobs(size))
+	if err := b.create(ctx, workload, size); err != nil {
 		return err
 	}
-	watch, err := b.watchCopies(ctx, subject)
+	watch, err := b.watchCopies(ctx, workload)
 	if err != nil {
 		return err
 	}
 	defer watch.stop()
 	mark := b.cluster.Mark()
 	edits := int(b.opts.loadTime.Seconds() * float64(b.opts.loadRate))
-	b.progress.say("%d edits in %s", edits, b.opts.loadTime)
+	b.progress.log("%d edits in %s", edits, b.opts.loadTime)
 	edited := make(chan error, 1)
-	go func() { edited <- b.editSteadily(ctx, subject, edits) }()
-	history, err := followCopies(ctx, watch, edits, b.opts.loadTime+syncPatience+time.Duration(size)*syncPatiencePerCopy)
+	go func() { edited <- b.editAtRate(ctx, workload, edits) }()
+	history, err := collectWrites(ctx, watch, edits, b.opts.loadTime+syncTimeout+time.Duration(size)*syncTimeoutPerCopy)
 	if err := errors.Join(<-edited, err); err != nil {
 		return err
 	}
-	if err := b.awaitSync(ctx, subject, size); err != nil {
+	if err := b.waitForSync(ctx, workload, size); err != nil {
 		return err
 	}
-	record, err := b.recordSince(mark)
+	record, err := b.auditSince(mark)
 	if err != nil {
 		return err
 	}
-	return b.tellLoad(history, record, subject, edits)
+	return b.reportLoad(history, record, workload, edits)
 }
 
-// editSteadily edits the source at the rate that was asked for.
-func (b *bench) editSteadily(ctx context.Context, subject *subject, edits int) error {
+// editAtRate edits the source at the rate of --load-rate.
+func (b *bench) editAtRate(ctx context.Context, workload *workload, edits int) error {
 	ticker := time.NewTicker(time.Second / time.Duration(b.opts.loadRate))
 	defer ticker.Stop()
 	for range edits {
@@ -73,25 +73,25 @@ func (b *bench) editSteadily(ctx context.Context, subject *subject, edits int) e
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if err := b.edit(ctx, subject); err != nil {
+		if err := b.edit(ctx, workload); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// written is one version that reached one copy.
-type written struct {
+// versionWrite is the write of one version to one copy.
+type versionWrite struct {
 	namespace string
 	version   int
 }
 
-// followCopies notes every version of every copy, in the order in which they were written, until all copies have the last.
-func followCopies(ctx context.Context, watch *copyWatch, last int, patience time.Duration) ([]written, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("the last edit did not arrive everywhere"))
+// collectWrites collects all writes to the copies, in order, until every copy has the last version.
+func collectWrites(ctx context.Context, watch *copyWatch, last int, timeout time.Duration) ([]versionWrite, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("not all copies received the last edit"))
 	defer cancel()
-	var history []written
-	behind := map[string]bool{}
+	var history []versionWrite
+	outdated := map[string]bool{}
 	for {
 		copied, deleted, err := watch.next(ctx)
 		if err != nil {
@@ -99,71 +99,71 @@ func followCopies(ctx context.Context, watch *copyWatch, last int, patience time
 		}
 		version, err := strconv.Atoi(copied.Data[versionKey])
 		if deleted || err != nil {
-			return nil, fmt.Errorf("the copy in %s was deleted, or says %q", copied.Namespace, copied.Data[versionKey])
+			return nil, fmt.Errorf("the copy in %s was deleted, or has the version %q", copied.Namespace, copied.Data[versionKey])
 		}
-		history = append(history, written{copied.Namespace, version})
-		if behind[copied.Namespace] = version < last; version == last {
-			delete(behind, copied.Namespace)
-			if len(behind) == 0 {
+		history = append(history, versionWrite{copied.Namespace, version})
+		if outdated[copied.Namespace] = version < last; version == last {
+			delete(outdated, copied.Namespace)
+			if len(outdated) == 0 {
 				return history, nil
 			}
 		}
 	}
 }
 
-func (b *bench) tellLoad(history []written, record record, subject *subject, edits int) error {
-	fanOuts, lag, backwards := judge(history)
-	onThem := record.only(byOperator, onCopies(subject.name), writes)
-	_, most := onThem.perCopy(b.opts.size())
-	lastEdit := record.only(byBench, request("patch", "configmaps", subject.name)).ended()
+func (b *bench) reportLoad(history []versionWrite, record auditRecord, workload *workload, edits int) error {
+	fanOuts, lag, backwards := analyze(history)
+	copyRequests := record.only(byOperator, onCopies(workload.name), writes)
+	_, most := copyRequests.perCopy(b.opts.size())
+	lastEdit := record.only(byBench, request("patch", "configmaps", workload.name)).lastCompleted()
 	what := fmt.Sprintf("%d edits/s for %s:", b.opts.loadRate, b.opts.loadTime)
 	b.report.add(row{
-		Name: what + " fan-outs that a copy is behind", Goal: "at most 1", Measured: fmt.Sprintf("%d", lag), Verdict: judged(lag <= 1 && backwards == 0),
-		Notes: []string{fmt.Sprintf("%s %d edits became %d fan-outs; no copy ever went back to an older version: %t", what, edits, fanOuts, backwards == 0)},
+		Name: what + " fan-outs that a copy lags", Goal: "at most 1", Measured: fmt.Sprintf("%d", lag), Verdict: verdictOf(lag <= 1 && backwards == 0),
+		Notes: []string{fmt.Sprintf("%s %d edits caused %d fan-outs; updates of a copy to an older version: %d", what, edits, fanOuts, backwards)},
 	})
 	b.report.add(row{
-		Name: what + " writes per copy", Goal: fmt.Sprintf("at most %d, the fan-outs", fanOuts), Measured: fmt.Sprint(most), Verdict: judged(most <= fanOuts),
+		Name: what + " writes per copy", Goal: fmt.Sprintf("at most %d, the fan-outs", fanOuts), Measured: fmt.Sprint(most), Verdict: verdictOf(most <= fanOuts),
 	})
-	after := onThem.ended().Sub(lastEdit).Seconds()
+	after := copyRequests.lastCompleted().Sub(lastEdit).Seconds()
 	perFanOut := b.opts.loadTime.Seconds() / float64(fanOuts)
 	b.report.add(row{
-		Name: what + " the last edit is everywhere", Goal: fmt.Sprintf("within two fan-outs, %.1f s", 2*perFanOut),
-		Measured: fmt.Sprintf("after %s", seconds(after)), Verdict: judged(after <= 2*perFanOut),
-		Notes: []string{fmt.Sprintf("%s beside the copies the operator asked for: %s", what,
-			listed(record.only(byOperator, not(onCopies(subject.name)), not(onLease)).tally()))},
+		Name: what + " last edit in every copy", Goal: fmt.Sprintf("within two fan-outs, %.1f s", 2*perFanOut),
+		Measured: fmt.Sprintf("after %s", formatSeconds(after)), Verdict: verdictOf(after <= 2*perFanOut),
+		Notes: []string{fmt.Sprintf("%s other requests of the operator: %s", what,
+			formatCounts(record.only(byOperator, not(onCopies(workload.name)), not(onLease)).tally()))},
 	})
 	return nil
 }
 
-// judge counts the fan-outs, each of which brought one version; by how many of them a copy was behind the newest copy at
-// any moment; and how often a copy went back.
-func judge(history []written) (fanOuts, lag, backwards int) {
+// analyze returns the number of fan-outs, which is the number of different versions that were written; the largest lag of
+// a copy, in fan-outs, relative to the newest copy at the same time; and how often a copy was updated to an older version.
+func analyze(history []versionWrite) (fanOuts, lag, backwards int) {
 	rank := ranks(history)
-	at := map[string]int{}
-	standing := make([]int, len(rank)) // how many copies have each version
+	rankOf := map[string]int{}         // by namespace
+	copiesAt := make([]int, len(rank)) // number of copies by rank
 	oldest, newest := 0, 0
 	for _, write := range history {
 		now := rank[write.version]
-		if before, known := at[write.namespace]; known {
-			standing[before]--
+		if before, known := rankOf[write.namespace]; known {
+			copiesAt[before]--
 			if now < before {
 				backwards++
 			}
 		}
-		at[write.namespace] = now
-		standing[now]++
+		rankOf[write.namespace] = now
+		copiesAt[now]++
 		newest = max(newest, now)
-		for oldest < newest && standing[oldest] == 0 {
+		for oldest < newest && copiesAt[oldest] == 0 {
 			oldest++
 		}
 		lag = max(lag, newest-oldest)
 	}
-	// The first version was there before.
+	// The copies had the first version before the first edit.
 	return len(rank) - 1, lag, backwards
 }
 
-// ranks orders the versions that were ever written.
-func ranks(history []written) map[int]int {
+// ranks maps each version that was written to its position among them.
+func ranks(history []versionWrite) map[int]int {
 	rank := map[int]int{}
 	for _, write := range history {
 		rank[write.version] = 0

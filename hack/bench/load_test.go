@@ -18,29 +18,29 @@ package main
 
 import "testing"
 
-func TestJudge(t *testing.T) {
+func TestAnalyze(t *testing.T) {
 	tests := map[string]struct {
-		history                         []written
+		history                         []versionWrite
 		wantFanOuts, wantLag, wantBacks int
 	}{
-		"one fan-out after the other": {
-			history:     []written{{"a", 0}, {"b", 0}, {"a", 4}, {"b", 4}, {"b", 9}, {"a", 9}},
+		"sequential fan-outs": {
+			history:     []versionWrite{{"a", 0}, {"b", 0}, {"a", 4}, {"b", 4}, {"b", 9}, {"a", 9}},
 			wantFanOuts: 2, wantLag: 1,
 		},
-		"a copy is left out once": {
-			history:     []written{{"a", 0}, {"b", 0}, {"a", 4}, {"a", 9}, {"b", 9}},
+		"one copy skips a fan-out": {
+			history:     []versionWrite{{"a", 0}, {"b", 0}, {"a", 4}, {"a", 9}, {"b", 9}},
 			wantFanOuts: 2, wantLag: 2,
 		},
-		"a copy goes back": {
-			history:     []written{{"a", 0}, {"b", 0}, {"a", 4}, {"b", 4}, {"a", 0}, {"a", 4}},
+		"one copy returns to an older version": {
+			history:     []versionWrite{{"a", 0}, {"b", 0}, {"a", 4}, {"b", 4}, {"a", 0}, {"a", 4}},
 			wantFanOuts: 1, wantLag: 1, wantBacks: 1,
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			fanOuts, lag, backwards := judge(test.history)
+			fanOuts, lag, backwards := analyze(test.history)
 			if fanOuts != test.wantFanOuts || lag != test.wantLag || backwards != test.wantBacks {
-				t.Errorf("%d fan-outs, %d behind, %d went back; want %d, %d, %d",
+				t.Errorf("fan-outs, lag, backwards = %d, %d, %d; want %d, %d, %d",
 					fanOuts, lag, backwards, test.wantFanOuts, test.wantLag, test.wantBacks)
 			}
 		})

@@ -38,21 +38,21 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// loop sends requests: in parallel, over one connection, and nothing else. Beside it runs the informer that the operator
-// has, whose events compete for the same processors.
+// loop sends requests in parallel over one connection. An informer like the operator's runs next to it, because its events
+// compete for the same processors.
 type loop struct {
 	client   *http.Client
 	host     string
 	parallel int
 }
 
-func newLoop(ctx context.Context, task floorTask) (*loop, error) {
+func newLoop(ctx context.Context, task baselineTask) (*loop, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", task.Kubeconfig)
 	if err != nil {
 		return nil, err
 	}
 	config.QPS = -1
-	config.UserAgent = floorAgent
+	config.UserAgent = baselineAgent
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func newLoop(ctx context.Context, task floorTask) (*loop, error) {
 	return &loop{client: client, host: strings.TrimSuffix(config.Host, "/"), parallel: task.Parallel}, nil
 }
 
-// startInformer holds the copies' informer open: selected by label, content thrown away.
+// startInformer runs an informer for all copies, selected by label, that drops their content.
 func startInformer(ctx context.Context, config *rest.Config, client *http.Client) error {
 	objects, err := dynamic.NewForConfigAndClient(config, client)
 	if err != nil {
@@ -73,7 +73,7 @@ func startInformer(ctx context.Context, config *rest.Config, client *http.Client
 		metav1.NamespaceAll, 0, cache.Indexers{}, func(options *metav1.ListOptions) {
 			options.LabelSelector = labels.Set{v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue}.String()
 		}).Informer()
-	if err := informer.SetTransform(throwContentAway); err != nil {
+	if err := informer.SetTransform(dropContent); err != nil {
 		return err
 	}
 	go informer.RunWithContext(ctx)
@@ -83,7 +83,7 @@ func startInformer(ctx context.Context, config *rest.Config, client *http.Client
 	return nil
 }
 
-func throwContentAway(object any) (any, error) {
+func dropContent(object any) (any, error) {
 	full, ok := object.(*unstructured.Unstructured)
 	if !ok {
 		return object, nil
@@ -94,21 +94,21 @@ func throwContentAway(object any) (any, error) {
 	return reduced, nil
 }
 
-// send sends all requests, and reads and decodes the answers.
+// send sends all requests, and returns the decoded responses.
 func (l *loop) send(ctx context.Context, requests []rawRequest) ([]*unstructured.Unstructured, error) {
-	answers := make([]*unstructured.Unstructured, len(requests))
+	responses := make([]*unstructured.Unstructured, len(requests))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(l.parallel)
 	for i := range requests {
 		group.Go(func() (err error) {
-			answers[i], err = l.sendOne(ctx, &requests[i])
+			responses[i], err = l.sendRequest(ctx, &requests[i])
 			return err
 		})
 	}
-	return answers, group.Wait()
+	return responses, group.Wait()
 }
 
-func (l *loop) sendOne(ctx context.Context, r *rawRequest) (*unstructured.Unstructured, error) {
+func (l *loop) sendRequest(ctx context.Context, r *rawRequest) (*unstructured.Unstructured, error) {
 	sent, err := http.NewRequestWithContext(ctx, r.method, l.host+r.path, bytes.NewReader(r.body))
 	if err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func (l *loop) sendOne(ctx context.Context, r *rawRequest) (*unstructured.Unstru
 		return nil, err
 	}
 	if response.StatusCode >= http.StatusMultipleChoices {
-		return nil, fmt.Errorf("the API server answers %s to %s %s: %s", response.Status, r.method, r.path, body)
+		return nil, fmt.Errorf("%s %s: the API server returned %s: %s", r.method, r.path, response.Status, body)
 	}
 	object := &unstructured.Unstructured{}
 	return object, object.UnmarshalJSON(body)

@@ -14,13 +14,13 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command bench measures the operator on a control plane of its own on this machine: how long it takes to make, change
-// and repair copies, what it asks of the API server for it, at work and at rest, and how much memory it keeps. Times are
-// compared with a floor: a bare loop that sends the same requests. Requests are counted from the API server's audit log,
-// and that log's clock is the only one.
+// Command bench runs the operator on a local control plane and measures how long it takes to create, update and repair
+// copies, which requests it sends under load and when idle, and how much memory it needs. Times are compared with a
+// baseline: a bare loop that sends the same requests. Requests and times are taken from the API server's audit log.
 //
-// It needs no cluster, no container engine and no kubectl; the control plane's binaries are found by the environment
-// variable KUBEBUILDER_ASSETS. `make bench` provides them and the operator. docs/performance.md describes the method.
+// It needs no cluster, no container engine and no kubectl. The environment variable KUBEBUILDER_ASSETS names the directory
+// of the control plane's binaries. `make bench` provides them and builds the operator. See docs/performance.md for the
+// method.
 package main
 
 import (
@@ -37,7 +37,7 @@ import (
 )
 
 func main() {
-	// What the client libraries have to say would tear the progress.
+	// Log lines of the client libraries would interrupt the progress output.
 	ctrl.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := start(ctx)
@@ -48,22 +48,21 @@ func main() {
 	}
 }
 
-// start is the benchmark, or the floor, if the benchmark started this process as that.
+// start runs the baseline, if the benchmark started this process as the baseline, or else the benchmark.
 func start(ctx context.Context) error {
-	if len(os.Args) == 2 && os.Args[1] == floorCommand {
-		return serveFloor(ctx, os.Stdin, os.Stdout)
+	if len(os.Args) == 2 && os.Args[1] == baselineCommand {
+		return serveBaseline(ctx, os.Stdin, os.Stdout)
 	}
 	opts := parseFlags(flag.CommandLine, os.Args[1:])
-	if err := opts.check(); err != nil {
+	if err := opts.validate(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, opts.timeout, fmt.Errorf("not done within %s (--timeout)", opts.timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, opts.timeout, fmt.Errorf("timed out after %s (--timeout)", opts.timeout))
 	defer cancel()
 	return run(ctx, opts)
 }
 
-// run measures the sections that were asked for, one after the other, and tells what came of them. A section that fails
-// does not stop the others.
+// run measures the selected sections, one after another, and prints the results. If a section fails, the others still run.
 func run(ctx context.Context, opts *options) error {
 	bench := newBench(opts, newProgress(os.Stderr))
 	err := bench.measure(ctx)

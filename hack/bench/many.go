@@ -26,26 +26,27 @@ import (
 	"github.com/prosimcorp/replika/test/cluster"
 )
 
-// manySamples is how many new namespaces are made under many Replikas.
+// manySamples is the number of new namespaces.
 const manySamples = 5
 
-// measureMany measures many Replikas in one operator: until all is in sync, and then what one more namespace takes.
+// measureMany measures one operator with many Replikas: first the time until all are in sync, then the cost of a new
+// namespace.
 func (b *bench) measureMany(ctx context.Context) error {
 	replikas, targets := b.opts.replikas, b.opts.replikaTargets
-	if err := b.needNamespaces(ctx, targets); err != nil {
+	if err := b.ensureNamespaces(ctx, targets); err != nil {
 		return err
 	}
 	if err := b.startOperator(ctx); err != nil {
 		return err
 	}
-	var subjects []*subject
+	var workloads []*workload
 	for number := range replikas {
-		subjects = append(subjects, newSubject(fmt.Sprintf("many-%03d", number), contentBytes, neverDue, []string{"target-*"}))
+		workloads = append(workloads, newWorkload(fmt.Sprintf("many-%03d", number), contentBytes, noResync, []string{"target-*"}))
 	}
-	if err := b.inParallel(ctx, subjects, b.createSource); err != nil {
+	if err := b.inParallel(ctx, workloads, b.createSource); err != nil {
 		return err
 	}
-	if err := b.fillMany(ctx, subjects, targets); err != nil {
+	if err := b.measureManyFanOut(ctx, workloads, targets); err != nil {
 		return err
 	}
 	memory, err := b.operator.memory(ctx)
@@ -54,64 +55,67 @@ func (b *bench) measureMany(ctx context.Context) error {
 	}
 	b.report.add(row{
 		Name:     fmt.Sprintf("%d Replikas × %d namespaces: memory", replikas, targets),
-		Measured: fmt.Sprintf("live heap %s, RssAnon %s", mebibytes(memory.Heap), mebibytes(memory.Anonymous)), Data: memory,
-		Notes: []string{fmt.Sprintf("%d Replikas × %d namespaces: %.2f KiB live heap per copy, all included", replikas, targets,
+		Measured: fmt.Sprintf("live heap %s, RssAnon %s", formatMiB(memory.Heap), formatMiB(memory.Anonymous)), Data: memory,
+		Notes: []string{fmt.Sprintf("%d Replikas × %d namespaces: %.2f KiB live heap per copy, including all overhead", replikas, targets,
 			float64(memory.Heap)/float64(replikas*targets)/1024)},
 	})
-	return b.growMany(ctx, subjects)
+	return b.measureManyNewNamespaces(ctx, workloads)
 }
 
-func (b *bench) inParallel(ctx context.Context, subjects []*subject, do func(context.Context, *subject) error) error {
+// inParallel calls do for all workloads, with at most --max-concurrent-writes calls at once.
+
+func (b *bench) inParallel(ctx context.Context, workloads []*workload, do func(context.Context, *workload) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(b.opts.parallel)
-	for _, subject := range subjects {
-		group.Go(func() error { return do(ctx, subject) })
+	for _, workload := range workloads {
+		group.Go(func() error { return do(ctx, workload) })
 	}
 	return group.Wait()
 }
 
-// fillMany makes the Replikas at once and measures until the last copy.
-func (b *bench) fillMany(ctx context.Context, subjects []*subject, targets int) error {
+// measureManyFanOut creates all Replikas at once and measures the time to the last copy.
+func (b *bench) measureManyFanOut(ctx context.Context, workloads []*workload, targets int) error {
 	mark := b.cluster.Mark()
-	b.progress.say("making %d Replikas, each with %d copies", len(subjects), targets)
-	if err := b.inParallel(ctx, subjects, b.createReplika); err != nil {
+	b.progress.log("creating %d Replikas with %d copies each", len(workloads), targets)
+	if err := b.inParallel(ctx, workloads, b.createReplika); err != nil {
 		return err
 	}
-	for _, subject := range subjects {
-		if err := b.awaitSync(ctx, subject, targets); err != nil {
+	for _, workload := range workloads {
+		if err := b.waitForSync(ctx, workload, targets); err != nil {
 			return err
 		}
 	}
-	record, err := b.recordSince(mark)
+	record, err := b.auditSince(mark)
 	if err != nil {
 		return err
 	}
-	ours := record.only(byOperator)
-	onThem := ours.only(onTargets)
-	took := onThem.only(writes).ended().Sub(record.only(byBench, func(e cluster.AuditEvent) bool { return e.Verb == "create" && e.Resource == "replikas" }).begun())
-	copies := len(subjects) * targets
+	requests := record.only(byOperator)
+	copyRequests := requests.only(onTargets)
+	createsReplika := func(e cluster.AuditEvent) bool { return e.Verb == "create" && e.Resource == "replikas" }
+	took := copyRequests.only(writes).lastCompleted().Sub(record.only(byBench, createsReplika).firstReceived())
+	copies := len(workloads) * targets
 	b.report.add(row{
-		Name:     fmt.Sprintf("%d Replikas × %d namespaces: time to all copies", len(subjects), targets),
+		Name:     fmt.Sprintf("%d Replikas × %d namespaces: time to all copies", len(workloads), targets),
 		Measured: fmt.Sprintf("%.1f s, %.0f copies/s", took.Seconds(), float64(copies)/took.Seconds()),
-		Notes: []string{fmt.Sprintf("%d Replikas × %d namespaces: beside the copies the operator asked for: %s", len(subjects), targets,
-			listed(ours.only(not(onTargets), not(onLease)).tally()))},
+		Notes: []string{fmt.Sprintf("%d Replikas × %d namespaces: other requests of the operator: %s", len(workloads), targets,
+			formatCounts(requests.only(not(onTargets), not(onLease)).tally()))},
 	})
 	b.report.add(row{
-		Name: fmt.Sprintf("%d Replikas × %d namespaces: requests for %d copies", len(subjects), targets, copies), Goal: fmt.Sprint(copies),
-		Measured: fmt.Sprint(len(onThem)), Verdict: judged(len(onThem) == copies),
+		Name: fmt.Sprintf("%d Replikas × %d namespaces: requests for %d copies", len(workloads), targets, copies), Goal: fmt.Sprint(copies),
+		Measured: fmt.Sprint(len(copyRequests)), Verdict: verdictOf(len(copyRequests) == copies),
 	})
 	return nil
 }
 
-// onTargets picks requests about anything in target namespaces.
+// onTargets matches requests for objects in target namespaces.
 func onTargets(e cluster.AuditEvent) bool { return strings.HasPrefix(e.Namespace, "target-") }
 
-// growMany makes further namespaces, one at a time.
-func (b *bench) growMany(ctx context.Context, subjects []*subject) error {
-	var taken []float64
-	var all record
+// measureManyNewNamespaces creates further namespaces, one at a time.
+func (b *bench) measureManyNewNamespaces(ctx context.Context, workloads []*workload) error {
+	var latencies []float64
+	var all auditRecord
 	for range manySamples {
-		if err := sleep(ctx, calm); err != nil {
+		if err := sleep(ctx, idlePeriod); err != nil {
 			return err
 		}
 		mark := b.cluster.Mark()
@@ -120,25 +124,25 @@ func (b *bench) growMany(ctx context.Context, subjects []*subject) error {
 			return err
 		}
 		b.namespaces++
-		for _, subject := range subjects {
-			if err := b.awaitSync(ctx, subject, b.namespaces); err != nil {
+		for _, workload := range workloads {
+			if err := b.waitForSync(ctx, workload, b.namespaces); err != nil {
 				return err
 			}
 		}
-		record, err := b.recordSince(mark)
+		record, err := b.auditSince(mark)
 		if err != nil {
 			return err
 		}
-		last := record.only(byOperator, onTargets, writes).ended()
-		taken = append(taken, last.Sub(record.only(byBench, request("create", "namespaces", name)).ended()).Seconds())
+		last := record.only(byOperator, onTargets, writes).lastCompleted()
+		latencies = append(latencies, last.Sub(record.only(byBench, request("create", "namespaces", name)).lastCompleted()).Seconds())
 		all = append(all, record.only(byOperator, not(onLease))...)
 	}
 	b.report.add(row{
-		Name: fmt.Sprintf("%d Replikas: one new namespace", len(subjects)),
-		Measured: fmt.Sprintf("%.0f ms to its last copy, %.1f requests per Replika", median(taken)*1000,
-			float64(len(all))/manySamples/float64(len(subjects))),
-		Data:  taken,
-		Notes: []string{fmt.Sprintf("%d new namespaces under %d Replikas take the operator: %s", manySamples, len(subjects), listed(all.tally()))},
+		Name: fmt.Sprintf("%d Replikas: one new namespace", len(workloads)),
+		Measured: fmt.Sprintf("%.0f ms to its last copy, %.1f requests per Replika", median(latencies)*1000,
+			float64(len(all))/manySamples/float64(len(workloads))),
+		Data:  latencies,
+		Notes: []string{fmt.Sprintf("%d new namespaces with %d Replikas: requests of the operator: %s", manySamples, len(workloads), formatCounts(all.tally()))},
 	})
 	return nil
 }

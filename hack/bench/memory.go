@@ -35,9 +35,9 @@ const (
 	unrelatedBytes  = 10 << 10
 )
 
-// measureMemory measures what a copy costs the operator, small or large, and what others' objects do.
+// measureMemory measures the operator's memory per copy, for small and for large copies, and with many unrelated objects.
 func (b *bench) measureMemory(ctx context.Context) error {
-	if err := b.needNamespaces(ctx, b.opts.size()); err != nil {
+	if err := b.ensureNamespaces(ctx, b.opts.size()); err != nil {
 		return err
 	}
 	for _, bytes := range []int{contentBytes, largeContent} {
@@ -48,12 +48,12 @@ func (b *bench) measureMemory(ctx context.Context) error {
 	return b.measureUnrelated(ctx)
 }
 
-// measureCopies measures with the copies of one Replika, and then of two: the difference is what the second's copies keep.
-// Buffers that copies are read into grow with the first one's.
+// measureCopies measures with the copies of one Replika, and then of two. The difference is the memory for the copies of the
+// second one. It does not include read buffers, which already grew with the copies of the first one.
 func (b *bench) measureCopies(ctx context.Context, bytes int) error {
 	copies := b.opts.size()
-	first := newSubject("memory-first", bytes, neverDue, firstTargets(copies))
-	second := newSubject("memory-second", bytes, neverDue, firstTargets(copies))
+	first := newWorkload("memory-first", bytes, noResync, targetGlobs(copies))
+	second := newWorkload("memory-second", bytes, noResync, targetGlobs(copies))
 	if err := b.startOperator(ctx); err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (b *bench) measureCopies(ctx context.Context, bytes int) error {
 	if err := b.delete(ctx, second); err != nil {
 		return err
 	}
-	// Large buffers of the first fan-out may be kept until the next one: with the first's copies alone, less may be enough.
+	// The operator may have kept large buffers after the first fan-out, so measure again with the copies of the first Replika.
 	again, err := b.operator.memory(ctx)
 	if err != nil {
 		return err
@@ -81,36 +81,36 @@ func (b *bench) measureCopies(ctx context.Context, bytes int) error {
 	if err != nil {
 		return err
 	}
-	b.tellCopies(bytes, copies, map[string]memory{"one": one, "two": two, "restarted": restarted})
+	b.reportCopies(bytes, copies, map[string]memory{"one": one, "two": two, "restarted": restarted})
 	return b.delete(ctx, first)
 }
 
-// memoryWith measures after the subject's copies were made and changed.
-func (b *bench) memoryWith(ctx context.Context, subject *subject, copies int) (memory, error) {
-	if err := b.create(ctx, subject, copies); err != nil {
+// memoryWith measures after the workload's copies were created and updated.
+func (b *bench) memoryWith(ctx context.Context, workload *workload, copies int) (memory, error) {
+	if err := b.create(ctx, workload, copies); err != nil {
 		return memory{}, err
 	}
-	if err := errors.Join(b.edit(ctx, subject), b.awaitSync(ctx, subject, copies)); err != nil {
+	if err := errors.Join(b.edit(ctx, workload), b.waitForSync(ctx, workload, copies)); err != nil {
 		return memory{}, err
 	}
 	return b.operator.memory(ctx)
 }
 
-func (b *bench) tellCopies(bytes, copies int, with map[string]memory) {
+func (b *bench) reportCopies(bytes, copies int, with map[string]memory) {
 	what := fmt.Sprintf("at %d KiB content", bytes>>10)
 	one, two, restarted := with["one"], with["two"], with["restarted"]
 	perCopy := float64(two.Heap-one.Heap) / float64(copies)
 	b.report.add(row{
 		Name: fmt.Sprintf("memory: live heap per copy %s", what), Goal: "under 0.5 KiB", Measured: fmt.Sprintf("%.2f KiB", perCopy/1024),
-		Verdict: judged(perCopy < heapGoalPerCopy), Data: with,
+		Verdict: verdictOf(perCopy < heapGoalPerCopy), Data: with,
 		Notes: []string{fmt.Sprintf("live heap %s: %s with %d copies, %s with %d", what,
-			mebibytes(one.Heap), copies, mebibytes(two.Heap), 2*copies)},
+			formatMiB(one.Heap), copies, formatMiB(two.Heap), 2*copies)},
 	})
 	resident := row{
-		Name: fmt.Sprintf("memory: RssAnon with %d copies %s", copies, what), Goal: "under " + mebibytes(residentGoal),
-		Measured: mebibytes(one.Anonymous), Verdict: judged(one.Anonymous < residentGoal),
-		Notes: []string{fmt.Sprintf("RssAnon %s: %s after %d copies were made and changed, %s after a restart", what,
-			mebibytes(one.Anonymous), copies, mebibytes(restarted.Anonymous))},
+		Name: fmt.Sprintf("memory: RssAnon with %d copies %s", copies, what), Goal: "under " + formatMiB(residentGoal),
+		Measured: formatMiB(one.Anonymous), Verdict: verdictOf(one.Anonymous < residentGoal),
+		Notes: []string{fmt.Sprintf("RssAnon %s: %s after %d copies were created and updated, %s after a restart", what,
+			formatMiB(one.Anonymous), copies, formatMiB(restarted.Anonymous))},
 	}
 	if copies > residentCopies {
 		resident.Goal, resident.Verdict = "", ""
@@ -118,21 +118,21 @@ func (b *bench) tellCopies(bytes, copies int, with map[string]memory) {
 	b.report.add(resident)
 }
 
-// measureUnrelated starts the operator without and with many large objects around that are no copies.
+// measureUnrelated compares the operator's memory without and with many large objects that are not copies.
 func (b *bench) measureUnrelated(ctx context.Context) error {
 	if err := b.startOperator(ctx); err != nil {
 		return err
 	}
 	all := b.opts.size()
-	subject := newSubject("memory-first", contentBytes, neverDue, firstTargets(all))
-	if err := b.create(ctx, subject, all); err != nil {
+	workload := newWorkload("memory-first", contentBytes, noResync, targetGlobs(all))
+	if err := b.create(ctx, workload, all); err != nil {
 		return err
 	}
 	without, err := b.restartedMemory(ctx)
 	if err != nil {
 		return err
 	}
-	b.progress.say("making %d unrelated ConfigMaps and Secrets", 2*b.opts.unrelated)
+	b.progress.log("creating %d unrelated ConfigMaps and Secrets", 2*b.opts.unrelated)
 	if err := b.createUnrelated(ctx); err != nil {
 		return err
 	}
@@ -140,30 +140,30 @@ func (b *bench) measureUnrelated(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Two starts with the same objects around differ by so much.
+	// The heap differs by up to this between two starts with the same objects.
 	const noise = 64 << 10
-	grown := with.Heap - without.Heap
+	growth := with.Heap - without.Heap
 	b.report.add(row{
 		Name: fmt.Sprintf("memory: %d unrelated ConfigMaps and Secrets of %d KiB", 2*b.opts.unrelated, unrelatedBytes>>10),
-		Goal: "nothing", Measured: fmt.Sprintf("live heap %+.0f KiB, RssAnon %+.1f MiB", float64(grown)/(1<<10),
+		Goal: "nothing", Measured: fmt.Sprintf("live heap %+.0f KiB, RssAnon %+.1f MiB", float64(growth)/(1<<10),
 			float64(with.Anonymous-without.Anonymous)/(1<<20)),
-		Verdict: judged(grown < noise), Data: map[string]memory{"without": without, "with": with},
+		Verdict: verdictOf(growth < noise), Data: map[string]memory{"without": without, "with": with},
 	})
 	return b.deleteUnrelated(ctx)
 }
 
-// restartedMemory is the operator's memory some time after a start.
+// restartedMemory restarts the operator and measures its memory after restartPeriod.
 func (b *bench) restartedMemory(ctx context.Context) (memory, error) {
 	if err := b.startOperator(ctx); err != nil {
 		return memory{}, err
 	}
-	if err := sleep(ctx, restartPatience); err != nil {
+	if err := sleep(ctx, restartPeriod); err != nil {
 		return memory{}, err
 	}
 	return b.operator.memory(ctx)
 }
 
-// unrelatedNamespace holds what the operator has no business with.
+// unrelatedNamespace holds objects that no Replika selects.
 const unrelatedNamespace = "unrelated"
 
 func (b *bench) createUnrelated(ctx context.Context) error {

@@ -32,7 +32,7 @@ import (
 // sourceNamespace holds the sources and the Replikas.
 const sourceNamespace = "bench-source"
 
-// targetName is the name of a target namespace, by its number.
+// targetName returns the name of the target namespace with this number.
 func targetName(number int) string { return fmt.Sprintf("target-%06d", number) }
 
 func targetNames(count int) []string {
@@ -43,14 +43,14 @@ func targetNames(count int) []string {
 	return names
 }
 
-// firstTargets are globs that match the first so many target namespaces, and no others: for each digit one for every
-// lesser digit there.
-func firstTargets(count int) []string {
+// targetGlobs returns globs that match exactly the first count target namespaces: for each digit of count, one glob for
+// every smaller digit in its place.
+func targetGlobs(count int) []string {
 	digits := fmt.Sprintf("%06d", count)
 	var globs []string
 	for place, digit := range digits {
-		for lesser := '0'; lesser < digit; lesser++ {
-			glob := "target-" + digits[:place] + string(lesser)
+		for smaller := '0'; smaller < digit; smaller++ {
+			glob := "target-" + digits[:place] + string(smaller)
 			if place < len(digits)-1 {
 				glob += "*"
 			}
@@ -60,42 +60,42 @@ func firstTargets(count int) []string {
 	return globs
 }
 
-// needNamespaces makes target namespaces until there are so many, and waits until the controllers are done with them.
-func (s *stage) needNamespaces(ctx context.Context, count int) error {
-	if s.namespaces >= count {
+// ensureNamespaces creates the missing target namespaces, and waits until the controllers have processed them.
+func (e *environment) ensureNamespaces(ctx context.Context, count int) error {
+	if e.namespaces >= count {
 		return nil
 	}
-	s.progress.say("making %d namespaces", count-s.namespaces)
+	e.progress.log("creating %d namespaces", count-e.namespaces)
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(s.opts.parallel)
-	for number := s.namespaces; number < count; number++ {
-		group.Go(func() error { return s.createNamespace(groupCtx, targetName(number)) })
+	group.SetLimit(e.opts.parallel)
+	for number := e.namespaces; number < count; number++ {
+		group.Go(func() error { return e.createNamespace(groupCtx, targetName(number)) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	s.namespaces = count
-	return s.awaitControllers(ctx, s.namespaces)
+	e.namespaces = count
+	return e.waitForControllers(ctx, e.namespaces)
 }
 
-func (s *stage) createNamespace(ctx context.Context, name string) error {
-	return s.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+func (e *environment) createNamespace(ctx context.Context, name string) error {
+	return e.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 }
 
-// awaitControllers waits until every namespace has what the controller manager puts into it.
-func (s *stage) awaitControllers(ctx context.Context, count int) error {
-	const patience = 5 * time.Minute
+// waitForControllers waits until the controller manager has created its ConfigMap in the last namespaces.
+func (e *environment) waitForControllers(ctx context.Context, count int) error {
+	const timeout = 5 * time.Minute
 	for _, name := range targetNames(count)[max(0, count-100):] {
 		key := client.ObjectKey{Namespace: name, Name: "kube-root-ca.crt"}
-		err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-			err := s.client.Get(ctx, key, &corev1.ConfigMap{})
+		err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
+			err := e.client.Get(ctx, key, &corev1.ConfigMap{})
 			if apierrors.IsNotFound(err) {
 				return false, nil
 			}
 			return err == nil, err
 		})
 		if err != nil {
-			return fmt.Errorf("wait for the controllers in namespace %s: %w", name, err)
+			return fmt.Errorf("waiting for the controllers in namespace %s: %w", name, err)
 		}
 	}
 	return nil

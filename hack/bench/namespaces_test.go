@@ -23,7 +23,7 @@ import (
 
 func TestFirstTargets(t *testing.T) {
 	for _, count := range []int{1, 9, 10, 25, 100, 250, 1000, 1999, 10_000} {
-		globs := firstTargets(count)
+		globs := targetGlobs(count)
 		for number := range 2*count + 20 {
 			matched := false
 			for _, glob := range globs {
@@ -34,7 +34,7 @@ func TestFirstTargets(t *testing.T) {
 				matched = matched || ok
 			}
 			if matched != (number < count) {
-				t.Errorf("the globs of the first %d match %s: %t", count, targetName(number), matched)
+				t.Errorf("the globs for %d namespaces match %s: %t", count, targetName(number), matched)
 			}
 		}
 	}

@@ -27,67 +27,67 @@ import (
 	"github.com/prosimcorp/replika/test/operator"
 )
 
-const startPatience = 30 * time.Second
+const startTimeout = 30 * time.Second
 
-// instance is the operator's binary, run as a process of its own.
+// instance is a running process of the operator's binary.
 type instance struct {
 	*operator.Process
-	// profiles is an address on this machine.
-	profiles string
+	// pprofAddress is the local address that serves the profiles.
+	pprofAddress string
 }
 
-// startOperator starts the operator and waits until it leads.
-func (s *stage) startOperator(ctx context.Context) (err error) {
-	if err := s.stopOperator(); err != nil {
+// startOperator starts the operator, in place of a running one, and waits until it is the leader.
+func (e *environment) startOperator(ctx context.Context) (err error) {
+	if err := e.stopOperator(); err != nil {
 		return err
 	}
 	o := &instance{}
-	if o.profiles, err = operator.FreeAddress(); err != nil {
+	if o.pprofAddress, err = operator.FreeAddress(); err != nil {
 		return err
 	}
 	o.Process, err = operator.Start(operator.Options{
-		Binary: s.opts.operator, Kubeconfig: s.kubeconfig, LogFile: filepath.Join(s.folder, "operator.log"),
+		Binary: e.opts.operator, Kubeconfig: e.kubeconfig, LogFile: filepath.Join(e.dir, "operator.log"),
 		Args: []string{
-			"--leader-elect", "--leader-election-namespace=" + accountNamespace, "--pprof-bind-address=" + o.profiles,
-			fmt.Sprintf("--max-concurrent-writes=%d", s.opts.parallel),
+			"--leader-elect", "--leader-election-namespace=" + accountNamespace, "--pprof-bind-address=" + o.pprofAddress,
+			fmt.Sprintf("--max-concurrent-writes=%d", e.opts.parallel),
 		},
 	})
 	if err != nil {
 		return err
 	}
-	s.operator = o
-	if err := o.awaitReady(ctx); err != nil {
+	e.operator = o
+	if err := o.waitForReady(ctx); err != nil {
 		return err
 	}
-	return s.awaitLeader(ctx)
+	return e.waitForLeader(ctx)
 }
 
-func (o *instance) awaitReady(ctx context.Context) error {
-	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, startPatience, true, func(context.Context) (bool, error) {
-		return o.Ready() == nil, o.ended()
+func (o *instance) waitForReady(ctx context.Context) error {
+	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, startTimeout, true, func(context.Context) (bool, error) {
+		return o.Ready() == nil, o.exitError()
 	})
 	if err != nil {
-		return fmt.Errorf("wait for the operator to be ready: %w\n%s", err, o.Tail())
+		return fmt.Errorf("waiting for the operator to be ready: %w\n%s", err, o.Tail())
 	}
 	return nil
 }
 
-// ended is an error, with what the operator said last, if it is no longer there.
-func (o *instance) ended() error {
+// exitError returns an error with the last lines of the log if the operator has exited.
+func (o *instance) exitError() error {
 	if err := o.Ended(); err != nil {
 		return fmt.Errorf("%w\n%s", err, o.Tail())
 	}
 	return nil
 }
 
-// stopOperator ends the operator, if it runs: politely, so that it gives its lease back.
-func (s *stage) stopOperator() error {
-	o := s.operator
+// stopOperator stops the operator, if it is running. The operator shuts down cleanly and releases its lease.
+func (e *environment) stopOperator() error {
+	o := e.operator
 	if o == nil {
 		return nil
 	}
-	s.operator = nil
-	if err := o.ended(); err != nil {
+	e.operator = nil
+	if err := o.exitError(); err != nil {
 		return err
 	}
 	return o.Stop()

@@ -17,6 +17,7 @@ limitations under the License.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"path/filepath"
@@ -26,13 +27,13 @@ import (
 	"time"
 )
 
-// options are what can be chosen on the command line.
+// options are the command line options.
 type options struct {
 	operator string
 	config   string
 	only     []string
 	skip     []string
-	// namespaces are the sizes: the first is that of all sections, the others are for the growth alone.
+	// namespaces are the sizes. All sections use the first one; only the growth section uses the others.
 	namespaces     []int
 	pairs          int
 	growthPairs    int
@@ -46,45 +47,46 @@ type options struct {
 	parallel       int
 	jsonFile       string
 	plotFile       string
-	profileFolder  string
+	profileDir     string
 	timeout        time.Duration
 }
 
 func parseFlags(flags *flag.FlagSet, args []string) *options {
 	o := &options{namespaces: []int{1000}}
 	flags.StringVar(&o.operator, "operator", filepath.Join("bin", "manager"), "the operator's binary")
-	flags.StringVar(&o.config, "config", "config", "the folder with the CRD (crd/bases) and the roles (rbac)")
-	flags.Func("only", "measure these sections alone, separated by commas: "+strings.Join(sectionNames(), ", "), listOf(&o.only))
-	flags.Func("skip", "leave these sections out", listOf(&o.skip))
-	flags.Func("namespaces", "how many namespaces; further sizes, separated by commas, show the growth (default 1000)",
+	flags.StringVar(&o.config, "config", "config", "the directory with the CRD (crd/bases) and the roles (rbac)")
+	flags.Func("only", "run only these sections, separated by commas: "+strings.Join(sectionNames(), ", "), listOf(&o.only))
+	flags.Func("skip", "skip these sections, separated by commas", listOf(&o.skip))
+	flags.Func("namespaces", "number of target namespaces; the growth section also uses further sizes, separated by commas (default 1000)",
 		func(text string) (err error) {
 			o.namespaces, err = parseSizes(text)
 			return err
 		})
-	flags.IntVar(&o.pairs, "pairs", 5, "how often operator and floor take turns")
-	flags.IntVar(&o.growthPairs, "growth-pairs", 3, "how often they do at the further sizes")
-	flags.IntVar(&o.samples, "samples", 500, "how many latencies of each sort are measured")
-	flags.DurationVar(&o.interval, "interval", 10*time.Second, "the synchronization.time of Replikas at rest")
-	flags.DurationVar(&o.loadTime, "load-time", 30*time.Second, "how long the source is edited under load")
-	flags.IntVar(&o.loadRate, "load-rate", 10, "how many edits a second that are")
-	flags.IntVar(&o.replikas, "replikas", 100, "how many Replikas share one operator")
-	flags.IntVar(&o.replikaTargets, "replika-namespaces", 300, "how many namespaces each of these has")
-	flags.IntVar(&o.unrelated, "unrelated", 2000, "how many unrelated ConfigMaps, and as many Secrets, of 10 KiB")
-	flags.IntVar(&o.parallel, "max-concurrent-writes", 16, "how many requests operator and floor send at once")
-	flags.StringVar(&o.jsonFile, "json", "", "write everything that was measured to this file")
-	flags.StringVar(&o.plotFile, "plot", "", "draw time and memory against namespaces into this SVG file")
-	flags.StringVar(&o.profileFolder, "profiles", "", "write CPU and heap profiles of the operator to this folder; they cost time")
-	flags.DurationVar(&o.timeout, "timeout", time.Hour, "give up after this time")
-	_ = flags.Parse(args) // it exits on an error
+	flags.IntVar(&o.pairs, "pairs", 5, "number of operator/baseline rounds")
+	flags.IntVar(&o.growthPairs, "growth-pairs", 3, "number of operator/baseline rounds at the further sizes")
+	flags.IntVar(&o.samples, "samples", 500, "latency samples per type")
+	flags.DurationVar(&o.interval, "interval", 10*time.Second, "synchronization.time of the Replikas in the section rest")
+	flags.DurationVar(&o.loadTime, "load-time", 30*time.Second, "duration of the edits in the section load")
+	flags.IntVar(&o.loadRate, "load-rate", 10, "edits per second in the section load")
+	flags.IntVar(&o.replikas, "replikas", 100, "number of Replikas in the section many")
+	flags.IntVar(&o.replikaTargets, "replika-namespaces", 300, "number of namespaces per Replika in the section many")
+	flags.IntVar(&o.unrelated, "unrelated", 2000, "number of unrelated ConfigMaps, and of unrelated Secrets, of 10 KiB each")
+	flags.IntVar(&o.parallel, "max-concurrent-writes", 16, "concurrent requests of operator and baseline")
+	flags.StringVar(&o.jsonFile, "json", "", "write all results to this JSON file")
+	flags.StringVar(&o.plotFile, "plot", "", "plot time and memory against the number of namespaces to this SVG file; needs the section growth")
+	flags.StringVar(&o.profileDir, "profiles", "", "write CPU and heap profiles of the operator to this directory; profiling takes time")
+	flags.DurationVar(&o.timeout, "timeout", time.Hour, "maximum duration of the benchmark")
+	_ = flags.Parse(args) // exits on an error
 	return o
 }
 
+// listOf parses a list of sections.
 func listOf(list *[]string) func(string) error {
 	return func(text string) error {
 		*list = strings.Split(text, ",")
 		for _, name := range *list {
 			if !slices.Contains(sectionNames(), name) {
-				return fmt.Errorf("there is no section %q", name)
+				return fmt.Errorf("unknown section %q", name)
 			}
 		}
 		return nil
@@ -101,13 +103,13 @@ func parseSizes(text string) ([]int, error) {
 		sizes = append(sizes, size)
 	}
 	if !slices.IsSorted(sizes) {
-		return nil, fmt.Errorf("the sizes do not grow")
+		return nil, errors.New("sizes must be in ascending order")
 	}
 	return sizes, nil
 }
 
-// check refuses what could not be measured.
-func (o *options) check() error {
+// validate returns an error for values that cannot be measured.
+func (o *options) validate() error {
 	for flag, value := range map[string]int{
 		"pairs": o.pairs, "growth-pairs": o.growthPairs, "samples": o.samples, "load-rate": o.loadRate, "replikas": o.replikas,
 		"replika-namespaces": o.replikaTargets, "unrelated": o.unrelated, "max-concurrent-writes": o.parallel,
@@ -116,24 +118,24 @@ func (o *options) check() error {
 			return fmt.Errorf("--%s must be at least 1", flag)
 		}
 	}
-	if o.size() < smallest || o.largest() > largest {
-		return fmt.Errorf("--namespaces must be from %d to %d", smallest, largest)
+	if o.size() < minNamespaces || o.largest() > maxNamespaces {
+		return fmt.Errorf("--namespaces must be from %d to %d", minNamespaces, maxNamespaces)
 	}
 	return nil
 }
 
-// The bounds of what namespaces are named for and of what a section needs.
+// The bounds of --namespaces: what the sections need, and what the six digits in the names of namespaces allow.
 const (
-	smallest = 20
-	largest  = 100_000
+	minNamespaces = 20
+	maxNamespaces = 100_000
 )
 
-// size is how many namespaces most sections use.
+// size is the number of namespaces in all sections but growth and many.
 func (o *options) size() int { return o.namespaces[0] }
 
 func (o *options) largest() int { return o.namespaces[len(o.namespaces)-1] }
 
-// wants tells whether a section was asked for.
-func (o *options) wants(section string) bool {
+// selected reports whether to run the section.
+func (o *options) selected(section string) bool {
 	return (len(o.only) == 0 || slices.Contains(o.only, section)) && !slices.Contains(o.skip, section)
 }

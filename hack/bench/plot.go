@@ -30,11 +30,11 @@ import (
 
 var (
 	operatorColor = color.RGBA{R: 0x1f, G: 0x6f, B: 0xb4, A: 0xff}
-	floorColor    = color.RGBA{R: 0x80, G: 0x80, B: 0x80, A: 0xff}
+	baselineColor = color.RGBA{R: 0x80, G: 0x80, B: 0x80, A: 0xff}
 	residentColor = color.RGBA{R: 0xd9, G: 0x72, B: 0x1e, A: 0xff}
 )
 
-// line is one thing that grows.
+// line is one line of a plot: a value for each size.
 type line struct {
 	name   string
 	color  color.Color
@@ -45,24 +45,24 @@ type line struct {
 // drawGrowth draws time and memory against namespaces, side by side.
 func drawGrowth(series []*fanOut, path string) error {
 	if len(series) < 2 {
-		return fmt.Errorf("nothing to draw: only %d sizes were measured", len(series))
+		return fmt.Errorf("drawing the plot: need at least 2 sizes, have %d", len(series))
 	}
-	seconds := func(turns func(*fanOut) []turn, of func(turn) phase) func(*fanOut) float64 {
+	seconds := func(rounds func(*fanOut) []round, of func(round) phase) func(*fanOut) float64 {
 		return func(f *fanOut) float64 {
 			var values []float64
-			for _, turn := range turns(f) {
-				values = append(values, of(turn).Seconds)
+			for _, round := range rounds(f) {
+				values = append(values, of(round).Seconds)
 			}
 			return median(values)
 		}
 	}
-	operator, floor := func(f *fanOut) []turn { return f.Operator }, func(f *fanOut) []turn { return f.Floor }
-	first, edit := func(t turn) phase { return t.Create }, func(t turn) phase { return t.Edit }
+	operator, baseline := func(f *fanOut) []round { return f.Operator }, func(f *fanOut) []round { return f.Baseline }
+	first, edit := func(r round) phase { return r.Create }, func(r round) phase { return r.Edit }
 	times, err := newPlot("Time to the last copy", "seconds", series, []line{
 		{"first fan-out", operatorColor, false, seconds(operator, first)},
-		{"its floor", floorColor, false, seconds(floor, first)},
+		{"first fan-out, baseline", baselineColor, false, seconds(baseline, first)},
 		{"edit", operatorColor, true, seconds(operator, edit)},
-		{"its floor", floorColor, true, seconds(floor, edit)},
+		{"edit, baseline", baselineColor, true, seconds(baseline, edit)},
 	})
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func drawGrowth(series []*fanOut, path string) error {
 
 func newPlot(title, unit string, series []*fanOut, lines []line) (*plot.Plot, error) {
 	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, "namespaces, each with a copy", unit
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, "namespaces, one copy each", unit
 	p.X.Min, p.Y.Min = 0, 0
 	p.Legend.Top, p.Legend.Left, p.Legend.XOffs = true, true, vg.Points(6)
 	p.Add(plotter.NewGrid())
@@ -88,22 +88,22 @@ func newPlot(title, unit string, series []*fanOut, lines []line) (*plot.Plot, er
 		for i, size := range series {
 			points[i] = plotter.XY{X: float64(size.Namespaces), Y: line.of(size)}
 		}
-		drawn, marks, err := plotter.NewLinePoints(points)
+		drawn, symbols, err := plotter.NewLinePoints(points)
 		if err != nil {
 			return nil, err
 		}
-		drawn.Color, marks.Color, marks.Shape = line.color, line.color, draw.CircleGlyph{}
+		drawn.Color, symbols.Color, symbols.Shape = line.color, line.color, draw.CircleGlyph{}
 		if line.dashed {
 			drawn.Dashes = []vg.Length{vg.Points(5), vg.Points(3)}
 		}
-		p.Add(drawn, marks)
-		p.Legend.Add(line.name, drawn, marks)
+		p.Add(drawn, symbols)
+		p.Legend.Add(line.name, drawn, symbols)
 	}
 	p.Y.Max *= legendRoom
 	return p, nil
 }
 
-// legendRoom is how much higher a plot is than its highest point, so that the legend has room above.
+// legendRoom scales the height of a plot, to make room for the legend above the lines.
 const legendRoom = 1.3
 
 // saveSVG draws the plots side by side.
@@ -126,7 +126,7 @@ func saveSVG(path string, plots ...*plot.Plot) error {
 		return err
 	}
 	if _, err := picture.WriteTo(file); err != nil {
-		_ = file.Close() // the error before says more
+		_ = file.Close() // the first error matters more
 		return err
 	}
 	return file.Close()

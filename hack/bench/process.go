@@ -28,60 +28,59 @@ import (
 	"time"
 )
 
-// memory is what the operator holds at one moment, in bytes.
+// memory is the memory of the operator, in bytes.
 type memory struct {
-	// Heap is live: what is left right after a garbage collection.
+	// Heap is the live heap: what remains after a garbage collection.
 	Heap int64 `json:"liveHeap"`
-	// Anonymous is what the operating system counts: memory that no file backs. Peak is the most it has been, with the
-	// binary's pages.
+	// Anonymous is the resident memory that is not backed by a file. Peak is the maximum resident memory so far; it includes
+	// the pages of the binary.
 	Anonymous int64 `json:"rssAnon"`
 	Peak      int64 `json:"rssPeak"`
 }
 
-// Buffers come and go, and events of what was written may still be on their way: the heap is looked at until it no longer
-// gets less, and the least is what is really kept.
+// The heap also contains temporary buffers, and watch events may still arrive. It is read until it no longer shrinks, and the
+// lowest value counts.
 const (
-	steadyLooks = 5
-	mostLooks   = 50
-	lookPause   = 200 * time.Millisecond
+	stableReads  = 5
+	maxReads     = 50
+	readInterval = 200 * time.Millisecond
 )
 
-// memory measures the operator. RssAnon is read first: a garbage collection that nobody asked for in real life must not
-// make it small.
+// memory measures the operator. RssAnon is read first, because the garbage collections that follow would reduce it.
 func (o *instance) memory(ctx context.Context) (memory, error) {
 	var m memory
 	var err error
-	if m.Anonymous, m.Peak, err = o.resident(); err != nil {
+	if m.Anonymous, m.Peak, err = o.residentMemory(); err != nil {
 		return m, err
 	}
-	for look, steady := 0, 0; look < mostLooks && steady < steadyLooks; look++ {
+	for read, stable := 0, 0; read < maxReads && stable < stableReads; read++ {
 		heap, err := o.liveHeap(ctx)
 		if err != nil {
 			return m, err
 		}
-		steady++
-		if look == 0 || heap < m.Heap {
-			m.Heap, steady = heap, 0
+		stable++
+		if read == 0 || heap < m.Heap {
+			m.Heap, stable = heap, 0
 		}
-		if err := sleep(ctx, lookPause); err != nil {
+		if err := sleep(ctx, readInterval); err != nil {
 			return m, err
 		}
 	}
 	return m, nil
 }
 
-func (o *instance) resident() (anonymous, peak int64, err error) {
+func (o *instance) residentMemory() (anonymous, peak int64, err error) {
 	file, err := os.Open(fmt.Sprintf("/proc/%d/status", o.PID()))
 	if err != nil {
-		return 0, 0, fmt.Errorf("memory is measured on Linux alone: %w", err)
+		return 0, 0, fmt.Errorf("reading the memory of the operator (only possible on Linux): %w", err)
 	}
-	defer file.Close() // only read
+	defer file.Close() // read-only, no error to handle
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
 		if len(fields) < 2 {
 			continue
 		}
-		kibibytes, _ := strconv.ParseInt(fields[1], 10, 64) // of the two below it is a number
+		kibibytes, _ := strconv.ParseInt(fields[1], 10, 64) // always a number in the two lines below
 		switch fields[0] {
 		case "RssAnon:":
 			anonymous = kibibytes << 10
@@ -94,8 +93,8 @@ func (o *instance) resident() (anonymous, peak int64, err error) {
 
 var heapAlloc = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
 
-// liveHeap collects the operator's garbage, twice, as what a finalizer frees goes with the second time, and tells what is
-// left.
+// liveHeap returns the operator's heap after garbage collections. It triggers more than one, because objects with
+// finalizers are only freed by the second.
 func (o *instance) liveHeap(ctx context.Context) (int64, error) {
 	for range 2 {
 		if _, err := o.profile(ctx, "heap?gc=1&debug=1"); err != nil {
@@ -108,21 +107,21 @@ func (o *instance) liveHeap(ctx context.Context) (int64, error) {
 	}
 	found := heapAlloc.FindSubmatch(text)
 	if found == nil {
-		return 0, errors.New("the operator's heap profile does not tell HeapAlloc")
+		return 0, errors.New("the operator's heap profile does not contain HeapAlloc")
 	}
 	return strconv.ParseInt(string(found[1]), 10, 64)
 }
 
-// cpuTime is how long the operator has kept a processor busy.
+// cpuTime returns the CPU time that the operator has used.
 func (o *instance) cpuTime() time.Duration { return cpuTime(o.PID()) }
 
-// cpuTime is how long the process has kept a processor busy; 0 where that cannot be told.
+// cpuTime returns the CPU time that the process has used, or 0 where the system does not provide it.
 func cpuTime(pid int) time.Duration {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
-	// What comes before, the program's name in parentheses, may hold spaces.
+	// The fields before it include the program's name in parentheses, which can contain spaces.
 	_, after, _ := strings.Cut(string(stat), ") ")
 	fields := strings.Fields(after)
 	const user, system, ticksPerSecond = 11, 12, 100

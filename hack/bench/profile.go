@@ -26,45 +26,44 @@ import (
 	"path/filepath"
 )
 
-// profile reads one of the operator's profiles.
+// profile returns one of the operator's profiles.
 func (o *instance) profile(ctx context.Context, name string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.profiles+"/debug/pprof/"+name, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.pprofAddress+"/debug/pprof/"+name, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("read the operator's profile: %w", err)
+		return nil, fmt.Errorf("reading the operator's profile %s: %w", name, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("read the operator's profile %s: %s", name, response.Status)
+		return nil, fmt.Errorf("reading the operator's profile %s: %s", name, response.Status)
 	}
 	return io.ReadAll(response.Body)
 }
 
-// saveProfile writes one of the operator's profiles to the folder that was asked for, if any, and returns when it is
-// there.
-func (s *stage) saveProfile(ctx context.Context, name, file string) error {
-	if s.opts.profileFolder == "" {
+// saveProfile writes one of the operator's profiles to a file in the directory of --profiles, if it is set.
+func (e *environment) saveProfile(ctx context.Context, name, file string) error {
+	if e.opts.profileDir == "" {
 		return nil
 	}
-	content, err := s.operator.profile(ctx, name)
+	content, err := e.operator.profile(ctx, name)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(s.opts.profileFolder, file), content, 0o644)
+	return os.WriteFile(filepath.Join(e.opts.profileDir, file), content, 0o644)
 }
 
-// profiled saves a CPU profile of the operator that is taken while something is done, if profiles were asked for.
-func (s *stage) profiled(ctx context.Context, file string, do func() error) error {
-	if s.opts.profileFolder == "" {
+// withCPUProfile calls do and, if --profiles is set, saves a CPU profile of the operator of that time.
+func (e *environment) withCPUProfile(ctx context.Context, file string, do func() error) error {
+	if e.opts.profileDir == "" {
 		return do()
 	}
 	saved := make(chan error, 1)
-	go func() { saved <- s.saveProfile(ctx, fmt.Sprintf("profile?seconds=%d", profileSeconds), file) }()
+	go func() { saved <- e.saveProfile(ctx, fmt.Sprintf("profile?seconds=%d", profileSeconds), file) }()
 	return errors.Join(do(), <-saved)
 }
 
-// profileSeconds is how long a CPU profile is: what takes longer is cut off.
+// profileSeconds is the length of a CPU profile.
 const profileSeconds = 5

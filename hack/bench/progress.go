@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// progress tells what is being done, each line with the time since the start.
+// progress prints what the benchmark is doing, with the time since the start.
 type progress struct {
 	out   io.Writer
 	start time.Time
@@ -37,6 +37,7 @@ func (p *progress) section(title string) {
 	fmt.Fprintf(p.out, "\n%s\n", title)
 }
 
-func (p *progress) say(format string, args ...any) {
+// log prints one line.
+func (p *progress) log(format string, args ...any) {
 	fmt.Fprintf(p.out, "%7.1fs  %s\n", time.Since(p.start).Seconds(), fmt.Sprintf(format, args...))
 }

@@ -24,29 +24,29 @@ import (
 	"os"
 )
 
-// report is everything that was measured.
+// report is the result of a run.
 type report struct {
-	Environment environment `json:"environment"`
-	Rows        []row       `json:"rows"`
-	// Series are the fan-outs by size.
+	Run  runInfo `json:"run"`
+	Rows []row   `json:"rows"`
+	// Series has one fan-out per size.
 	Series []*fanOut `json:"series,omitempty"`
 
 	section string
 }
 
-// row is one line of the budget.
+// row is one line of the table: one goal of the performance budget, or a value without a goal.
 type row struct {
 	Section  string `json:"section"`
 	Name     string `json:"row"`
 	Goal     string `json:"goal"`
 	Measured string `json:"measured"`
-	Floor    string `json:"floor,omitempty"`
-	// Ratio is that of what was measured to the floor; 0 for none.
+	Baseline string `json:"baseline,omitempty"`
+	// Ratio is that of the measured value to the baseline, or 0 without a baseline.
 	Ratio float64 `json:"ratio,omitempty"`
-	// Verdict tells whether the goal was met; empty where there is none.
+	// Verdict reports whether the goal was met. It is empty without a goal.
 	Verdict verdict  `json:"verdict,omitempty"`
 	Notes   []string `json:"notes,omitempty"`
-	// Data is what the row was computed from.
+	// Data has the values that the row was computed from.
 	Data any `json:"data,omitempty"`
 }
 
@@ -59,7 +59,7 @@ func (r *report) add(line row) {
 
 func (r *report) addSeries(f *fanOut) { r.Series = append(r.Series, f) }
 
-// verdict is what became of a goal.
+// verdict is the result for one goal.
 type verdict string
 
 const (
@@ -67,20 +67,20 @@ const (
 	goalMissed verdict = "MISSED"
 )
 
-func judged(asWanted bool) verdict {
-	if asWanted {
+func verdictOf(met bool) verdict {
+	if met {
 		return goalMet
 	}
 	return goalMissed
 }
 
-// print prints the table, and below it what does not fit.
+// print prints the table, and the notes below it.
 func (r *report) print(out io.Writer) {
-	cells := [][]string{{"what", "goal", "measured", "floor", "ratio", ""}}
+	cells := [][]string{{"what", "goal", "measured", "baseline", "ratio", ""}}
 	for _, line := range r.Rows {
-		cells = append(cells, []string{line.Name, line.Goal, line.Measured, line.Floor, line.ratio(), string(line.Verdict)})
+		cells = append(cells, []string{line.Name, line.Goal, line.Measured, line.Baseline, line.ratio(), string(line.Verdict)})
 	}
-	fmt.Fprintf(out, "\n%s\n\n%s\n", r.Environment, markdown(cells))
+	fmt.Fprintf(out, "\n%s\n\n%s\n", r.Run, markdown(cells))
 	for _, line := range r.Rows {
 		for _, note := range line.Notes {
 			fmt.Fprintf(out, "- %s\n", note)
@@ -95,7 +95,7 @@ func (r *row) ratio() string {
 	return fmt.Sprintf("%.2f", r.Ratio)
 }
 
-// save writes the files that were asked for.
+// save writes the files of --json and --plot.
 func (r *report) save(opts *options) error {
 	var errs []error
 	if opts.jsonFile != "" {

@@ -28,72 +28,72 @@ import (
 	"github.com/prosimcorp/replika/test/cluster"
 )
 
-// restartPatience is how long is counted after a restart.
-const restartPatience = 5 * time.Second
+// restartPeriod is how long requests are counted after a restart.
+const restartPeriod = 5 * time.Second
 
-// measureRestart counts what a restart asks for with every copy in sync.
+// measureRestart counts the requests of an operator that starts with all copies in sync.
 func (b *bench) measureRestart(ctx context.Context) error {
 	size := b.opts.size()
-	if err := b.needNamespaces(ctx, size); err != nil {
+	if err := b.ensureNamespaces(ctx, size); err != nil {
 		return err
 	}
 	if err := b.startOperator(ctx); err != nil {
 		return err
 	}
-	subject := newSubject("restart", contentBytes, neverDue, firstTargets(size))
-	if err := b.create(ctx, subject, size); err != nil {
+	workload := newWorkload("restart", contentBytes, noResync, targetGlobs(size))
+	if err := b.create(ctx, workload, size); err != nil {
 		return err
 	}
 	if err := b.stopOperator(); err != nil {
 		return err
 	}
 	mark := b.cluster.Mark()
-	b.progress.say("restarting with %d copies in sync", size)
+	b.progress.log("restarting with %d copies in sync", size)
 	if err := b.startOperator(ctx); err != nil {
 		return err
 	}
-	if err := sleep(ctx, restartPatience); err != nil {
+	if err := sleep(ctx, restartPeriod); err != nil {
 		return err
 	}
-	all, err := b.recordSince(mark)
+	all, err := b.auditSince(mark)
 	if err != nil {
 		return err
 	}
-	b.tellRestart(all.only(byOperator, not(onLease)))
+	b.reportRestart(all.only(byOperator, not(onLease)))
 	return nil
 }
 
-func (b *bench) tellRestart(record record) {
-	written := record.only(func(e cluster.AuditEvent) bool { return e.Writes() })
+func (b *bench) reportRestart(record auditRecord) {
+	written := record.only(cluster.AuditEvent.Writes)
 	b.report.add(row{
-		Name: "restart with every copy in sync: writes", Goal: "0", Measured: fmt.Sprint(len(written)), Verdict: judged(len(written) == 0),
-		Notes: []string{"a restart asks for: " + listed(record.tally())},
+		Name: "restart with every copy in sync: writes", Goal: "0", Measured: fmt.Sprint(len(written)), Verdict: verdictOf(len(written) == 0),
+		Notes: []string{"restart: requests of the operator: " + formatCounts(record.tally())},
 	})
 	lists := initialLists(record)
 	most := slices.Max(append(slices.Collect(maps.Values(lists)), 0))
 	b.report.add(row{
-		Name: "restart: lists per watch", Goal: "1", Measured: fmt.Sprintf("at most %d, %d watches", most, len(lists)), Verdict: judged(most == 1),
-		Notes: []string{"a restart lists, by request or by a watch that begins with a list: " + listed(lists)},
+		Name: "restart: lists per watch", Goal: "1", Measured: fmt.Sprintf("at most %d, %d watches", most, len(lists)), Verdict: verdictOf(most == 1),
+		Notes: []string{"restart: lists, and watches that start with a list: " + formatCounts(lists)},
 	})
 }
 
-// queryOf is what a request's address asks for.
+// queryOf returns the query parameters of a request.
 func queryOf(e cluster.AuditEvent) url.Values {
-	address, err := url.ParseRequestURI(e.RequestURI)
+	uri, err := url.ParseRequestURI(e.RequestURI)
 	if err != nil {
 		return nil
 	}
-	return address.Query()
+	return uri.Query()
 }
 
-// initialLists counts, by what is watched, the requests that deliver all of it: a list, or a watch that begins with one. A
-// list that comes in pages counts once.
-func initialLists(record record) map[string]int {
+// initialLists counts, by resource, namespace and selectors, the lists and the watches that start with a list. A list in
+// several pages counts once.
+func initialLists(record auditRecord) map[string]int {
 	counts := map[string]int{}
 	for _, event := range record {
 		query := queryOf(event)
-		begins := event.Verb == "watch" && query.Get("sendInitialEvents") == "true"
-		if (event.Verb != "list" || query.Has("continue")) && !begins {
+		startsWithList := event.Verb == "watch" && query.Get("sendInitialEvents") == "true"
+		if (event.Verb != "list" || query.Has("continue")) && !startsWithList {
 			continue
 		}
 		what := []string{event.Resource, event.Namespace, query.Get("labelSelector"), query.Get("fieldSelector")}

@@ -24,7 +24,7 @@ import (
 	"strings"
 )
 
-// median is the middle of the values; of an even number, the mean of the two in the middle.
+// median returns the middle value, or the mean of the two middle values.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
@@ -37,7 +37,7 @@ func median(values []float64) float64 {
 	return sorted[middle]
 }
 
-// percentile is the least value that so many of a hundred do not exceed.
+// percentile returns the lowest value that is not exceeded by this percentage of the values.
 func percentile(values []float64, percent float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
@@ -47,21 +47,22 @@ func percentile(values []float64, percent float64) float64 {
 	return sorted[max(rank, 1)-1]
 }
 
-func seconds(value float64) string { return fmt.Sprintf("%.2f s", value) }
+func formatSeconds(value float64) string { return fmt.Sprintf("%.2f s", value) }
 
-func mebibytes(bytes int64) string { return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20)) }
+func formatMiB(bytes int64) string { return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20)) }
 
-func between(least, most int) string {
+// formatRange renders one number if both are equal.
+func formatRange(least, most int) string {
 	if least == most {
 		return fmt.Sprint(least)
 	}
 	return fmt.Sprintf("%d to %d", least, most)
 }
 
-// listed renders counts in a stable order, the most frequent first.
-func listed(counts map[string]int) string {
+// formatCounts renders counts in a stable order, the most frequent first.
+func formatCounts(counts map[string]int) string {
 	if len(counts) == 0 {
-		return "nothing"
+		return "none"
 	}
 	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		if counts[a] != counts[b] {

@@ -21,8 +21,7 @@ import (
 	"unicode/utf8"
 )
 
-// markdown renders a table that people can read as it stands, and that can be put into a document. Its first row is the
-// heading.
+// markdown renders an aligned Markdown table. The first row is the heading.
 func markdown(cells [][]string) string {
 	widths := make([]int, len(cells[0]))
 	for _, row := range cells {

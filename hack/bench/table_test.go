@@ -26,6 +26,6 @@ func TestMarkdown(t *testing.T) {
 | restart |        |
 `
 	if got != want {
-		t.Errorf("the table is\n%s", got)
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }

@@ -23,8 +23,8 @@ import (
 	"strings"
 )
 
-// assetsEnv is envtest's own variable: whoever has set it for other projects
-// gets the same binaries here.
+// assetsEnv is the environment variable that envtest uses, too. Users who have
+// set it for other projects get the same binaries here.
 const assetsEnv = "KUBEBUILDER_ASSETS"
 
 // binary is one program of the control plane and the package it is built from.
@@ -50,8 +50,8 @@ func missing(dir string) []binary {
 	return out
 }
 
-// names lists binaries for people.
-func names(list []binary) string {
+// joinNames returns the names of the binaries, separated by commas.
+func joinNames(list []binary) string {
 	var out []string
 	for _, b := range list {
 		out = append(out, b.name)
@@ -59,15 +59,16 @@ func names(list []binary) string {
 	return strings.Join(out, ", ")
 }
 
-// fromEnvironment takes the folder that the user names, or says what it lacks:
-// to look elsewhere would run other binaries than the ones asked for.
+// fromEnvironment returns the directory from the environment variable. It fails
+// if a binary is missing there, because a fallback would run other binaries than
+// the user expects.
 func fromEnvironment(dir string) (string, error) {
-	if !filepath.IsAbs(dir) { // this program and the tests run in different folders
+	if !filepath.IsAbs(dir) { // this program and the tests have different working directories
 		return "", fmt.Errorf("%s=%s must be an absolute path", assetsEnv, dir)
 	}
 	if lacking := missing(dir); len(lacking) > 0 {
-		return "", fmt.Errorf("%s=%s lacks %s: put it there, or unset %s to have all binaries provided",
-			assetsEnv, dir, names(lacking), assetsEnv)
+		return "", fmt.Errorf("%s=%s lacks %s: add the missing binaries, or unset %s to download or build all of them",
+			assetsEnv, dir, joinNames(lacking), assetsEnv)
 	}
 	return dir, nil
 }

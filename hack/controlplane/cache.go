@@ -25,77 +25,78 @@ import (
 	"path/filepath"
 )
 
-// cache is the folder of one version's binaries under the user's cache. It
-// exists only complete: it is filled beside its place and renamed into it.
+// cache is the directory for the binaries of one version. It is never
+// incomplete: the binaries are put into a temporary directory, which is then
+// renamed.
 type cache struct {
-	root, dir, lock, stagePattern string
+	root, dir, lock, tempPattern string
 }
 
 func newCache(userCache string, p pins) cache {
 	root := filepath.Join(userCache, "replika", "controlplane")
 	return cache{
-		root:         root,
-		dir:          filepath.Join(root, p.folder()),
-		lock:         filepath.Join(root, p.folder()+".lock"),
-		stagePattern: "." + p.folder() + ".stage-*",
+		root:        root,
+		dir:         filepath.Join(root, p.dirName()),
+		lock:        filepath.Join(root, p.dirName()+".lock"),
+		tempPattern: "." + p.dirName() + ".tmp-*",
 	}
 }
 
-// provide returns the cache's folder; if it is not there yet, fill is called
-// with an empty folder to put the binaries into. Of several runs at once one
-// fills and the others wait for it.
-func (c cache) provide(ctx context.Context, progress io.Writer, fill func(ctx context.Context, stage string) error) (string, error) {
+// provide returns the directory with all binaries. If it does not exist yet,
+// provide calls fill with an empty directory. If several processes call it at
+// the same time, one calls fill and the others wait.
+func (c cache) provide(ctx context.Context, progress io.Writer, fill func(ctx context.Context, dir string) error) (string, error) {
 	if len(missing(c.dir)) == 0 {
 		return c.dir, nil
 	}
 	if err := os.MkdirAll(c.root, 0o755); err != nil {
-		return "", fmt.Errorf("make the cache folder (set XDG_CACHE_HOME to a writable one): %w", err)
+		return "", fmt.Errorf("creating the cache directory (set XDG_CACHE_HOME to a writable directory): %w", err)
 	}
 	unlock, err := lockFile(ctx, c.lock, func() {
-		fmt.Fprintln(progress, "another run provides the same binaries, waiting for it")
+		fmt.Fprintln(progress, "waiting for another process that provides the same binaries")
 	})
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
 
-	if len(missing(c.dir)) == 0 { // the run that was waited for did it
+	if len(missing(c.dir)) == 0 { // the other process has provided them
 		return c.dir, nil
 	}
 	return c.dir, c.replace(ctx, fill)
 }
 
-// replace fills a new folder and puts it into place at once. The lock is held.
-func (c cache) replace(ctx context.Context, fill func(ctx context.Context, stage string) error) (err error) {
-	// Whatever is there now was left by a run that was killed, or was damaged
-	// later: nobody else is at work while the lock is held.
-	leftovers, err := filepath.Glob(filepath.Join(c.root, c.stagePattern))
+// replace fills a new directory and renames it to c.dir. The caller holds the lock.
+func (c cache) replace(ctx context.Context, fill func(ctx context.Context, dir string) error) (err error) {
+	// Existing directories are left over from a process that was killed, or are
+	// damaged: no other process uses them while the lock is held.
+	leftovers, err := filepath.Glob(filepath.Join(c.root, c.tempPattern))
 	if err != nil {
-		return fmt.Errorf("look for leftovers in %s: %w", c.root, err)
+		return fmt.Errorf("searching for incomplete directories in %s: %w", c.root, err)
 	}
 	for _, path := range append(leftovers, c.dir) {
 		if err := os.RemoveAll(path); err != nil {
-			return fmt.Errorf("remove what an earlier run left: %w", err)
+			return fmt.Errorf("removing an incomplete directory: %w", err)
 		}
 	}
 
-	stage, err := os.MkdirTemp(c.root, c.stagePattern)
+	temp, err := os.MkdirTemp(c.root, c.tempPattern)
 	if err != nil {
-		return fmt.Errorf("make a folder to work in: %w", err)
+		return fmt.Errorf("creating a temporary directory: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(stage)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
 
-	if err := fill(ctx, stage); err != nil {
+	if err := fill(ctx, temp); err != nil {
 		return err
 	}
-	if lacking := missing(stage); len(lacking) > 0 {
-		return fmt.Errorf("%s did not come about; this is a bug of hack/controlplane", names(lacking))
+	if lacking := missing(temp); len(lacking) > 0 {
+		return fmt.Errorf("%s are still missing; this is a bug in hack/controlplane", joinNames(lacking))
 	}
-	if err := os.Chmod(stage, 0o755); err != nil { // MkdirTemp's 0700 is for secrets
-		return fmt.Errorf("open the folder to readers: %w", err)
+	if err := os.Chmod(temp, 0o755); err != nil { // MkdirTemp creates it with 0700
+		return fmt.Errorf("making the directory readable: %w", err)
 	}
-	if err := os.Rename(stage, c.dir); err != nil {
-		return fmt.Errorf("put the binaries into place: %w", err)
+	if err := os.Rename(temp, c.dir); err != nil {
+		return fmt.Errorf("renaming the directory of the binaries: %w", err)
 	}
 	return nil
 }

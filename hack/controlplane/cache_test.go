@@ -30,8 +30,8 @@ import (
 
 var testPins = pins{kubernetes: "v1.2.3", etcd: "v4.5.6"}
 
-// put writes executable files for the named programs into dir.
-func put(t *testing.T, dir string, programs ...string) {
+// writeExecutables creates executable files with these names in dir.
+func writeExecutables(t *testing.T, dir string, programs ...string) {
 	t.Helper()
 	for _, name := range programs {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!"), 0o755); err != nil {
@@ -40,8 +40,8 @@ func put(t *testing.T, dir string, programs ...string) {
 	}
 }
 
-// entries lists what is in the cache's root.
-func entries(t *testing.T, c cache) []string {
+// listRoot returns the names of all files in the cache's root.
+func listRoot(t *testing.T, c cache) []string {
 	t.Helper()
 	list, err := os.ReadDir(c.root)
 	if err != nil {
@@ -56,35 +56,35 @@ func entries(t *testing.T, c cache) []string {
 
 func TestFromEnvironment(t *testing.T) {
 	dir := t.TempDir()
-	put(t, dir, "etcd", "kube-apiserver")
+	writeExecutables(t, dir, "etcd", "kube-apiserver")
 	if _, err := fromEnvironment(dir); err == nil ||
 		!strings.Contains(err.Error(), "lacks kube-controller-manager") {
-		t.Fatalf("error %v, want one that names the missing binary alone", err)
+		t.Fatalf("error is %v, want one with only the missing binary", err)
 	}
-	put(t, dir, "kube-controller-manager")
+	writeExecutables(t, dir, "kube-controller-manager")
 	if got, err := fromEnvironment(dir); err != nil || got != dir {
 		t.Fatalf("got %q, %v", got, err)
 	}
 	if _, err := fromEnvironment("bin"); err == nil || !strings.Contains(err.Error(), "absolute") {
-		t.Fatalf("error %v, want one that asks for an absolute path", err)
+		t.Fatalf("error is %v, want one about the absolute path", err)
 	}
 	if err := os.Chmod(filepath.Join(dir, "etcd"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := fromEnvironment(dir); err == nil {
-		t.Fatal("a file that cannot be executed was taken for a binary")
+		t.Fatal("fromEnvironment accepted a file that is not executable")
 	}
 }
 
-func TestProvideFillsOnceForManyRuns(t *testing.T) {
+func TestCacheProvide_ConcurrentCallsFillOnce(t *testing.T) {
 	c := newCache(t.TempDir(), testPins)
 	var fills atomic.Int32
-	var runs sync.WaitGroup
+	var calls sync.WaitGroup
 	for range 4 {
-		runs.Go(func() {
-			dir, err := c.provide(t.Context(), io.Discard, func(_ context.Context, stage string) error {
+		calls.Go(func() {
+			dir, err := c.provide(t.Context(), io.Discard, func(_ context.Context, dir string) error {
 				fills.Add(1)
-				put(t, stage, "etcd", "kube-apiserver", "kube-controller-manager")
+				writeExecutables(t, dir, "etcd", "kube-apiserver", "kube-controller-manager")
 				return nil
 			})
 			if err != nil || len(missing(dir)) > 0 {
@@ -92,58 +92,58 @@ func TestProvideFillsOnceForManyRuns(t *testing.T) {
 			}
 		})
 	}
-	runs.Wait()
+	calls.Wait()
 	if fills.Load() != 1 {
-		t.Fatalf("filled %d times, want once", fills.Load())
+		t.Fatalf("fill was called %d times, want 1", fills.Load())
 	}
 }
 
-func TestProvideLeavesNothingHalfDone(t *testing.T) {
+func TestCacheProvide_CleansUpAfterError(t *testing.T) {
 	c := newCache(t.TempDir(), testPins)
 	broken := errors.New("broken")
-	_, err := c.provide(t.Context(), io.Discard, func(_ context.Context, stage string) error {
-		put(t, stage, "etcd")
+	_, err := c.provide(t.Context(), io.Discard, func(_ context.Context, dir string) error {
+		writeExecutables(t, dir, "etcd")
 		return broken
 	})
 	if !errors.Is(err, broken) {
-		t.Fatalf("error %v, want the one of the fill", err)
+		t.Fatalf("error is %v, want that of fill", err)
 	}
-	if got := entries(t, c); len(got) != 1 || got[0] != filepath.Base(c.lock) {
-		t.Fatalf("left %v, want the lock file alone", got)
+	if got := listRoot(t, c); len(got) != 1 || got[0] != filepath.Base(c.lock) {
+		t.Fatalf("files are %v, want only the lock file", got)
 	}
 }
 
-func TestProvideRepairs(t *testing.T) {
+func TestCacheProvide_ReplacesIncompleteDirectory(t *testing.T) {
 	c := newCache(t.TempDir(), testPins)
-	killed := filepath.Join(c.root, strings.Replace(c.stagePattern, "*", "123", 1))
+	killed := filepath.Join(c.root, strings.Replace(c.tempPattern, "*", "123", 1))
 	for _, dir := range []string{c.dir, killed} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		put(t, dir, "etcd")
+		writeExecutables(t, dir, "etcd")
 	}
-	dir, err := c.provide(t.Context(), io.Discard, func(_ context.Context, stage string) error {
-		put(t, stage, "etcd", "kube-apiserver", "kube-controller-manager")
+	dir, err := c.provide(t.Context(), io.Discard, func(_ context.Context, dir string) error {
+		writeExecutables(t, dir, "etcd", "kube-apiserver", "kube-controller-manager")
 		return nil
 	})
 	if err != nil || len(missing(dir)) > 0 {
 		t.Fatalf("got %q, %v", dir, err)
 	}
-	if got := entries(t, c); len(got) != 2 {
-		t.Fatalf("left %v, want the folder and its lock", got)
+	if got := listRoot(t, c); len(got) != 2 {
+		t.Fatalf("files are %v, want the directory and its lock file", got)
 	}
 }
 
-func TestAdoptTakesWhatTheArchiveHas(t *testing.T) {
-	archive, stage := t.TempDir(), t.TempDir()
-	put(t, archive, "etcd", "kube-apiserver", "kubectl")
-	if err := adopt(archive, stage); err != nil {
+func TestCopyBinaries(t *testing.T) {
+	archive, dir := t.TempDir(), t.TempDir()
+	writeExecutables(t, archive, "etcd", "kube-apiserver", "kubectl")
+	if err := copyBinaries(archive, dir); err != nil {
 		t.Fatal(err)
 	}
-	if got := names(missing(stage)); got != "kube-controller-manager" {
-		t.Fatalf("still to compile: %s", got)
+	if got := joinNames(missing(dir)); got != "kube-controller-manager" {
+		t.Fatalf("missing after the copy: %s, want only kube-controller-manager", got)
 	}
-	if _, err := os.Stat(filepath.Join(stage, "kubectl")); err == nil {
-		t.Fatal("took a program that is none of ours")
+	if _, err := os.Stat(filepath.Join(dir, "kubectl")); err == nil {
+		t.Fatal("copyBinaries copied a binary that is not part of the control plane")
 	}
 }

@@ -28,15 +28,15 @@ import (
 	"time"
 )
 
-// command prepares a program that ends, with all its children, when ctx does.
-// It gets a process group of its own, so that a Ctrl-C reaches it once and
-// through us. The go command tidies up after an interrupt; what is still
-// there a while later is killed.
+// command prepares a program that is stopped, with all its children, when ctx
+// ends. It has its own process group, so that Ctrl-C does not also reach it
+// directly. The go command cleans up after an interrupt; processes that are
+// still running after killDelay are killed.
 func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.SysProcAttr = ownGroup()
-	// Static binaries need no C compiler. A workspace above us must not change
-	// the pins.
+	// Static binaries need no C compiler. A workspace in a parent directory must
+	// not change the versions.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	cmd.Cancel = func() error {
 		time.AfterFunc(killDelay, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
@@ -46,11 +46,11 @@ func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// killDelay is how long an interrupted program may take to tidy up.
+// killDelay is how long an interrupted program has to clean up.
 const killDelay = 5 * time.Second
 
-// output runs a program and returns its stdout. The error is one line: the
-// last one that the program said.
+// output runs a program and returns its stdout. The error contains only the
+// last line of its stderr.
 func output(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := command(ctx, name, args...)
 	var stdout, stderr bytes.Buffer
@@ -61,12 +61,12 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return "", errors.New("no answer in time")
+		return "", errors.New("timed out")
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	}
-	if said := lastLine(stderr.String()); said != "" {
-		return "", fmt.Errorf("%s (%w)", said, err)
+	if line := lastLine(stderr.String()); line != "" {
+		return "", fmt.Errorf("%s (%w)", line, err)
 	}
 	return "", err
 }

@@ -26,42 +26,42 @@ import (
 	"time"
 )
 
-// progressEvery is how often a running compilation says how far it is.
-const progressEvery = 5 * time.Second
+// progressInterval is how often the progress of the compilation is printed.
+const progressInterval = 5 * time.Second
 
-// compile builds the wanted binaries from the pinned modules into stage. It
-// needs Go and the module proxy, nothing else.
-func compile(ctx context.Context, progress io.Writer, p pins, stage string, wanted []binary) error {
+// compile builds the wanted binaries from the pinned modules into dir. It
+// needs only Go and the module proxy.
+func compile(ctx context.Context, progress io.Writer, p pins, dir string, wanted []binary) error {
 	if len(wanted) == 0 {
 		return nil
 	}
 	fmt.Fprintf(progress, "compiling %s (Kubernetes %s, etcd %s); the first time this takes several minutes\n",
-		names(wanted), p.kubernetes, p.etcd)
+		joinNames(wanted), p.kubernetes, p.etcd)
 	flags, err := buildFlags(p)
 	if err != nil {
 		return err
 	}
-	m := &meter{start: time.Now()}
-	stop := m.report(progress, progressEvery)
+	m := &progressMeter{start: time.Now()}
+	stop := m.printEvery(progress, progressInterval)
 	defer stop()
 
 	for _, b := range wanted {
 		deps, err := goTool(ctx, m, "list", "-deps", b.pkg)
 		if err != nil {
-			return fmt.Errorf("resolve %s: %w", b.name, err)
+			return fmt.Errorf("resolving the packages of %s: %w", b.name, err)
 		}
 		m.begin(b.name, strings.Fields(deps))
 		args := append([]string{"build", "-v"}, flags...)
-		if _, err := goTool(ctx, m, append(args, "-o", filepath.Join(stage, b.name), b.pkg)...); err != nil {
-			return fmt.Errorf("compile %s: %w", b.name, err)
+		if _, err := goTool(ctx, m, append(args, "-o", filepath.Join(dir, b.name), b.pkg)...); err != nil {
+			return fmt.Errorf("compiling %s: %w", b.name, err)
 		}
-		fmt.Fprintln(progress, m.done())
+		fmt.Fprintln(progress, m.summary())
 	}
 	return nil
 }
 
-// buildFlags makes small, reproducible binaries that know their version: the
-// API server reports it, and feature gates depend on it.
+// buildFlags returns the flags for small, reproducible binaries with a version,
+// which the API server reports and feature gates depend on.
 func buildFlags(p pins) ([]string, error) {
 	major, minor, err := p.majorMinor()
 	if err != nil {
@@ -72,21 +72,21 @@ func buildFlags(p pins) ([]string, error) {
 	return []string{"-trimpath", "-buildvcs=false", "-ldflags", ldflags}, nil
 }
 
-// goTool runs the go command in this module, tells m what it says about its
-// progress, and returns its stdout.
-func goTool(ctx context.Context, m *meter, args ...string) (string, error) {
+// goTool runs the go command in this module, passes its stderr to m, and
+// returns its stdout.
+func goTool(ctx context.Context, m *progressMeter, args ...string) (string, error) {
 	cmd := command(ctx, "go", args...)
 	var stdout strings.Builder
-	said := &lines{each: m.line}
-	cmd.Stdout, cmd.Stderr = &stdout, said
+	stderr := &lineWriter{each: m.line}
+	cmd.Stdout, cmd.Stderr = &stdout, stderr
 	err := cmd.Run()
-	said.flush()
+	stderr.flush()
 	switch {
 	case err == nil:
 		return stdout.String(), nil
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	}
-	return "", errors.Join(fmt.Errorf("go %s: %w (check the network and GOPROXY, or set %s to a folder with the binaries); it said",
-		args[0], err, assetsEnv), errors.New(m.complaints()))
+	return "", errors.Join(fmt.Errorf("go %s: %w (check the network and GOPROXY, or set %s to a directory with the binaries); output:",
+		args[0], err, assetsEnv), errors.New(m.otherOutput()))
 }

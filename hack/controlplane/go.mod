@@ -1,8 +1,8 @@
-// The local control plane: what it consists of, at which versions, and the
-// program that provides it. A module of its own, so that Kubernetes itself
-// never weighs on what the operator ships.
+// The local control plane: its components, their versions, and the program that
+// downloads or compiles them. It is a module of its own, so that the operator
+// does not depend on Kubernetes itself.
 //
-// To move on: go get k8s.io/kubernetes@v1.X.Y and every k8s.io/* staging module
+// To upgrade: go get k8s.io/kubernetes@v1.X.Y and every k8s.io/* staging module
 // below @v0.X.Y, go get go.etcd.io/etcd/server/v3@vX.Y.Z, go mod tidy.
 module github.com/prosimcorp/replika/hack/controlplane
 

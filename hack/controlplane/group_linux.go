@@ -19,8 +19,8 @@ package main
 import "syscall"
 
 // ownGroup starts a child as the leader of its own process group. If this
-// program is killed outright the kernel interrupts the child, so that no
-// forgotten build goes on burning the machine.
+// program is killed, the kernel interrupts the child, so that no build keeps
+// running.
 func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
 }

@@ -25,18 +25,18 @@ import (
 	"time"
 )
 
-// lockPoll is how often a waiting run tries again. It polls because a blocking
-// flock cannot be interrupted by a context.
-const lockPoll = 200 * time.Millisecond
+// lockPollInterval is how often a waiting process tries again. It polls because
+// a context cannot interrupt a blocking flock.
+const lockPollInterval = 200 * time.Millisecond
 
-// lockFile takes the exclusive lock on path, and calls waiting once if another
-// process holds it. The kernel releases the lock with the process, so a
-// killed run blocks nobody; the file itself stays, because removing it would
-// let two runs lock two files of the same name.
-func lockFile(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
+// lockFile acquires the exclusive lock on path. It calls onWait once if another
+// process holds the lock. The kernel releases the lock when its process exits,
+// so a killed process blocks no other. The file itself is never removed, because
+// then two processes could lock different files of the same name.
+func lockFile(ctx context.Context, path string, onWait func()) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("open the lock file: %w", err)
+		return nil, fmt.Errorf("opening the lock file: %w", err)
 	}
 	for tries := 0; ; tries++ {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
@@ -44,15 +44,15 @@ func lockFile(ctx context.Context, path string, waiting func()) (unlock func(), 
 			return func() { _ = f.Close() }, nil // closing unlocks
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+			return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
 		}
 		if tries == 0 {
-			waiting()
+			onWait()
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("wait for the lock %s: %w", path, ctx.Err()), f.Close())
-		case <-time.After(lockPoll):
+			return nil, errors.Join(fmt.Errorf("waiting for the lock %s: %w", path, ctx.Err()), f.Close())
+		case <-time.After(lockPollInterval):
 		}
 	}
 }

@@ -23,9 +23,9 @@ import (
 	"testing"
 )
 
-func TestLockFileWaitsAndSaysSo(t *testing.T) {
+func TestLockFile_WaitsForRelease(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	unlock, err := lockFile(t.Context(), path, func() { t.Error("waited for a free lock") })
+	unlock, err := lockFile(t.Context(), path, func() { t.Error("onWait was called for a free lock") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestLockFileWaitsAndSaysSo(t *testing.T) {
 	}
 }
 
-func TestLockFileGivesUpWithItsContext(t *testing.T) {
+func TestLockFile_EndsWithContext(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	unlock, err := lockFile(t.Context(), path, func() {})
 	if err != nil {
@@ -55,6 +55,6 @@ func TestLockFileGivesUpWithItsContext(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	if _, err := lockFile(ctx, path, cancel); !errors.Is(err, context.Canceled) {
-		t.Fatalf("error %v, want canceled", err)
+		t.Fatalf("error is %v, want canceled", err)
 	}
 }

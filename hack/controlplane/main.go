@@ -14,12 +14,12 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command controlplane provides the binaries of a real control plane (etcd,
-// kube-apiserver and kube-controller-manager) for the tests, the demo and the
-// benchmark. The last line on stdout is the folder that holds them, fit for
-// KUBEBUILDER_ASSETS; everything else goes to stderr.
+// Command controlplane downloads or compiles the binaries of a control plane
+// (etcd, kube-apiserver and kube-controller-manager) for the tests, the demo and
+// the benchmark. It prints their directory, the value for KUBEBUILDER_ASSETS, to
+// stdout, and its progress to stderr.
 //
-// Run it in its own module's folder: the versions are this module's pins.
+// Run it in the directory of its module, whose go.mod defines the versions.
 package main
 
 import (
@@ -32,14 +32,14 @@ import (
 )
 
 func main() {
-	// A second signal is not caught any more, so an impatient Ctrl-C always works.
+	// Only the first signal is caught, so a second Ctrl-C ends the program at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 
 	dir, err := run(ctx, os.Stderr)
 	if err != nil {
 		if ctx.Err() != nil {
-			err = fmt.Errorf("interrupted; nothing half done is left, run it again to go on (%w)", err)
+			err = fmt.Errorf("interrupted; run it again to continue (%w)", err)
 		}
 		fmt.Fprintln(os.Stderr, "controlplane:", err)
 		os.Exit(1)
@@ -47,15 +47,15 @@ func main() {
 	fmt.Println(dir)
 }
 
-// run returns the folder of the binaries: the one the user names, else the
-// per-user cache, which it fills first if it has to.
+// run returns the directory of the binaries: the one from the environment, or
+// else the per-user cache, which it fills if necessary.
 func run(ctx context.Context, progress io.Writer) (string, error) {
 	if dir := os.Getenv(assetsEnv); dir != "" {
 		return fromEnvironment(dir)
 	}
 	goMod, err := os.ReadFile("go.mod")
 	if err != nil {
-		return "", fmt.Errorf("read this module's pins (run it in hack/controlplane, or with make controlplane): %w", err)
+		return "", fmt.Errorf("reading the pinned versions (run it in hack/controlplane, or use make controlplane): %w", err)
 	}
 	pins, err := parsePins(string(goMod))
 	if err != nil {
@@ -63,21 +63,21 @@ func run(ctx context.Context, progress io.Writer) (string, error) {
 	}
 	userCache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("find the per-user cache folder (set HOME or XDG_CACHE_HOME): %w", err)
+		return "", fmt.Errorf("finding the per-user cache directory (set HOME or XDG_CACHE_HOME): %w", err)
 	}
-	return newCache(userCache, pins).provide(ctx, progress, func(ctx context.Context, stage string) error {
-		return fill(ctx, progress, pins, stage)
+	return newCache(userCache, pins).provide(ctx, progress, func(ctx context.Context, dir string) error {
+		return fill(ctx, progress, pins, dir)
 	})
 }
 
-// fill puts all binaries into stage. What upstream publishes is taken from
-// there; what it does not, or cannot be had, is compiled.
-func fill(ctx context.Context, progress io.Writer, pins pins, stage string) error {
-	if err := download(ctx, progress, pins, stage); err != nil {
+// fill puts all binaries into dir. It downloads the binaries that upstream
+// publishes, and compiles those that cannot be downloaded.
+func fill(ctx context.Context, progress io.Writer, pins pins, dir string) error {
+	if err := download(ctx, progress, pins, dir); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
-		fmt.Fprintf(progress, "no upstream archive, compiling instead: %v\n", err)
+		fmt.Fprintf(progress, "cannot download the upstream archive, compiling instead: %v\n", err)
 	}
-	return compile(ctx, progress, pins, stage, missing(stage))
+	return compile(ctx, progress, pins, dir, missing(dir))
 }

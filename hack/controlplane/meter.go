@@ -25,33 +25,34 @@ import (
 	"time"
 )
 
-// meter follows a compilation by what the go command says: with -v it names
-// every package that it compiles, and always every module that it downloads.
-type meter struct {
+// progressMeter tracks the progress of a compilation by the output of the go
+// command. With -v it prints each package that it compiles. It always prints
+// each module that it downloads.
+type progressMeter struct {
 	start time.Time
 
 	mu        sync.Mutex
 	name      string
-	packages  map[string]bool // all packages of the program, true: compiled in this run
+	packages  map[string]bool // all packages of the program; true if compiled by this process
 	compiled  int
 	downloads int
 	other     []string
-	began     time.Time
+	started   time.Time
 }
 
-// begin starts the count for one program.
-func (m *meter) begin(name string, packages []string) {
+// begin starts counting for one program.
+func (m *progressMeter) begin(name string, packages []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.name, m.compiled, m.other, m.began = name, 0, nil, time.Now()
+	m.name, m.compiled, m.other, m.started = name, 0, nil, time.Now()
 	m.packages = make(map[string]bool, len(packages))
 	for _, p := range packages {
 		m.packages[p] = false
 	}
 }
 
-// line takes one line of the go command's stderr.
-func (m *meter) line(s string) {
+// line processes one line of the go command's stderr.
+func (m *progressMeter) line(s string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if compiled, known := m.packages[s]; known {
@@ -68,47 +69,47 @@ func (m *meter) line(s string) {
 	m.other = append(m.other, s)
 }
 
-// complaints returns what the go command said beside its progress.
-func (m *meter) complaints() string {
+// otherOutput returns the end of the go command's output, without its progress.
+func (m *progressMeter) otherOutput() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	const last = 20 // the cause stands at the end
+	const last = 20 // lines; the cause is at the end
 	return strings.Join(m.other[max(0, len(m.other)-last):], "\n")
 }
 
-// String says how far it is. Packages found in Go's build cache are never
-// named, so the number compiled may stay below the total.
-func (m *meter) String() string {
+// String describes the progress. The go command does not print packages from
+// its build cache, so the number of compiled packages can stay below the total.
+func (m *progressMeter) String() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	elapsed := time.Since(m.start).Round(time.Second)
 	if m.name == "" {
-		return fmt.Sprintf("%6s  resolving, %d modules downloaded", elapsed, m.downloads)
+		return fmt.Sprintf("%6s  resolving packages: %d modules downloaded", elapsed, m.downloads)
 	}
 	return fmt.Sprintf("%6s  %s: %d of at most %d packages compiled", elapsed, m.name, m.compiled, len(m.packages))
 }
 
-// done says that the program of the last begin is ready.
-func (m *meter) done() string {
+// summary describes the completed compilation of the current program.
+func (m *progressMeter) summary() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return fmt.Sprintf("%6s  %s: ready after %s, %d packages compiled, %d taken from Go's build cache",
-		time.Since(m.start).Round(time.Second), m.name, time.Since(m.began).Round(time.Second),
+	return fmt.Sprintf("%6s  %s: completed in %s, %d packages compiled, %d found in Go's build cache",
+		time.Since(m.start).Round(time.Second), m.name, time.Since(m.started).Round(time.Second),
 		m.compiled, len(m.packages)-m.compiled)
 }
 
-// report says every so often how far it is, until stop is called.
-func (m *meter) report(w io.Writer, every time.Duration) (stop func()) {
+// printEvery prints the progress at this interval until stop is called.
+func (m *progressMeter) printEvery(w io.Writer, interval time.Duration) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(every)
-		defer tick.Stop()
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
 		for {
 			select {
 			case <-done:
 				return
-			case <-tick.C:
+			case <-ticker.C:
 				fmt.Fprintln(w, m)
 			}
 		}
@@ -116,14 +117,14 @@ func (m *meter) report(w io.Writer, every time.Duration) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// lines is a writer that hands on whole lines.
-type lines struct {
+// lineWriter is an io.Writer that calls each with complete lines.
+type lineWriter struct {
 	each func(string)
 	rest []byte
 }
 
 // Write implements io.Writer.
-func (l *lines) Write(p []byte) (int, error) {
+func (l *lineWriter) Write(p []byte) (int, error) {
 	l.rest = append(l.rest, p...)
 	for {
 		line, rest, found := bytes.Cut(l.rest, []byte("\n"))
@@ -135,8 +136,8 @@ func (l *lines) Write(p []byte) (int, error) {
 	}
 }
 
-// flush hands on a last line that has no newline.
-func (l *lines) flush() {
+// flush passes on a last line without a newline.
+func (l *lineWriter) flush() {
 	if len(l.rest) > 0 {
 		l.each(string(l.rest))
 		l.rest = nil

@@ -22,21 +22,21 @@ import (
 	"testing"
 )
 
-func TestMeterCountsPackagesAndKeepsComplaints(t *testing.T) {
-	m := &meter{}
+func TestProgressMeter(t *testing.T) {
+	m := &progressMeter{}
 	m.begin("etcd", []string{"fmt", "net/http", "example.com/a"})
-	said := &lines{each: m.line}
+	stderr := &lineWriter{each: m.line}
 	for _, chunk := range []string{"go: downloading example.com/a v1.0.0\nf", "mt\nexample.com/a\nfmt\n", "a.go:1: broken"} {
-		if _, err := io.WriteString(said, chunk); err != nil {
+		if _, err := io.WriteString(stderr, chunk); err != nil {
 			t.Fatal(err)
 		}
 	}
-	said.flush()
+	stderr.flush()
 
 	if got := m.String(); !strings.Contains(got, "etcd: 2 of at most 3 packages compiled") {
-		t.Errorf("says %q", got)
+		t.Errorf("String returned %q", got)
 	}
-	if got := m.complaints(); got != "a.go:1: broken" {
-		t.Errorf("complains %q", got)
+	if got := m.otherOutput(); got != "a.go:1: broken" {
+		t.Errorf("otherOutput returned %q", got)
 	}
 }

@@ -22,19 +22,18 @@ import (
 	"strings"
 )
 
-// Modules whose versions in go.mod are the versions of the control plane.
+// The modules whose versions in go.mod are the versions of the control plane.
 const (
 	kubernetesModule = "k8s.io/kubernetes"
 	etcdModule       = "go.etcd.io/etcd/server/v3"
 )
 
-// pins are the versions that this module's go.mod states, the only place
-// where they stand.
+// pins are the versions in this module's go.mod, the only place that defines them.
 type pins struct {
 	kubernetes, etcd string
 }
 
-// parsePins reads the pins out of a go.mod file.
+// parsePins reads the versions from the content of a go.mod file.
 func parsePins(goMod string) (pins, error) {
 	p := pins{kubernetes: required(goMod, kubernetesModule), etcd: required(goMod, etcdModule)}
 	if p.kubernetes == "" || p.etcd == "" {
@@ -46,8 +45,8 @@ func parsePins(goMod string) (pins, error) {
 	return p, nil
 }
 
-// required returns the version at which goMod requires module, or "". A tool
-// line names the same path without a version and does not count.
+// required returns the version of a module that goMod requires, or "". Lines for
+// tools contain the same path without a version and are ignored.
 func required(goMod, module string) string {
 	for line := range strings.Lines(goMod) {
 		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
@@ -58,7 +57,7 @@ func required(goMod, module string) string {
 	return ""
 }
 
-// majorMinor splits the Kubernetes version as its build stamps want it.
+// majorMinor returns the parts of the Kubernetes version for the build flags.
 func (p pins) majorMinor() (major, minor string, err error) {
 	parts := strings.SplitN(strings.TrimPrefix(p.kubernetes, "v"), ".", 3)
 	if len(parts) != 3 {
@@ -67,8 +66,8 @@ func (p pins) majorMinor() (major, minor string, err error) {
 	return parts[0], parts[1], nil
 }
 
-// folder is the name of the cache folder for these versions on this platform.
-// test/cluster looks for the same name.
-func (p pins) folder() string {
+// dirName returns the name of the cache directory for these versions on this
+// platform. test/cluster uses the same name.
+func (p pins) dirName() string {
 	return fmt.Sprintf("%s-etcd-%s-%s-%s", p.kubernetes, p.etcd, runtime.GOOS, runtime.GOARCH)
 }

@@ -37,11 +37,11 @@ func TestParsePins(t *testing.T) {
 			goMod: "require k8s.io/kubernetes v1.38.0\nrequire go.etcd.io/etcd/server/v3 v3.8.1\n",
 			want:  pins{kubernetes: "v1.38.0", etcd: "v3.8.1"},
 		},
-		"one is missing": {
+		"one module is missing": {
 			goMod:   "require k8s.io/kubernetes v1.38.0\n",
 			wantErr: "must require",
 		},
-		"no version we can stamp": {
+		"incomplete version": {
 			goMod:   "require k8s.io/kubernetes v1\nrequire go.etcd.io/etcd/server/v3 v3.8.1\n",
 			wantErr: "not vMAJOR.MINOR.PATCH",
 		},
@@ -51,7 +51,7 @@ func TestParsePins(t *testing.T) {
 			got, err := parsePins(tc.goMod)
 			if tc.wantErr != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.wantErr) {
-					t.Fatalf("error %v, want one with %q", err, tc.wantErr)
+					t.Fatalf("error is %v, want one with %q", err, tc.wantErr)
 				}
 				return
 			}
@@ -62,7 +62,7 @@ func TestParsePins(t *testing.T) {
 	}
 }
 
-func TestParsePinsOfThisModule(t *testing.T) {
+func TestParsePins_ThisModule(t *testing.T) {
 	goMod, err := os.ReadFile("go.mod")
 	if err != nil {
 		t.Fatal(err)

@@ -27,13 +27,14 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// action is something that a user of the cluster does.
-type action = func(context.Context, *stage) error
+// action is something that a user does in the cluster.
+type action = func(context.Context, *environment) error
 
+// inOrder returns an action that runs the actions in order. It ends at the first error.
 func inOrder(actions ...action) action {
-	return func(ctx context.Context, s *stage) error {
+	return func(ctx context.Context, env *environment) error {
 		for _, act := range actions {
-			if err := act(ctx, s); err != nil {
+			if err := act(ctx, env); err != nil {
 				return err
 			}
 		}
@@ -42,60 +43,60 @@ func inOrder(actions ...action) action {
 }
 
 func createNamespaces(names ...string) action {
-	return func(ctx context.Context, s *stage) error {
+	return func(ctx context.Context, env *environment) error {
 		for _, name := range names {
 			namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-			if err := s.client.Create(ctx, namespace); err != nil {
+			if err := env.client.Create(ctx, namespace); err != nil {
 				return err
 			}
-			s.show.say("you create", "namespace %s", name)
+			env.timeline.log("You created the namespace %s.", name)
 		}
 		return nil
 	}
 }
 
-func editSource(ctx context.Context, s *stage) error {
-	return edit(ctx, s, sourceKey, `{"data":{"greeting":"Hello again"}}`)
+func editSource(ctx context.Context, env *environment) error {
+	return edit(ctx, env, sourceKey, `{"data":{"greeting":"Hello again"}}`)
 }
 
 func editCopy(namespace string) action {
-	return func(ctx context.Context, s *stage) error {
-		return edit(ctx, s, copyKey(namespace), `{"data":{"greeting":"edited by hand"}}`)
+	return func(ctx context.Context, env *environment) error {
+		return edit(ctx, env, copyKey(namespace), `{"data":{"greeting":"edited by hand"}}`)
 	}
 }
 
-func edit(ctx context.Context, s *stage, key types.NamespacedName, mergePatch string) error {
+func edit(ctx context.Context, env *environment, key types.NamespacedName, mergePatch string) error {
 	patch := client.RawPatch(types.MergePatchType, []byte(mergePatch))
-	if err := s.client.Patch(ctx, configMap(key), patch, fieldOwner); err != nil {
+	if err := env.client.Patch(ctx, configMap(key), patch, fieldOwner); err != nil {
 		return err
 	}
-	s.show.say("you edit", "ConfigMap %s", key)
+	env.timeline.log("You edited the ConfigMap %s.", key)
 	return nil
 }
 
 func deleteCopy(namespace string) action {
-	return func(ctx context.Context, s *stage) error {
+	return func(ctx context.Context, env *environment) error {
 		key := copyKey(namespace)
-		if err := s.client.Delete(ctx, configMap(key)); err != nil {
+		if err := env.client.Delete(ctx, configMap(key)); err != nil {
 			return err
 		}
-		s.show.say("you delete", "ConfigMap %s", key)
+		env.timeline.log("You deleted the ConfigMap %s.", key)
 		return nil
 	}
 }
 
-func deleteReplika(ctx context.Context, s *stage) error {
+func deleteReplika(ctx context.Context, env *environment) error {
 	replika := &v1alpha1.Replika{
 		ObjectMeta: metav1.ObjectMeta{Namespace: replikaKey.Namespace, Name: replikaKey.Name},
 	}
-	if err := s.client.Delete(ctx, replika); err != nil {
+	if err := env.client.Delete(ctx, replika); err != nil {
 		return err
 	}
-	s.show.say("you delete", "Replika %s", replikaKey)
+	env.timeline.log("You deleted the Replika %s.", replikaKey)
 	return nil
 }
 
-// copyKey is the sample's copy in a namespace.
+// copyKey returns the key of the copy in a namespace.
 func copyKey(namespace string) types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: sourceKey.Name}
 }

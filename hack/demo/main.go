@@ -14,12 +14,12 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command demo shows the operator at work, on a control plane of its own on this machine: it runs the operator's
-// binary, plays a script of scenes against it and prints what happens as it happens. It ends with 0 only if every
-// scene was seen to work. In a terminal it then stays up, to be played with, until Ctrl-C.
+// Command demo shows the operator on a local control plane. It starts the operator's binary, runs a series of steps, checks
+// the result of each and prints a timeline. It exits with 0 only if every step had the expected result. In a terminal it
+// keeps running afterwards, until Ctrl-C.
 //
-// It needs no cluster, no container engine and no kubectl; the control plane's binaries are found by the environment
-// variable KUBEBUILDER_ASSETS. `make demo` provides them and the operator.
+// It needs no cluster, no container engine and no kubectl. The environment variable KUBEBUILDER_ASSETS names the directory
+// of the control plane's binaries. `make demo` provides them and builds the operator.
 package main
 
 import (
@@ -48,12 +48,12 @@ type options struct {
 func main() {
 	var opts options
 	flag.StringVar(&opts.operator, "operator", filepath.Join("bin", "manager"), "the operator's binary")
-	flag.StringVar(&opts.config, "config", "config", "the folder with the CRD (crd/bases) and the samples")
-	flag.DurationVar(&opts.timeout, "timeout", time.Minute, "how long a scene may take")
-	flag.BoolVar(&opts.stay, "stay", inTerminal(), "stay up after the last scene; by default, if in a terminal")
+	flag.StringVar(&opts.config, "config", "config", "the directory with the CRD (crd/bases) and the samples")
+	flag.DurationVar(&opts.timeout, "timeout", time.Minute, "timeout per step")
+	flag.BoolVar(&opts.stay, "stay", inTerminal(), "keep running after the last step (default: true in a terminal)")
 	flag.Parse()
 
-	// What the operator has to say is in its own log; what the client libraries have to say would tear the timeline.
+	// Log lines of the client libraries would interrupt the timeline. The operator has its own log file.
 	ctrl.SetLogger(logr.Discard())
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -69,28 +69,28 @@ func inTerminal() bool {
 	return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
 }
 
-// run sets the stage, plays the script, and clears everything away again whatever happened.
+// run starts the environment, runs the steps, and removes everything again, also after a failure.
 func run(ctx context.Context, opts options) (err error) {
-	show := newTimeline(os.Stdout)
-	stage, err := setStage(ctx, opts, show)
+	timeline := newTimeline(os.Stdout)
+	env, err := startEnvironment(ctx, opts, timeline)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if failed := (*failure)(nil); errors.As(err, &failed) {
-			err = fmt.Errorf("%w\n\n%s", err, stage.operator.Tail())
+		if failed := (*stepError)(nil); errors.As(err, &failed) {
+			err = fmt.Errorf("%w\n\n%s", err, env.operator.Tail())
 		}
-		if err = errors.Join(err, stage.clear()); err == nil {
-			err = os.RemoveAll(stage.logs) // kept after a failure
+		if err = errors.Join(err, env.stop()); err == nil {
+			err = os.RemoveAll(env.logs) // kept after a failure
 		}
 	}()
 
-	if err := play(ctx, stage, script(), opts.timeout); err != nil {
+	if err := runSteps(ctx, env, demoSteps(), opts.timeout); err != nil {
 		return err
 	}
-	show.say("done", "every scene was seen to work")
+	timeline.heading("Demo completed: every step had the expected result.")
 	if opts.stay {
-		return stay(ctx, stage, opts.timeout)
+		return stay(ctx, env, opts.timeout)
 	}
 	return nil
 }

@@ -26,13 +26,13 @@ import (
 	yamlutil "k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// readObjects reads all objects of a manifest: YAML documents with "---" between them.
+// readObjects reads all objects of a manifest, which has one YAML document per object.
 func readObjects(path string) ([]*unstructured.Unstructured, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() // only read
+	defer file.Close() // read-only, no error to handle
 
 	var objects []*unstructured.Unstructured
 	decoder := yamlutil.NewYAMLOrJSONDecoder(bufio.NewReader(file), 4096)
@@ -43,7 +43,7 @@ func readObjects(path string) ([]*unstructured.Unstructured, error) {
 			return objects, nil
 		case err != nil:
 			return nil, err
-		case len(object.Object) > 0: // else a document of comments alone
+		case len(object.Object) > 0: // otherwise the document has only comments
 			objects = append(objects, object)
 		}
 	}

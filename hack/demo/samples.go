@@ -28,18 +28,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The objects that the samples are made of.
+// The source and the Replika in config/samples.
 var (
 	sourceKey  = types.NamespacedName{Namespace: "default", Name: "sample-configmap"}
 	replikaKey = types.NamespacedName{Namespace: "default", Name: "replika-sample"}
 )
 
-// fieldOwner is the demo's name in managedFields.
+// fieldOwner is the field manager of the demo's requests.
 const fieldOwner = client.FieldOwner("replika-demo")
 
-// applySamples does what `kubectl apply --server-side --kustomize config/samples` does.
-func applySamples(ctx context.Context, s *stage) error {
-	objects, err := readSamples(s.samples)
+// applySamples does the same as `kubectl apply --server-side --kustomize config/samples`.
+func applySamples(ctx context.Context, env *environment) error {
+	objects, err := readSamples(env.samples)
 	if err != nil {
 		return err
 	}
@@ -48,17 +48,17 @@ func applySamples(ctx context.Context, s *stage) error {
 			object.SetNamespace("default")
 		}
 		apply := client.ApplyConfigurationFromUnstructured(object)
-		if err := s.client.Apply(ctx, apply, fieldOwner, client.ForceOwnership); err != nil {
+		if err := env.client.Apply(ctx, apply, fieldOwner, client.ForceOwnership); err != nil {
 			return fmt.Errorf("applying %s: %w", object.GetName(), err)
 		}
-		s.show.say("you apply", "%s %s/%s", object.GetKind(), object.GetNamespace(), object.GetName())
+		env.timeline.log("You applied the %s %s/%s.", object.GetKind(), object.GetNamespace(), object.GetName())
 	}
 	return nil
 }
 
-// readSamples reads the objects that a folder's kustomization lists, in its order.
-func readSamples(folder string) ([]*unstructured.Unstructured, error) {
-	content, err := os.ReadFile(filepath.Join(folder, "kustomization.yaml"))
+// readSamples reads the objects of the kustomization in the directory, in its order.
+func readSamples(dir string) ([]*unstructured.Unstructured, error) {
+	content, err := os.ReadFile(filepath.Join(dir, "kustomization.yaml"))
 	if err != nil {
 		return nil, err
 	}
@@ -70,9 +70,9 @@ func readSamples(folder string) ([]*unstructured.Unstructured, error) {
 	}
 	var objects []*unstructured.Unstructured
 	for _, name := range kustomization.Resources {
-		inFile, err := readObjects(filepath.Join(folder, name))
+		inFile, err := readObjects(filepath.Join(dir, name))
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("reading %s: %w", name, err)
 		}
 		objects = append(objects, inFile...)
 	}

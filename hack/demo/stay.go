@@ -25,43 +25,43 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// stay applies the samples once more and goes on telling what happens, until it is interrupted.
-func stay(ctx context.Context, s *stage, timeout time.Duration) error {
-	again := []scene{{
-		title: "Your turn",
+// stay applies the samples again and logs all changes until the demo is interrupted.
+func stay(ctx context.Context, env *environment, timeout time.Duration) error {
+	applyAgain := []step{{
+		title: "Try it yourself",
 		do:    applySamples,
-		want:  "a copy in every team's namespace",
-		look:  sees(func(v view) bool { return v.inSync(append([]string{newTeam}, teams...)...) }),
+		want:  "every team namespace has a copy again",
+		check: inSnapshot(func(s snapshot) bool { return s.inSync(append([]string{newTeam}, teams...)...) }),
 	}}
-	if err := play(ctx, s, again, timeout); err != nil {
+	if err := runSteps(ctx, env, applyAgain, timeout); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.show.out, `
-In another terminal:
+	fmt.Fprintf(env.timeline.out, `
+The demo keeps running. In another terminal, run for example:
 
   export KUBECONFIG=%s
   kubectl get replikas --all-namespaces --watch
   kubectl get configmaps --all-namespaces --selector %s=%s
   kubectl create namespace team-violet
 
-Ctrl-C ends the demo, and removes all of it.
+Press Ctrl-C to stop the demo and to remove everything.
 
-`, s.cluster.Kubeconfig, v1alpha1.LabelPartOf, v1alpha1.PartOf(replikaKey.Name))
-	return s.tellUntilInterrupted(ctx)
+`, env.cluster.Kubeconfig, v1alpha1.LabelPartOf, v1alpha1.PartOf(replikaKey.Name))
+	return env.logUntilInterrupted(ctx)
 }
 
-func (s *stage) tellUntilInterrupted(ctx context.Context) error {
+func (e *environment) logUntilInterrupted(ctx context.Context) error {
 	ticker := time.NewTicker(4 * pollInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-s.operator.Exited():
-			return errors.Join(s.operator.Ended(), errors.New(s.operator.Tail()))
+		case <-e.operator.Exited():
+			return errors.Join(e.operator.Ended(), errors.New(e.operator.Tail()))
 		case <-ticker.C:
-			if _, err := s.watch(ctx); err != nil && ctx.Err() == nil {
-				s.show.say("error", "%v", err)
+			if _, err := e.refresh(ctx); err != nil && ctx.Err() == nil {
+				e.timeline.log("Error: %v", err)
 			}
 		}
 	}

@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// timeline prints what happens, each line with the time since the start.
+// timeline prints what happens, with the time since the start.
 type timeline struct {
 	out   io.Writer
 	start time.Time
@@ -32,12 +32,12 @@ func newTimeline(out io.Writer) *timeline {
 	return &timeline{out: out, start: time.Now()}
 }
 
-// scene prints a heading.
-func (t *timeline) scene(title string) {
+// heading prints the title of a step.
+func (t *timeline) heading(title string) {
 	fmt.Fprintf(t.out, "\n%s\n", title)
 }
 
-// say prints one event: what it is about, in a word, and what happened.
-func (t *timeline) say(what, format string, args ...any) {
-	fmt.Fprintf(t.out, "%8.2fs  %-14s %s\n", time.Since(t.start).Seconds(), what, fmt.Sprintf(format, args...))
+// log prints one sentence.
+func (t *timeline) log(format string, args ...any) {
+	fmt.Fprintf(t.out, "%8.2fs  %s\n", time.Since(t.start).Seconds(), fmt.Sprintf(format, args...))
 }

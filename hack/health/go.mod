@@ -1,5 +1,5 @@
-// What GitOps tools make of a Replika's status: Argo CD by the README's script, Flux by kstatus. A module of its own, so
-// that neither weighs on what the operator ships.
+// Evaluates a Replika's status as Argo CD does, with the README's health check, and as Flux does, with kstatus. It is a
+// module of its own, so that the operator does not depend on either.
 module github.com/prosimcorp/replika/hack/health
 
 go 1.26.0

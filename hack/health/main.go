@@ -14,9 +14,11 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command health tells what GitOps tools make of objects.
+// Command health evaluates the health of an object as GitOps tools do.
 //
-//	health SCRIPT FILE    prints, for the object in FILE, what Argo CD's health check SCRIPT (Lua) and kstatus say
+//	health CHECK FILE    prints the Argo CD health status and the kstatus of the object in FILE
+//
+// CHECK is the Lua code of a custom Argo CD health check. Flux uses kstatus.
 package main
 
 import (
@@ -39,9 +41,9 @@ func main() {
 
 func run(args []string) error {
 	if len(args) != 2 {
-		return errors.New("usage: health SCRIPT FILE")
+		return errors.New("usage: health CHECK FILE")
 	}
-	script, err := os.ReadFile(args[0])
+	check, err := os.ReadFile(args[0])
 	if err != nil {
 		return err
 	}
@@ -51,46 +53,46 @@ func run(args []string) error {
 	}
 	object := map[string]any{}
 	if err := yaml.Unmarshal(content, &object); err != nil {
-		return fmt.Errorf("%s: %w", args[1], err)
+		return fmt.Errorf("parsing %s: %w", args[1], err)
 	}
-	argo, err := argoCD(string(script), object)
+	health, err := argoCD(string(check), object)
 	if err != nil {
 		return err
 	}
-	flux, err := kstatus(object)
+	fluxStatus, err := kstatus(object)
 	if err != nil {
 		return err
 	}
-	fmt.Println(argo, flux)
+	fmt.Println(health, fluxStatus)
 	return nil
 }
 
-// argoCDStatuses are what a health check may say.
+// argoCDStatuses are the health statuses that a health check can return.
 var argoCDStatuses = map[string]bool{"Healthy": true, "Progressing": true, "Degraded": true, "Suspended": true}
 
-// argoCD runs a health check as Argo CD does: with the object as the global obj; it returns a table with status and message.
-func argoCD(script string, object map[string]any) (string, error) {
+// argoCD runs a health check as Argo CD does: obj is a global variable, and the result is a table with status and message.
+func argoCD(check string, object map[string]any) (string, error) {
 	state := lua.NewState()
 	defer state.Close()
 	state.SetGlobal("obj", toLua(state, object))
-	if err := state.DoString(script); err != nil {
+	if err := state.DoString(check); err != nil {
 		return "", err
 	}
 	health, ok := state.Get(-1).(*lua.LTable)
 	if !ok {
-		return "", errors.New("the health check returns no table")
+		return "", errors.New("the health check did not return a table")
 	}
 	if _, ok := health.RawGetString("message").(lua.LString); !ok {
-		return "", errors.New("the health check gives no message")
+		return "", errors.New("the health check did not return a message")
 	}
-	said := health.RawGetString("status").String()
-	if !argoCDStatuses[said] {
-		return "", fmt.Errorf("the health check says %q, which Argo CD does not know", said)
+	healthStatus := health.RawGetString("status").String()
+	if !argoCDStatuses[healthStatus] {
+		return "", fmt.Errorf("the health check returned %q, which is not a health status of Argo CD", healthStatus)
 	}
-	return said, nil
+	return healthStatus, nil
 }
 
-// toLua is a value of JSON as Lua has it.
+// toLua converts a JSON value to Lua.
 func toLua(state *lua.LState, value any) lua.LValue {
 	switch value := value.(type) {
 	case string:
@@ -116,9 +118,9 @@ func toLua(state *lua.LState, value any) lua.LValue {
 	}
 }
 
-// kstatus is what Flux waits by.
+// kstatus computes the status that Flux waits for.
 func kstatus(object map[string]any) (string, error) {
-	// Unstructured objects have whole numbers as int64.
+	// Unstructured objects need integers as int64, which the Kubernetes decoder returns.
 	encoded, err := yaml.Marshal(object)
 	if err != nil {
 		return "", err

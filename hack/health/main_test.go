@@ -25,7 +25,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// healthCheck is the script that the README gives to Argo CD.
+// healthCheck returns the Argo CD health check in the README.
 func healthCheck(t *testing.T) string {
 	t.Helper()
 	readme, err := os.ReadFile("../../README.md")
@@ -40,22 +40,22 @@ func healthCheck(t *testing.T) string {
 		if err := yaml.Unmarshal([]byte(block[1]), &config); err != nil {
 			t.Fatal(err)
 		}
-		if script := config.Data["resource.customizations.health.replika.prosimcorp.com_Replika"]; script != "" {
-			return script
+		if check := config.Data["resource.customizations.health.replika.prosimcorp.com_Replika"]; check != "" {
+			return check
 		}
 	}
 	t.Fatal("the README has no health check")
 	return ""
 }
 
-func TestWhatGitOpsToolsMakeOfAReplika(t *testing.T) {
-	script := healthCheck(t)
+func TestHealth(t *testing.T) {
+	check := healthCheck(t)
 	cases := map[string]struct {
 		metadata, status string
 		wantArgoCD       string
 		wantKstatus      string
 	}{
-		"the operator has not seen it yet": {
+		"not reconciled yet": {
 			metadata: `{generation: 1}`, status: `{observedGeneration: -1}`,
 			wantArgoCD: "Progressing", wantKstatus: "InProgress",
 		},
@@ -64,24 +64,24 @@ func TestWhatGitOpsToolsMakeOfAReplika(t *testing.T) {
 			status:     `{observedGeneration: 1, conditions: [{type: Ready, status: "True", reason: Synced, message: fine}]}`,
 			wantArgoCD: "Healthy", wantKstatus: "Current",
 		},
-		"its spec has changed since": {
+		"new generation not reconciled yet": {
 			metadata:   `{generation: 2}`,
 			status:     `{observedGeneration: 1, conditions: [{type: Ready, status: "True", reason: Synced, message: fine}]}`,
 			wantArgoCD: "Progressing", wantKstatus: "InProgress",
 		},
-		"at work": {
+		"reconciling": {
 			metadata: `{generation: 1}`,
 			status: `{observedGeneration: 1, conditions: [{type: Ready, status: Unknown, reason: Progressing, message: working},
 				{type: Reconciling, status: "True", reason: Progressing, message: working}]}`,
 			wantArgoCD: "Progressing", wantKstatus: "InProgress",
 		},
-		"waits for its source": {
+		"source not found": {
 			metadata: `{generation: 1}`,
 			status: `{observedGeneration: 1, conditions: [{type: Reconciling, status: "True", reason: SourceNotFound, message: waiting},
 				{type: Ready, status: "False", reason: SourceNotFound, message: waiting}]}`,
 			wantArgoCD: "Progressing", wantKstatus: "InProgress",
 		},
-		"copies fail": {
+		"failed copies": {
 			metadata: `{generation: 1}`,
 			status: `{observedGeneration: 1, conditions: [{type: Ready, status: "False", reason: CopiesFailed, message: conflict},
 				{type: Reconciling, status: "True", reason: CopiesFailed, message: conflict}]}`,
@@ -111,22 +111,22 @@ func TestWhatGitOpsToolsMakeOfAReplika(t *testing.T) {
 			if err := yaml.Unmarshal([]byte(manifest), &object); err != nil {
 				t.Fatal(err)
 			}
-			got, err := argoCD(script, object)
+			got, err := argoCD(check, object)
 			if err != nil || got != test.wantArgoCD {
-				t.Errorf("Argo CD says %s (%v), want %s", got, err, test.wantArgoCD)
+				t.Errorf("Argo CD health is %s (%v), want %s", got, err, test.wantArgoCD)
 			}
 			got, err = kstatus(object)
 			if err != nil || got != test.wantKstatus {
-				t.Errorf("kstatus says %s (%v), want %s", got, err, test.wantKstatus)
+				t.Errorf("kstatus is %s (%v), want %s", got, err, test.wantKstatus)
 			}
 		})
 	}
 }
 
-func TestHealthChecksThatArgoCDWouldNotTake(t *testing.T) {
-	for _, script := range []string{"return 1", "return {status = 'Fine', message = ''}", "return {status = 'Healthy'}", "oops("} {
-		if said, err := argoCD(script, map[string]any{}); err == nil {
-			t.Errorf("%s: said %s", script, said)
+func TestArgoCD_InvalidHealthCheck(t *testing.T) {
+	for _, check := range []string{"return 1", "return {status = 'Fine', message = ''}", "return {status = 'Healthy'}", "oops("} {
+		if got, err := argoCD(check, map[string]any{}); err == nil {
+			t.Errorf("%s: got status %s, want an error", check, got)
 		}
 	}
 }

@@ -1,3 +1,4 @@
+// The checks of the alerts and dashboards. It is a module of its own, so that the operator does not depend on Prometheus.
 module github.com/prosimcorp/replika/hack/monitoring
 
 go 1.26.7

@@ -14,12 +14,12 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command monitoring looks after config/prometheus.
+// Command monitoring checks the files in config/prometheus.
 //
-//	monitoring rules FILE            prints a PrometheusRule as the plain file that promtool takes
-//	monitoring check METRICS FILES   names what the PrometheusRules and dashboards ask for and the metrics lack
+//	monitoring rules FILE              prints the rules of a PrometheusRule in the format of promtool
+//	monitoring check METRICS FILE...   reports metrics and labels that the files use and that do not exist
 //
-// METRICS is what the operator's metrics endpoint answered.
+// METRICS is a response of the operator's metrics endpoint. A FILE is a PrometheusRule or a dashboard.
 package main
 
 import (
@@ -54,40 +54,40 @@ func run(args []string) error {
 	case len(args) >= 3 && args[0] == "check":
 		return checkFiles(args[1], args[2:])
 	default:
-		return errors.New("usage: monitoring rules FILE | monitoring check METRICS FILES")
+		return errors.New("usage: monitoring rules FILE | monitoring check METRICS FILE...")
 	}
 }
 
-// checkFiles fails if an expression in the files asks for what the metrics do not have.
+// checkFiles returns an error if an expression in the files uses a metric or a label that does not exist.
 func checkFiles(metrics string, files []string) error {
-	exposed, err := readMetrics(metrics)
+	known, err := readMetrics(metrics)
 	if err != nil {
 		return err
 	}
 	var unknown []string
-	asked := 0
+	checked := 0
 	for _, file := range files {
-		questions, err := readQuestions(file)
+		expressions, err := readExpressions(file)
 		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
+			return fmt.Errorf("reading %s: %w", file, err)
 		}
-		if len(questions) == 0 {
-			return fmt.Errorf("%s: asks for nothing", file)
+		if len(expressions) == 0 {
+			return fmt.Errorf("%s: contains no expressions", file)
 		}
-		for _, q := range questions {
-			missing, err := q.missing(exposed)
+		for _, e := range expressions {
+			missing, err := e.missing(known)
 			if err != nil {
-				return fmt.Errorf("%s: %s: %w", file, q.expression, err)
+				return fmt.Errorf("%s: %s: %w", file, e.promQL, err)
 			}
-			asked++
+			checked++
 			for _, m := range missing {
-				unknown = append(unknown, fmt.Sprintf("%s: %s: %s", file, q.expression, m))
+				unknown = append(unknown, fmt.Sprintf("%s: %s: %s", file, e.promQL, m))
 			}
 		}
 	}
 	if len(unknown) > 0 {
 		return errors.New(strings.Join(unknown, "\n"))
 	}
-	fmt.Printf("%d expressions ask for metrics and labels that exist\n", asked)
+	fmt.Printf("%d expressions checked: all metrics and labels exist\n", checked)
 	return nil
 }

@@ -25,10 +25,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// User returns the access of a user with no rights but those that RBAC gives
-// to the name and the groups, without a client-side rate limit. The user
-// authenticates with a client certificate; in an attached cluster, which does
-// not have the key to sign one, the administrator impersonates the user.
+// User returns the access of a user who has only the permissions that RBAC
+// grants to the name and the groups, without a client-side rate limit. The user
+// authenticates with a client certificate. An attached cluster has no key to
+// sign one, so there the administrator impersonates the user.
 func (c *Cluster) User(name string, groups ...string) (*rest.Config, error) {
 	if c.env == nil {
 		cfg := rest.CopyConfig(c.Config)
@@ -37,13 +37,13 @@ func (c *Cluster) User(name string, groups ...string) (*rest.Config, error) {
 	}
 	user, err := c.env.AddUser(envtest.User{Name: name, Groups: groups}, &rest.Config{QPS: -1})
 	if err != nil {
-		return nil, fmt.Errorf("add user %s: %w", name, err)
+		return nil, fmt.Errorf("adding user %s: %w", name, err)
 	}
 	return user.Config(), nil
 }
 
 // KubeconfigFor writes a kubeconfig file with the access of cfg: certificate,
-// token and impersonation, given as data or as files.
+// token and impersonation, as data or as file names.
 func (c *Cluster) KubeconfigFor(cfg *rest.Config, path string) error {
 	const name = "replika"
 	file := clientcmdapi.NewConfig()
@@ -69,7 +69,7 @@ func (c *Cluster) KubeconfigFor(cfg *rest.Config, path string) error {
 		ImpersonateUserExtra:  cfg.Impersonate.Extra,
 	}
 	if err := clientcmd.WriteToFile(*file, path); err != nil {
-		return fmt.Errorf("write kubeconfig %s: %w", path, err)
+		return fmt.Errorf("writing kubeconfig %s: %w", path, err)
 	}
 	return nil
 }

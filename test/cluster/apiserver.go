@@ -27,30 +27,30 @@ import (
 
 // startAPIServer starts etcd and kube-apiserver and installs the CRDs.
 func (c *Cluster) startAPIServer(bin binaries, o Options, logs *logs) error {
-	etcdPath, err := c.lifeline.tie(bin.etcd())
+	etcdPath, err := c.watchdog.wrap(bin.etcd())
 	if err != nil {
 		return err
 	}
-	apiServerPath, err := c.lifeline.tie(bin.apiServer())
+	apiServerPath, err := c.watchdog.wrap(bin.apiServer())
 	if err != nil {
 		return err
 	}
-	etcdLog, apiServerLog := logs.of("etcd"), logs.of("kube-apiserver")
+	etcdLog, apiServerLog := logs.writerFor("etcd"), logs.writerFor("kube-apiserver")
 	etcd := &envtest.Etcd{Path: etcdPath, DataDir: c.path("etcd"), Out: etcdLog, Err: etcdLog}
-	// Room for a benchmark with many large copies; etcd's default is 2 GiB.
+	// The benchmark stores many large copies; etcd's default is 2 GiB.
 	etcd.Configure().Set("quota-backend-bytes", fmt.Sprint(8<<30))
 
 	apiServer := &envtest.APIServer{Path: apiServerPath, CertDir: c.path("apiserver"), Out: apiServerLog, Err: apiServerLog}
 	for _, dir := range []string{etcd.DataDir, apiServer.CertDir} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
-			return fmt.Errorf("make a folder: %w", err)
+			return fmt.Errorf("creating a folder: %w", err)
 		}
 	}
 	if err := c.configureAPIServer(apiServer, o); err != nil {
 		return err
 	}
 
-	existing := false // whatever USE_EXISTING_CLUSTER says: tests must not touch a cluster of yours
+	existing := false // overrides USE_EXISTING_CLUSTER: tests must not change an existing cluster
 	c.env = &envtest.Environment{
 		ControlPlane:             envtest.ControlPlane{Etcd: etcd, APIServer: apiServer},
 		CRDDirectoryPaths:        o.CRDs,
@@ -63,30 +63,31 @@ func (c *Cluster) startAPIServer(bin binaries, o Options, logs *logs) error {
 		return errors.Join(err, errors.New(etcdLog.String()), errors.New(apiServerLog.String()))
 	}
 	c.Config = cfg
-	c.Config.QPS = -1 // the server's priority and fairness is the limit
+	c.Config.QPS = -1 // API Priority and Fairness is the only limit
 	return c.KubeconfigFor(c.Config, c.Kubeconfig)
 }
 
 // configureAPIServer sets the flags in which a real cluster differs from
-// envtest's, which has no controllers.
+// envtest, which runs no controllers.
 func (c *Cluster) configureAPIServer(s *envtest.APIServer, o Options) error {
 	args := s.Configure()
-	// envtest switches the ServiceAccount plugin off, because nobody would make
-	// the accounts. Here the controller manager does. All else that is on by
-	// default (NamespaceLifecycle, ResourceQuota, PodSecurity...) stays on.
+	// envtest disables the ServiceAccount plugin, because it runs no controller
+	// that creates the accounts. Here the controller manager does. The other
+	// default plugins (NamespaceLifecycle, ResourceQuota, PodSecurity...) stay
+	// enabled.
 	args.Disable("disable-admission-plugins")
-	// envtest's 254 addresses are fewer than the namespaces a Service may be
-	// copied to.
+	// envtest's 254 addresses are too few for copies of a Service in hundreds of
+	// namespaces.
 	args.Set("service-cluster-ip-range", "10.96.0.0/12")
 	if o.AuditLog {
 		policy := c.path("audit-policy.yaml")
 		if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
-			return fmt.Errorf("write the audit policy: %w", err)
+			return fmt.Errorf("writing the audit policy: %w", err)
 		}
 		args.Set("audit-policy-file", policy).
 			Set("audit-log-path", c.auditLog()).
-			Set("audit-log-mode", "blocking"). // no batches: what was answered can be read
-			Set("audit-log-maxsize", "102400") // never rotated: marks are offsets
+			Set("audit-log-mode", "blocking"). // no batches: after the response, the event can be read
+			Set("audit-log-maxsize", "102400") // no rotation: Mark returns an offset
 	}
 	for flag, values := range o.APIServerArgs {
 		args.Set(flag, values...)
@@ -94,7 +95,7 @@ func (c *Cluster) configureAPIServer(s *envtest.APIServer, o Options) error {
 	return nil
 }
 
-// path is a path in the cluster's folder.
+// path returns the path of a file in the cluster's folder.
 func (c *Cluster) path(name string) string {
 	return filepath.Join(c.Dir, name)
 }

@@ -28,9 +28,9 @@ import (
 	"time"
 )
 
-// auditPolicy records who asked for what and the answer's code, not the
-// objects. A request is recorded when it is answered; one that lasts, such as a
-// watch, when its answer begins too.
+// auditPolicy records the user, the request and the response's code, but not the
+// objects. A request is recorded when its response is complete. A long-running
+// request, such as a watch, is also recorded when its response starts.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -42,15 +42,16 @@ rules:
 
 // Stages at which a request is recorded.
 const (
-	// StageStarted is the begin of an answer that lasts, such as a watch's.
+	// StageStarted is the start of a long-running response, such as a watch's.
 	StageStarted = "ResponseStarted"
-	// StageComplete is the end of an answer.
+	// StageComplete is the end of a response.
 	StageComplete = "ResponseComplete"
-	// StagePanic is a request that the API server failed at.
+	// StagePanic is a request during which the API server panicked.
 	StagePanic = "Panic"
 )
 
-// ErrNoAuditLog says that the cluster was started without Options.AuditLog.
+// ErrNoAuditLog is returned for a cluster that was started without
+// Options.AuditLog.
 var ErrNoAuditLog = errors.New("the cluster has no audit log: start it with Options.AuditLog")
 
 // AuditEvent is one request as the API server recorded it, by its own clock.
@@ -59,35 +60,39 @@ type AuditEvent struct {
 	// delete, deletecollection.
 	Verb      string
 	UserAgent string
-	// User is who the request was made as: the impersonated user, if any.
+	// User is the user that the API server authorized: the impersonated user, if
+	// any.
 	User string
-	// Sender is who sent it, whether as themselves or as User.
+	// Sender is the user that authenticated. It differs from User if it
+	// impersonates.
 	Sender                       string
 	Resource, Group, Subresource string
 	Namespace, Name              string
-	// Code is the answer's HTTP status.
+	// Code is the response's HTTP status.
 	Code int
-	// Stage is StageComplete, except for what lasts: a watch is recorded with
-	// StageStarted when it begins, and again with StageComplete when it ends.
+	// Stage is StageComplete, except for long-running requests: a watch is
+	// recorded with StageStarted when it starts, and again with StageComplete
+	// when it ends.
 	Stage               string
 	Received, Completed time.Time
 	RequestURI          string
 }
 
-// Writes reports whether the request asks for a change.
+// Writes reports whether the request is a write.
 func (e AuditEvent) Writes() bool {
 	return slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, e.Verb)
 }
 
-// Filter picks audit events.
+// Filter selects audit events.
 type Filter func(AuditEvent) bool
 
-// ByUserAgent picks the requests of the program whose user agent begins so.
+// ByUserAgent selects the requests whose user agent begins with the prefix.
 func ByUserAgent(prefix string) Filter {
 	return func(e AuditEvent) bool { return strings.HasPrefix(e.UserAgent, prefix) }
 }
 
-// Mark is the place in the audit log where the next request will be recorded.
+// Mark returns the position in the audit log where the next request will be
+// recorded.
 func (c *Cluster) Mark() int64 {
 	info, err := os.Stat(c.auditLog())
 	if err != nil {
@@ -96,31 +101,32 @@ func (c *Cluster) Mark() int64 {
 	return info.Size()
 }
 
-// AuditEvents returns what was recorded since the mark, oldest first, as far as
-// all filters pick it. A request is recorded about when its answer is sent: who
-// has just got an answer may have to look twice.
+// AuditEvents returns the events since the mark that all filters select, oldest
+// first. The API server records a request at about the time when it sends the
+// response, so callers may have to poll for the event of a request that has just
+// returned.
 func (c *Cluster) AuditEvents(since int64, keep ...Filter) ([]AuditEvent, error) {
 	f, err := os.Open(c.auditLog())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNoAuditLog
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the audit log: %w", err)
+		return nil, fmt.Errorf("reading the audit log: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 
 	r := bufio.NewReaderSize(f, 1<<20)
 	if err := skipTo(f, r, since); err != nil {
-		return nil, fmt.Errorf("find the mark in the audit log: %w", err)
+		return nil, fmt.Errorf("seeking in the audit log: %w", err)
 	}
 	var events []AuditEvent
 	for {
 		line, err := r.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			return events, nil // an unfinished line is being written
+			return events, nil // a line without its end is still being written
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the audit log: %w", err)
+			return nil, fmt.Errorf("reading the audit log: %w", err)
 		}
 		e, err := parseAuditEvent(line)
 		if err != nil {
@@ -132,8 +138,8 @@ func (c *Cluster) AuditEvents(since int64, keep ...Filter) ([]AuditEvent, error)
 	}
 }
 
-// skipTo moves to the first line that begins at the mark or later: a mark set
-// while a line was being written points into it.
+// skipTo moves to the first line that begins at the mark or later: a mark that
+// was taken while a line was being written points into that line.
 func skipTo(f io.Seeker, r *bufio.Reader, mark int64) error {
 	if mark <= 0 {
 		return nil
@@ -147,8 +153,8 @@ func skipTo(f io.Seeker, r *bufio.Reader, mark int64) error {
 	return nil
 }
 
-// parseAuditEvent reads one line of the log. The API server's own types would
-// bring a dependency for a dozen fields.
+// parseAuditEvent parses one line of the log. The API server's own types would
+// add a dependency for a dozen fields.
 func parseAuditEvent(line []byte) (AuditEvent, error) {
 	var raw struct {
 		Stage, RequestURI, Verb, UserAgent string
@@ -160,7 +166,7 @@ func parseAuditEvent(line []byte) (AuditEvent, error) {
 		RequestReceivedTimestamp, StageTimestamp time.Time
 	}
 	if err := json.Unmarshal(line, &raw); err != nil {
-		return AuditEvent{}, fmt.Errorf("read the audit log line %q: %w", line, err)
+		return AuditEvent{}, fmt.Errorf("parsing the audit log line %q: %w", line, err)
 	}
 	user := raw.User.Username
 	if raw.ImpersonatedUser.Username != "" {
@@ -176,7 +182,8 @@ func parseAuditEvent(line []byte) (AuditEvent, error) {
 	}, nil
 }
 
-// auditLog is in Dir, so that an attached cluster finds it too.
+// auditLog returns the path of the audit log. It is in Dir, so that an attached
+// cluster finds it too.
 func (c *Cluster) auditLog() string {
 	return c.path("audit.jsonl")
 }

@@ -30,23 +30,23 @@ func TestAuditEvents(t *testing.T) {
 		second = `{"stage":"ResponseStarted","verb":"watch","userAgent":"b/1","user":{"username":"joe"}}` + "\n"
 		torn   = `{"stage":"Respon`
 	)
-	cases := map[string]struct {
-		log   string
-		since int
-		keep  []Filter
-		want  []string // users
+	tests := map[string]struct {
+		log       string
+		since     int
+		keep      []Filter
+		wantUsers []string
 	}{
-		"everything, an unfinished line not": {log: first + second + torn, want: []string{"jane", "joe"}},
-		"from a mark between lines":          {log: first + second, since: len(first), want: []string{"joe"}},
-		"from a mark inside a line":          {log: first + second, since: len(first) - 5, want: []string{"joe"}},
-		"from a mark at the end":             {log: first + second, since: len(first + second)},
-		"all filters must agree": {
-			log: first + second, want: []string{"joe"},
+		"incomplete last line":   {log: first + second + torn, wantUsers: []string{"jane", "joe"}},
+		"mark between two lines": {log: first + second, since: len(first), wantUsers: []string{"joe"}},
+		"mark inside a line":     {log: first + second, since: len(first) - 5, wantUsers: []string{"joe"}},
+		"mark at the end":        {log: first + second, since: len(first + second)},
+		"several filters": {
+			log: first + second, wantUsers: []string{"joe"},
 			keep: []Filter{ByUserAgent("b/"), func(e AuditEvent) bool { return e.Verb == "watch" }},
 		},
-		"nothing recorded yet": {log: ""},
+		"empty log": {log: ""},
 	}
-	for name, tc := range cases {
+	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			g := NewWithT(t)
 			c := &Cluster{Dir: t.TempDir()}
@@ -57,12 +57,12 @@ func TestAuditEvents(t *testing.T) {
 			for _, e := range events {
 				users = append(users, e.User)
 			}
-			g.Expect(users).To(Equal(tc.want))
+			g.Expect(users).To(Equal(tc.wantUsers))
 		})
 	}
 }
 
-func TestAuditEventOfAnImpersonation(t *testing.T) {
+func TestAuditEvents_Impersonation(t *testing.T) {
 	g := NewWithT(t)
 	c := &Cluster{Dir: t.TempDir()}
 	g.Expect(os.WriteFile(c.auditLog(), []byte(`{"user":{"username":"admin"},"impersonatedUser":{"username":"jane"}}`+"\n"), 0o600)).
@@ -70,7 +70,7 @@ func TestAuditEventOfAnImpersonation(t *testing.T) {
 	g.Expect(c.AuditEvents(0)).To(ConsistOf(AuditEvent{Sender: "admin", User: "jane"}))
 }
 
-func TestAuditEventsWithoutALog(t *testing.T) {
+func TestAuditEvents_NoAuditLog(t *testing.T) {
 	g := NewWithT(t)
 	_, err := (&Cluster{Dir: t.TempDir()}).AuditEvents(0)
 	g.Expect(err).To(MatchError(ErrNoAuditLog))

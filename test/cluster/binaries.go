@@ -25,13 +25,13 @@ import (
 	"strings"
 )
 
-// assetsEnv is envtest's own variable.
+// assetsEnv is the variable that envtest reads.
 const assetsEnv = "KUBEBUILDER_ASSETS"
 
 // binaries is the folder of the control plane's programs.
 type binaries string
 
-// What the programs are called that envtest starts.
+// Names of the programs that envtest starts.
 const (
 	etcdName      = "etcd"
 	apiServerName = "kube-apiserver"
@@ -43,8 +43,8 @@ func (b binaries) controllerManager() string {
 	return filepath.Join(string(b), "kube-controller-manager")
 }
 
-// complete says which program is not there.
-func (b binaries) complete() error {
+// validate returns an error that names the first program that is missing.
+func (b binaries) validate() error {
 	for _, path := range []string{b.etcd(), b.apiServer(), b.controllerManager()} {
 		if _, err := os.Stat(path); err != nil {
 			return fmt.Errorf("control plane binary: %w", err)
@@ -53,9 +53,9 @@ func (b binaries) complete() error {
 	return nil
 }
 
-// findBinaries returns the folder that the environment names, else the
-// per-user cache of hack/controlplane. It provides nothing: a test must not
-// compile Kubernetes unasked.
+// findBinaries returns the folder that the environment names, or else the
+// per-user cache of hack/controlplane. It does not build the binaries: a test
+// must not compile Kubernetes implicitly.
 func findBinaries() (binaries, error) {
 	const advice = "run `make controlplane`, or `export KUBEBUILDER_ASSETS=\"$(make -s controlplane | tail -n 1)\"`"
 	dir := os.Getenv(assetsEnv)
@@ -66,14 +66,14 @@ func findBinaries() (binaries, error) {
 		}
 	}
 	b := binaries(dir)
-	if err := b.complete(); err != nil {
+	if err := b.validate(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, advice)
 	}
 	return b, nil
 }
 
-// cacheFolder is where hack/controlplane keeps the binaries of the versions
-// that its go.mod pins.
+// cacheFolder returns the folder where hack/controlplane keeps the binaries of
+// the versions that its go.mod pins.
 func cacheFolder() (string, error) {
 	goMod, err := findUp(filepath.Join("hack", "controlplane", "go.mod"))
 	if err != nil {
@@ -81,23 +81,24 @@ func cacheFolder() (string, error) {
 	}
 	content, err := os.ReadFile(goMod)
 	if err != nil {
-		return "", fmt.Errorf("read the control plane's pins: %w", err)
+		return "", fmt.Errorf("reading the control plane's versions: %w", err)
 	}
 	user, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("find the per-user cache folder: %w", err)
+		return "", fmt.Errorf("finding the per-user cache folder: %w", err)
 	}
 	return filepath.Join(user, "replika", "controlplane", fmt.Sprintf("%s-etcd-%s-%s-%s",
-		required(string(content), "k8s.io/kubernetes"),
-		required(string(content), "go.etcd.io/etcd/server/v3"),
+		requiredVersion(string(content), "k8s.io/kubernetes"),
+		requiredVersion(string(content), "go.etcd.io/etcd/server/v3"),
 		runtime.GOOS, runtime.GOARCH)), nil
 }
 
-// findUp looks for a file of the repository from the working folder upwards.
+// findUp returns the path of a repository file, which it searches in the working
+// folder and its parents.
 func findUp(name string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("find the repository: %w", err)
+		return "", fmt.Errorf("finding the repository: %w", err)
 	}
 	for {
 		path := filepath.Join(dir, name)
@@ -106,14 +107,14 @@ func findUp(name string) (string, error) {
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return "", errors.New("not run inside the repository")
+			return "", errors.New("the working folder is outside the repository")
 		}
 		dir = parent
 	}
 }
 
-// required returns the version at which goMod requires module, or "".
-func required(goMod, module string) string {
+// requiredVersion returns the version at which goMod requires module, or "".
+func requiredVersion(goMod, module string) string {
 	for line := range strings.Lines(goMod) {
 		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
 		if len(fields) >= 2 && fields[0] == module && strings.HasPrefix(fields[1], "v") {

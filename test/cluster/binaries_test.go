@@ -24,7 +24,7 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-func TestFindBinaries(t *testing.T) {
+func TestFindBinaries_Environment(t *testing.T) {
 	g := NewWithT(t)
 	folder := t.TempDir()
 	t.Setenv(assetsEnv, folder)
@@ -37,7 +37,7 @@ func TestFindBinaries(t *testing.T) {
 	g.Expect(findBinaries()).To(Equal(binaries(folder)))
 }
 
-func TestFindBinariesInTheCache(t *testing.T) {
+func TestFindBinaries_Cache(t *testing.T) {
 	g := NewWithT(t)
 	t.Setenv(assetsEnv, "")
 	t.Setenv("HOME", t.TempDir())

@@ -17,7 +17,7 @@ limitations under the License.
 // Package cluster starts a real control plane on this machine (etcd,
 // kube-apiserver and kube-controller-manager) for the suites, the demo and the
 // benchmark. Namespace deletion, garbage collection, quota, ServiceAccounts,
-// RBAC and admission are the real thing; there are no nodes.
+// RBAC and admission work as in a real cluster. There are no nodes.
 package cluster
 
 import (
@@ -35,28 +35,27 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// startTimeout bounds the start of each program. A loaded machine with two
-// cores needs a multiple of the usual seconds.
+// startTimeout limits the start of each program. It usually takes seconds, but
+// much longer on a busy machine with two cores.
 const startTimeout = 90 * time.Second
 
-// dirPrefix is what the names of clusters' folders begin with.
+// dirPrefix is the prefix of the names of clusters' folders.
 const dirPrefix = "replika-cluster-"
 
-// kubeconfigName is the file in Cluster.Dir that Attach is pointed at.
+// kubeconfigName is the administrator's kubeconfig file in Cluster.Dir.
 const kubeconfigName = "admin.kubeconfig"
 
-// Options say what kind of cluster to start.
+// Options configure a cluster.
 type Options struct {
 	// CRDs are files or folders of CRD manifests to install.
 	CRDs []string
-	// AuditLog records every request that the API server answers, for
-	// Cluster.AuditEvents.
+	// AuditLog records every request to the API server, for Cluster.AuditEvents.
 	AuditLog bool
-	// Log is where the control plane's own logs go; nil discards them. What a
-	// program said last is part of the error when it does not start.
+	// Log receives the control plane's own logs; nil discards them. If a program
+	// does not start, the error includes the end of its log.
 	Log io.Writer
-	// APIServerArgs are further flags of kube-apiserver, without the dashes.
-	// They replace the ones this package would set.
+	// APIServerArgs are further flags of kube-apiserver, without the dashes. They
+	// replace flags that this package sets.
 	APIServerArgs map[string][]string
 }
 
@@ -64,31 +63,30 @@ type Options struct {
 type Cluster struct {
 	// Config is the administrator's access, without a client-side rate limit.
 	Config *rest.Config
-	// Kubeconfig is the path of a kubeconfig file with the same access.
+	// Kubeconfig is the path of the administrator's kubeconfig file.
 	Kubeconfig string
-	// Dir holds everything that the cluster keeps: state, keys, audit log. It is
-	// removed by Stop.
+	// Dir holds the cluster's state, keys and audit log. Stop removes it.
 	Dir string
 
-	// What follows is nil in an attached cluster.
+	// The following fields are nil in an attached cluster.
 	env      *envtest.Environment
 	manager  *process
-	lifeline *lifeline
+	watchdog *watchdog
 	stop     func() error
 }
 
-// Start starts a control plane and returns when it can be used: CRDs are
-// established, controllers run. ctx bounds the start alone; the cluster runs
-// until Stop, or until this process ends in whatever way.
+// Start starts a control plane and returns when it is ready: the CRDs are
+// established and the controllers run. ctx limits only the start. The cluster
+// runs until Stop, or until this process ends for any reason.
 func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	bin, err := findBinaries()
 	if err != nil {
 		return nil, err
 	}
-	sweep()
+	removeStaleDirs()
 	dir, err := os.MkdirTemp("", dirPrefix)
 	if err != nil {
-		return nil, fmt.Errorf("make a folder for the cluster: %w", err)
+		return nil, fmt.Errorf("creating a folder for the cluster: %w", err)
 	}
 	c := &Cluster{Dir: dir, Kubeconfig: filepath.Join(dir, kubeconfigName)}
 	c.stop = sync.OnceValue(c.stopAll)
@@ -98,39 +96,39 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 		}
 	}()
 
-	if c.lifeline, err = newLifeline(dir); err != nil {
+	if c.watchdog, err = newWatchdog(dir); err != nil {
 		return nil, err
 	}
-	// envtest's start takes no context: if ctx ends, its programs do.
-	release := context.AfterFunc(ctx, c.lifeline.cut)
+	// envtest's start takes no context, so kill its programs when ctx ends.
+	release := context.AfterFunc(ctx, c.watchdog.killAll)
 	defer release()
 
 	logs := newLogs(o.Log)
 	if err := c.startAPIServer(bin, o, logs); err != nil {
-		return nil, errors.Join(fmt.Errorf("start etcd and kube-apiserver: %w", err), ctx.Err())
+		return nil, errors.Join(fmt.Errorf("starting etcd and kube-apiserver: %w", err), ctx.Err())
 	}
 	if err := c.startControllerManager(ctx, bin, logs); err != nil {
-		return nil, fmt.Errorf("start kube-controller-manager: %w", err)
+		return nil, fmt.Errorf("starting kube-controller-manager: %w", err)
 	}
 	if !release() {
-		return nil, fmt.Errorf("start the cluster: %w", ctx.Err())
+		return nil, fmt.Errorf("starting the cluster: %w", ctx.Err())
 	}
 	return c, nil
 }
 
-// Attach returns the cluster that another process started, by its Kubeconfig:
-// so that parallel test processes share one. Stop does nothing there, and User
-// impersonates.
+// Attach returns the cluster that another process started, from its Kubeconfig,
+// so that parallel test processes share one cluster. Its Stop does nothing, and
+// its User impersonates.
 func Attach(kubeconfig string) (*Cluster, error) {
 	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
-		return nil, fmt.Errorf("attach to the cluster of %s: %w", kubeconfig, err)
+		return nil, fmt.Errorf("attaching to the cluster of %s: %w", kubeconfig, err)
 	}
 	cfg.QPS = -1
 	return &Cluster{Config: cfg, Kubeconfig: kubeconfig, Dir: filepath.Dir(kubeconfig)}, nil
 }
 
-// Stop ends all programs of the cluster and removes its Dir. It can be called
+// Stop kills all programs of the cluster and removes its Dir. It can be called
 // more than once.
 func (c *Cluster) Stop() error {
 	if c.stop == nil {
@@ -139,26 +137,27 @@ func (c *Cluster) Stop() error {
 	return c.stop()
 }
 
-// stopAll kills rather than asks: the state is thrown away, and an API server
-// that is asked waits for its open watches first.
+// stopAll kills the programs instead of terminating them gracefully: the state is
+// not needed any more, and an API server that terminates gracefully waits for its
+// open watches.
 func (c *Cluster) stopAll() error {
-	if c.lifeline != nil {
-		c.lifeline.cut()
+	if c.watchdog != nil {
+		c.watchdog.killAll()
 	}
 	if c.manager != nil {
 		c.manager.kill()
 	}
 	var errs []error
 	if c.env != nil {
-		// The first call fails if a program ends between envtest's look and its
-		// signal; the second one then finds it ended.
+		// The first call fails if a program exits between envtest's check and its
+		// signal. The second call then finds that it has exited.
 		if c.env.Stop() != nil {
 			errs = append(errs, c.env.Stop())
 		}
 	}
 	errs = append(errs, os.RemoveAll(c.Dir))
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("stop the cluster in %s: %w", c.Dir, err)
+		return fmt.Errorf("stopping the cluster in %s: %w", c.Dir, err)
 	}
 	return nil
 }

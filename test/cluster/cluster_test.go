@@ -39,12 +39,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// holdEnv makes the test binary start a cluster, print its Dir and wait to be
-// killed: for the test of that.
-const holdEnv = "REPLIKA_TEST_HOLD_CLUSTER"
+// startAndBlockEnv makes the test binary start a cluster, print its Dir and block
+// until a test kills it.
+const startAndBlockEnv = "REPLIKA_TEST_HOLD_CLUSTER"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(holdEnv) == "" {
+	if os.Getenv(startAndBlockEnv) == "" {
 		os.Exit(m.Run())
 	}
 	c, err := Start(context.Background(), Options{})
@@ -68,10 +68,10 @@ func TestCluster(t *testing.T) {
 	t.Cleanup(func() { _ = c.Stop() })
 	t.Logf("started in %s", time.Since(began).Round(time.Millisecond))
 
-	t.Run("controllers", func(t *testing.T) { controllersWork(t, c) })
-	t.Run("access", func(t *testing.T) { accessWorks(t, c) })
-	t.Run("audit", func(t *testing.T) { auditTells(t, c) })
-	t.Run("outages", func(t *testing.T) { outagesEnd(t, c) })
+	t.Run("controllers", func(t *testing.T) { testControllers(t, c) })
+	t.Run("access", func(t *testing.T) { testAccess(t, c) })
+	t.Run("audit", func(t *testing.T) { testAudit(t, c) })
+	t.Run("outages", func(t *testing.T) { testOutages(t, c) })
 
 	began = time.Now()
 	g.Expect(c.Stop()).To(Succeed())
@@ -82,9 +82,9 @@ func TestCluster(t *testing.T) {
 	g.Expect(log.String()).To(ContainSubstring("kube-controller-manager"))
 }
 
-// outagesEnd: while the API server is down nobody is answered, while etcd is
-// paused nobody who needs it, and afterwards all is as before.
-func outagesEnd(t *testing.T, c *Cluster) {
+// testOutages checks that writes fail while the API server is stopped, time out
+// while etcd is paused, and succeed afterwards.
+func testOutages(t *testing.T, c *Cluster) {
 	g, ctx := NewWithT(t), t.Context()
 	g.SetDefaultEventuallyTimeout(30 * time.Second)
 	admin := clientOf(g, c.Config, "")
@@ -93,23 +93,23 @@ func outagesEnd(t *testing.T, c *Cluster) {
 		defer cancel()
 		return admin.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}})
 	}
-	g.Expect(write("before-it")).To(Succeed())
+	g.Expect(write("before")).To(Succeed())
 
 	g.Expect(c.StopAPIServer()).To(Succeed())
-	g.Expect(write("unheard")).To(MatchError(ContainSubstring("connection refused")))
-	g.Expect(c.StopAPIServer()).NotTo(Succeed(), "there is nothing left to stop")
+	g.Expect(write("while-stopped")).To(MatchError(ContainSubstring("connection refused")))
+	g.Expect(c.StopAPIServer()).NotTo(Succeed(), "it is stopped already")
 	g.Expect(c.StartAPIServer()).To(Succeed())
-	g.Eventually(write).WithArguments("after").Should(Succeed())
-	g.Expect(admin.Get(ctx, client.ObjectKey{Namespace: "default", Name: "before-it"}, &corev1.ConfigMap{})).To(Succeed())
+	g.Eventually(write).WithArguments("after-restart").Should(Succeed())
+	g.Expect(admin.Get(ctx, client.ObjectKey{Namespace: "default", Name: "before"}, &corev1.ConfigMap{})).To(Succeed())
 
 	g.Expect(c.PauseEtcd()).To(Succeed())
-	g.Expect(write("in-vain")).To(MatchError(context.DeadlineExceeded))
+	g.Expect(write("while-paused")).To(MatchError(context.DeadlineExceeded))
 	g.Expect(c.ResumeEtcd()).To(Succeed())
-	g.Eventually(write).WithArguments("at-last").Should(Succeed())
+	g.Eventually(write).WithArguments("after-resume").Should(Succeed())
 }
 
-// controllersWork: what only a controller manager does is done.
-func controllersWork(t *testing.T, c *Cluster) {
+// testControllers checks what only a controller manager does.
+func testControllers(t *testing.T, c *Cluster) {
 	g, ctx := NewWithT(t), t.Context()
 	g.SetDefaultEventuallyTimeout(30 * time.Second)
 	admin := clientOf(g, c.Config, "")
@@ -133,7 +133,7 @@ func controllersWork(t *testing.T, c *Cluster) {
 	g.Expect(admin.Create(ctx, owned)).To(Succeed())
 	g.Expect(admin.Delete(ctx, owner)).To(Succeed())
 	g.Eventually(func() error { return admin.Get(ctx, client.ObjectKeyFromObject(owned), owned) }).
-		Should(Satisfy(apierrors.IsNotFound), "the garbage collector takes what the owner leaves")
+		Should(Satisfy(apierrors.IsNotFound), "the garbage collector deletes dependents")
 
 	quota := &corev1.ResourceQuota{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns.Name, Name: "few"},
@@ -146,11 +146,12 @@ func controllersWork(t *testing.T, c *Cluster) {
 
 	g.Expect(admin.Delete(ctx, ns)).To(Succeed())
 	g.Eventually(func() error { return admin.Get(ctx, client.ObjectKeyFromObject(ns), ns) }).
-		Should(Satisfy(apierrors.IsNotFound), "the namespace controller empties and finalizes it")
+		Should(Satisfy(apierrors.IsNotFound), "the namespace controller empties and finalizes the namespace")
 }
 
-// accessWorks: users, tokens and kubeconfig files are what they say, and no more.
-func accessWorks(t *testing.T, c *Cluster) {
+// testAccess checks that users, tokens and kubeconfig files authenticate as the
+// right user, and have only that user's permissions.
+func testAccess(t *testing.T, c *Cluster) {
 	g, ctx := NewWithT(t), t.Context()
 	whoami := func(cfg *rest.Config) string {
 		review := &authenticationv1.SelfSubjectReview{}
@@ -162,7 +163,7 @@ func accessWorks(t *testing.T, c *Cluster) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(whoami(jane)).To(Equal("jane"))
 	err = clientOf(g, jane, "").List(ctx, &corev1.ConfigMapList{})
-	g.Expect(err).To(Satisfy(apierrors.IsForbidden), "RBAC is on")
+	g.Expect(err).To(Satisfy(apierrors.IsForbidden), "RBAC is enabled")
 
 	token := &authenticationv1.TokenRequest{}
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "default"}}
@@ -182,20 +183,20 @@ func accessWorks(t *testing.T, c *Cluster) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(whoami(asJoe.Config)).To(Equal("joe"))
 	g.Expect(attached.Stop()).To(Succeed())
-	g.Expect(whoami(c.Config)).To(Equal("admin"), "stopping an attached cluster stops nothing")
+	g.Expect(whoami(c.Config)).To(Equal("admin"), "Stop of an attached cluster does nothing")
 }
 
-// auditTells: requests are found by who made them, from a mark on.
-func auditTells(t *testing.T, c *Cluster) {
+// testAudit checks that requests since a mark are found by their user agent.
+func testAudit(t *testing.T, c *Cluster) {
 	g, ctx := NewWithT(t), t.Context()
 	const agent = "audited-test/1.0"
 	cl := clientOf(g, c.Config, agent)
-	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "before"}}
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "before-mark"}}
 	g.Expect(cl.Create(ctx, cm)).To(Succeed())
 	g.Eventually(c.AuditEvents).WithArguments(int64(0), ByUserAgent(agent), AuditEvent.Writes).Should(HaveLen(1))
 
 	mark := c.Mark()
-	cm = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "after"}}
+	cm = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "after-mark"}}
 	g.Expect(cl.Create(ctx, cm)).To(Succeed())
 	g.Expect(clientOf(g, c.Config, "other/1.0").Delete(ctx, cm)).To(Succeed())
 	var events []AuditEvent
@@ -208,7 +209,7 @@ func auditTells(t *testing.T, c *Cluster) {
 	g.Expect(e.Completed).To(BeTemporally(">=", e.Received))
 	e.Received, e.Completed = time.Time{}, time.Time{}
 	g.Expect(e).To(Equal(AuditEvent{
-		Verb: "create", UserAgent: agent, User: "admin", Sender: "admin", Resource: "configmaps", Namespace: "default", Name: "after",
+		Verb: "create", UserAgent: agent, User: "admin", Sender: "admin", Resource: "configmaps", Namespace: "default", Name: "after-mark",
 		Code: 201, Stage: StageComplete, RequestURI: "/api/v1/namespaces/default/configmaps",
 	}))
 
@@ -221,20 +222,20 @@ func auditTells(t *testing.T, c *Cluster) {
 	g.Eventually(c.AuditEvents).WithArguments(mark, ByUserAgent(agent), Filter(started)).Should(HaveLen(1))
 }
 
-func TestStartNamesTheCause(t *testing.T) {
+func TestStart_InvalidFlag(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("looks for processes in /proc")
+		t.Skip("lists processes in /proc")
 	}
 	g := NewWithT(t)
 	t.Setenv("TMPDIR", t.TempDir())
 	_, err := Start(t.Context(), Options{APIServerArgs: map[string][]string{"no-such-flag": {"x"}}})
 	g.Expect(err).To(MatchError(ContainSubstring("unknown flag: --no-such-flag")))
-	expectNothingLeft(g)
+	expectNoLeftovers(g)
 }
 
-func TestStartEndsWithItsContext(t *testing.T) {
+func TestStart_ContextCancelled(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("looks for processes in /proc")
+		t.Skip("lists processes in /proc")
 	}
 	g := NewWithT(t)
 	t.Setenv("TMPDIR", t.TempDir())
@@ -247,17 +248,17 @@ func TestStartEndsWithItsContext(t *testing.T) {
 	g.Eventually(processesOf).WithTimeout(30 * time.Second).WithArguments("run-kube-apiserver").ShouldNot(BeEmpty())
 	cancel()
 	g.Eventually(ended).WithTimeout(10 * time.Second).Should(Receive(MatchError(context.Canceled)))
-	expectNothingLeft(g)
+	expectNoLeftovers(g)
 }
 
-func TestClusterDiesWithItsProcess(t *testing.T) {
+func TestCluster_StopsWhenItsProcessIsKilled(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("looks for processes in /proc")
+		t.Skip("lists processes in /proc")
 	}
 	g := NewWithT(t)
 	tmp := t.TempDir()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), holdEnv+"=1", "TMPDIR="+tmp)
+	cmd.Env = append(os.Environ(), startAndBlockEnv+"=1", "TMPDIR="+tmp)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	g.Expect(err).NotTo(HaveOccurred())
@@ -274,16 +275,16 @@ func TestClusterDiesWithItsProcess(t *testing.T) {
 	t.Setenv("TMPDIR", tmp)
 	alive := filepath.Join(tmp, dirPrefix+"alive")
 	g.Expect(os.Mkdir(alive, 0o700)).To(Succeed())
-	held, err := newLifeline(alive)
+	watchdog, err := newWatchdog(alive)
 	g.Expect(err).NotTo(HaveOccurred())
-	defer held.cut()
-	sweep()
-	g.Expect(dir).NotTo(BeADirectory(), "the next start sweeps what the killed one left")
+	defer watchdog.killAll()
+	removeStaleDirs()
+	g.Expect(dir).NotTo(BeADirectory(), "the folder of the killed process is removed")
 	g.Expect(alive).To(BeADirectory())
 }
 
-// expectNothingLeft: neither a process nor a file in TMPDIR.
-func expectNothingLeft(g *WithT) {
+// expectNoLeftovers checks that no process is running and TMPDIR is empty.
+func expectNoLeftovers(g *WithT) {
 	g.Eventually(processesOf).WithTimeout(10 * time.Second).WithArguments(os.TempDir()).Should(BeEmpty())
 	left, err := os.ReadDir(os.TempDir())
 	g.Expect(err).NotTo(HaveOccurred())
@@ -302,9 +303,9 @@ func agentConfig(cfg *rest.Config, userAgent string) *rest.Config {
 	return cfg
 }
 
-// processesOf returns the command lines that contain text, except this
-// process's own. All programs of a cluster name its Dir, and so do the readers
-// of its lifeline.
+// processesOf returns the command lines that contain text, except that of this
+// process. The command lines of all programs of a cluster, and of the watchdog's
+// readers, contain the cluster's Dir.
 func processesOf(text string) []string {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	var out []string

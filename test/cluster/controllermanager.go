@@ -32,10 +32,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// startControllerManager starts kube-controller-manager as the user that RBAC
-// knows for it, and waits until its controllers work.
+// startControllerManager starts kube-controller-manager as the user of the
+// built-in RBAC roles, and waits until its controllers run.
 func (c *Cluster) startControllerManager(ctx context.Context, bin binaries, logs *logs) error {
-	path, err := c.lifeline.tie(bin.controllerManager())
+	path, err := c.watchdog.wrap(bin.controllerManager())
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (c *Cluster) startControllerManager(ctx context.Context, bin binaries, logs
 	if err != nil {
 		return err
 	}
-	log := logs.of("kube-controller-manager")
+	log := logs.writerFor("kube-controller-manager")
 	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if c.manager, err = startProcess(cmd); err != nil {
@@ -68,7 +68,7 @@ func (c *Cluster) controllerManagerArgs() ([]string, error) {
 	}
 	rootCA := c.path("root-ca.crt")
 	if err := os.WriteFile(rootCA, c.Config.CAData, 0o600); err != nil {
-		return nil, fmt.Errorf("write the root CA: %w", err)
+		return nil, fmt.Errorf("writing the root CA: %w", err)
 	}
 	port, err := freePort()
 	if err != nil {
@@ -82,14 +82,14 @@ func (c *Cluster) controllerManagerArgs() ([]string, error) {
 		"--secure-port=" + port,
 		"--cert-dir=" + c.path("controller-manager"),
 		"--leader-elect=false",
-		// As in a real cluster each controller is a ServiceAccount of its own: so
-		// admission policies and the audit log see who it is.
+		// As in a real cluster, each controller has its own ServiceAccount, by which
+		// admission policies and the audit log identify it.
 		"--use-service-account-credentials=true",
-		// The pair that envtest gives the API server: tokens of one are believed
-		// by the other.
+		// The key that envtest gives the API server, so that the API server accepts
+		// the tokens of the controller manager.
 		"--service-account-private-key-file=" + c.path("apiserver/sa-signer.key"),
 		"--root-ca-file=" + rootCA,
-		// Tests make and delete namespaces by the hundred.
+		// Tests create and delete hundreds of namespaces.
 		"--concurrent-namespace-syncs=50",
 		"--concurrent-serviceaccount-token-syncs=20",
 		"--concurrent-gc-syncs=50",
@@ -98,37 +98,37 @@ func (c *Cluster) controllerManagerArgs() ([]string, error) {
 	}, nil
 }
 
-// freePort returns a port that was free a moment ago.
+// freePort returns a port that no process listens on when it returns.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+		return "", fmt.Errorf("finding a free port: %w", err)
 	}
 	defer func() { _ = l.Close() }()
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
 }
 
 // waitForControllers returns when the namespace "default" has its
-// ServiceAccount: the first thing that controllers make, and more than the
-// health endpoint knows, which answers before any of them is started.
+// ServiceAccount, which is the first object that controllers create. The health
+// endpoint is not enough: it reports healthy before any controller is started.
 func (c *Cluster) waitForControllers(ctx context.Context) error {
 	admin, err := client.New(c.Config, client.Options{})
 	if err != nil {
-		return fmt.Errorf("make a client: %w", err)
+		return fmt.Errorf("creating a client: %w", err)
 	}
 	key := client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: "default"}
 	var last error
 	err = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, startTimeout, true, func(ctx context.Context) (bool, error) {
 		select {
 		case <-c.manager.exited:
-			return false, fmt.Errorf("it ended: %w", c.manager.err)
+			return false, fmt.Errorf("it exited: %w", c.manager.err)
 		default:
 		}
 		last = admin.Get(ctx, key, &corev1.ServiceAccount{})
 		return last == nil, nil
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("wait for the ServiceAccount %s: %w", key, err), last)
+		return errors.Join(fmt.Errorf("waiting for the ServiceAccount %s: %w", key, err), last)
 	}
 	return nil
 }

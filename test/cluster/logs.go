@@ -21,8 +21,8 @@ import (
 	"sync"
 )
 
-// logs hands what the programs say on to one writer, which need not be safe
-// for use by many.
+// logs writes the output of all programs to one writer, which need not be safe
+// for concurrent use.
 type logs struct {
 	mu sync.Mutex
 	to io.Writer
@@ -35,19 +35,20 @@ func newLogs(to io.Writer) *logs {
 	return &logs{to: to}
 }
 
-// of returns the writer for one program.
-func (l *logs) of(program string) *programLog {
+// writerFor returns the writer for one program.
+func (l *logs) writerFor(program string) *programLog {
 	return &programLog{logs: l, program: program}
 }
 
-// programLog keeps the last that a program said, to tell why it did not start.
+// programLog keeps the end of a program's log, for the error if it does not
+// start.
 type programLog struct {
 	logs    *logs
 	program string
 	last    []byte // guarded by logs.mu
 }
 
-// lastBytes is how much of a log an error shows.
+// lastBytes is the size of the end of a log that an error includes.
 const lastBytes = 4 << 10
 
 // Write implements io.Writer.
@@ -58,17 +59,17 @@ func (p *programLog) Write(b []byte) (int, error) {
 	if over := len(p.last) - lastBytes; over > 0 {
 		p.last = append(p.last[:0], p.last[over:]...)
 	}
-	// A log that cannot be written must not end the program.
+	// An error of the log must not stop the program.
 	_, _ = p.logs.to.Write(b)
 	return len(b), nil
 }
 
-// String returns the last that the program said.
+// String returns the end of the program's log.
 func (p *programLog) String() string {
 	p.logs.mu.Lock()
 	defer p.logs.mu.Unlock()
 	if len(p.last) == 0 {
-		return p.program + " said nothing"
+		return p.program + " logged nothing"
 	}
-	return p.program + " said last:\n" + string(p.last)
+	return p.program + ": end of the log:\n" + string(p.last)
 }

@@ -17,7 +17,6 @@ limitations under the License.
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -26,19 +25,18 @@ import (
 	"time"
 )
 
-// stopTimeout bounds how long a killed program may take to be gone.
+// stopTimeout limits how long a killed program takes to exit.
 const stopTimeout = 20 * time.Second
 
-// StopAPIServer kills the API server, as a crash of its machine does: it ends
-// in the middle of whatever it is doing, and nobody is told. etcd keeps the
-// state.
+// StopAPIServer kills the API server without a graceful termination, as a crash
+// of its machine does. etcd keeps the state.
 func (c *Cluster) StopAPIServer() error {
 	if err := c.signal(apiServerName, syscall.SIGKILL); err != nil {
-		return fmt.Errorf("stop the API server: %w", err)
+		return fmt.Errorf("stopping the API server: %w", err)
 	}
 	for deadline := time.Now().Add(stopTimeout); c.signal(apiServerName, 0) == nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			return errors.New("stop the API server: it does not die")
+			return fmt.Errorf("stopping the API server: it is still running after %s", stopTimeout)
 		}
 	}
 	return nil
@@ -47,35 +45,35 @@ func (c *Cluster) StopAPIServer() error {
 // StartAPIServer starts the API server again, at the same address and with the
 // same keys, and returns when it is healthy.
 func (c *Cluster) StartAPIServer() error {
-	// envtest would render its arguments a second time.
+	// Otherwise envtest renders its arguments a second time.
 	server := c.env.ControlPlane.APIServer
 	server.Args = nil //nolint:staticcheck // deprecated for users, but filled by envtest itself
 	if err := server.Start(); err != nil {
-		return fmt.Errorf("start the API server again: %w", err)
+		return fmt.Errorf("restarting the API server: %w", err)
 	}
 	return nil
 }
 
-// PauseEtcd stops etcd's clock (SIGSTOP): it takes requests and answers none,
-// and so does the API server for all that needs it.
+// PauseEtcd pauses etcd (SIGSTOP): it accepts requests and responds to none.
+// Neither does the API server to requests that need etcd.
 func (c *Cluster) PauseEtcd() error { return c.signal(etcdName, syscall.SIGSTOP) }
 
-// ResumeEtcd ends the pause (SIGCONT).
+// ResumeEtcd resumes etcd (SIGCONT).
 func (c *Cluster) ResumeEtcd() error { return c.signal(etcdName, syscall.SIGCONT) }
 
-// signal sends the signal to a program that envtest started, which keeps the
-// number of the process to itself.
+// signal sends the signal to a program that envtest started. envtest does not
+// expose the process ID, so signal reads it from the program's PID file.
 func (c *Cluster) signal(program string, signal syscall.Signal) error {
 	text, err := os.ReadFile(c.path(program + pidSuffix))
 	if err != nil {
-		return fmt.Errorf("find %s: %w", program, err)
+		return fmt.Errorf("finding %s: %w", program, err)
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
-		return fmt.Errorf("find %s: %w", program, err)
+		return fmt.Errorf("finding %s: %w", program, err)
 	}
 	if err := syscall.Kill(pid, signal); err != nil {
-		return fmt.Errorf("send signal %q to %s: %w", signal, program, err)
+		return fmt.Errorf("sending signal %q to %s: %w", signal, program, err)
 	}
 	return nil
 }

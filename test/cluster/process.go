@@ -22,10 +22,10 @@ import (
 	"syscall"
 )
 
-// process is a program that this package started itself.
+// process is a program that this package started without envtest.
 type process struct {
 	cmd    *exec.Cmd
-	exited chan struct{} // closed when it has ended; err is valid then
+	exited chan struct{} // closed when it has exited; err is valid then
 	err    error
 }
 
@@ -33,7 +33,7 @@ type process struct {
 func startProcess(cmd *exec.Cmd) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the program: %w", err)
+		return nil, fmt.Errorf("starting the program: %w", err)
 	}
 	p := &process{cmd: cmd, exited: make(chan struct{})}
 	go func() {
@@ -43,10 +43,10 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// kill ends the process group and waits for it.
+// kill kills the process group and waits until the program has exited.
 func (p *process) kill() {
 	select {
-	case <-p.exited: // the number may be somebody else's by now
+	case <-p.exited: // another process may have the ID by now
 	default:
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 		<-p.exited

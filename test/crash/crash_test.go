@@ -26,139 +26,135 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/e2e"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = DescribeTable("an operator that is killed after any write and started again ends what it began",
-	func(name string, s scenario) { s.killedAfterAnyWrite(name) },
+var _ = DescribeTable("An operator that is killed after any write completes the operation after a restart",
+	func(name string, s scenario) { s.runWithKills(name) },
 	Entry("fan-out", "fan-out", fanOut()),
-	Entry("edit of the source", "edit", edit()),
-	Entry("rename of the copies", "rename", rename()),
-	Entry("change to another kind", "kind", anotherKind()),
-	Entry("copies made anew", "anew", anew()),
-	Entry("deletion of the Replika", "deletion", deletion()),
+	Entry("edit of the source", "edit", sourceEdit()),
+	Entry("rename of the copies", "rename", copyRename()),
+	Entry("change of the kind", "kind", kindChange()),
+	Entry("recreation of the copies", "recreate", recreation()),
+	Entry("deletion of the Replika", "deletion", replikaDeletion()),
 	Entry("adoption", "adoption", adoption()),
-	Entry("hand-over to another Replika", "hand-over", handOver()),
+	Entry("hand-over to another Replika", "hand-over", handover()),
 )
 
-// The name of Replika and source in scenarios that have one of each.
-const one = "one"
+const (
+	// first is the name of the Replika and its source. Scenarios with two Replikas also have second.
+	first  = "first"
+	second = "second"
+	// shared is the name of the copies where two sources or Replikas have the same copies.
+	shared = "shared"
+)
 
-// fanOut: a Replika comes.
+// fanOut: a Replika is created.
 func fanOut() scenario {
 	return scenario{
-		prepare:    func(w *world) { w.source(one) },
-		act:        func(w *world) { w.replika(one) },
-		reached:    func(g Gomega, w *world) { w.expectCopiesOf(g, one) },
+		prepare:    func(f *fixture) { f.CreateSource(first) },
+		act:        func(f *fixture) { f.createReplika(first) },
+		expectDone: func(g Gomega, f *fixture) { f.expectReplicated(g, first) },
 		writes:     7, // the finalizer, the copies, the status
 		copyWrites: 5,
 	}
 }
 
-// served: a Replika is there, and its copies.
-func served(w *world) {
-	w.source(one)
-	w.replika(one)
-	Eventually(w.expectCopiesOf).WithArguments(one).Should(Succeed())
+// prepareReplicated creates a Replika and waits for its copies.
+func prepareReplicated(f *fixture) {
+	f.CreateSource(first)
+	f.createReplika(first)
+	Eventually(f.expectReplicated).WithArguments(first).Should(Succeed())
 }
 
-// edit: a value of the source changes, a key goes.
-func edit() scenario {
+// sourceEdit: a value of the source changes, and a key is removed.
+func sourceEdit() scenario {
 	return scenario{
-		prepare: served,
-		act: func(w *world) {
-			update(w.getSource(Default, one), func(source *corev1.ConfigMap) {
-				source.Data["who"] = "edited"
-				delete(source.Data, "gone-soon")
-			})
-		},
-		reached: func(g Gomega, w *world) {
-			g.Expect(w.getSource(g, one).Data).To(Equal(map[string]string{"who": "edited"}))
-			w.expectCopiesOf(g, one)
+		prepare: prepareReplicated,
+		act:     func(f *fixture) { f.EditSource(first) },
+		expectDone: func(g Gomega, f *fixture) {
+			g.Expect(f.GetSource(g, first).Data).To(Equal(map[string]string{e2e.RevisionKey: "2"}))
+			f.expectReplicated(g, first)
 		},
 		writes:     6,
 		copyWrites: 5,
 	}
 }
 
-// rename: the copies get another name; those of the old name are orphans unless
-// they go.
-func rename() scenario {
+// copyRename: the copies get another name. The copies with the old name must be deleted.
+func copyRename() scenario {
 	return scenario{
-		prepare: served,
-		act: func(w *world) {
-			update(w.getReplika(Default, one), func(replika *v1alpha1.Replika) { replika.Spec.Target.Name = "renamed" })
-		},
-		reached: func(g Gomega, w *world) {
-			g.Expect(w.getReplika(g, one).TargetName()).To(Equal("renamed"))
-			w.expectCopiesOf(g, one)
+		prepare: prepareReplicated,
+		act:     func(f *fixture) { f.UpdateReplika(first, kit.TargetName("renamed")) },
+		expectDone: func(g Gomega, f *fixture) {
+			g.Expect(f.GetReplika(g, first).TargetName()).To(Equal("renamed"))
+			f.expectReplicated(g, first)
 		},
 		writes:     11,
 		copyWrites: 10,
 	}
 }
 
-// anotherKind: the Replika names a source of another kind; the copies of the
-// former kind are orphans unless they go.
-func anotherKind() scenario {
+// kindChange: the Replika selects a source of another kind. The copies of the former kind must be deleted.
+func kindChange() scenario {
 	return scenario{
-		prepare: func(w *world) {
-			create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.home, Name: one}, StringData: map[string]string{"who": one}})
-			w.replika(one, func(replika *v1alpha1.Replika) { replika.Spec.Source.Kind = "Secret" })
-			Eventually(w.expectCounted).WithArguments(one).Should(Succeed())
-			w.source(one)
+		prepare: func(f *fixture) {
+			secret := kit.Secret(f.SourceNamespace, first, "value")
+			expect.Create(context.Background(), env.Admin, secret)
+			f.CreateReplika(secret)
+			Eventually(f.expectCounts).WithArguments(first).Should(Succeed())
+			f.CreateSource(first)
 		},
-		act: func(w *world) {
-			update(w.getReplika(Default, one), func(replika *v1alpha1.Replika) { replika.Spec.Source.Kind = "ConfigMap" })
+		act: func(f *fixture) { f.UpdateReplika(first, kit.SourceKind("", "v1", "ConfigMap")) },
+		expectDone: func(g Gomega, f *fixture) {
+			g.Expect(f.GetReplika(g, first).Spec.Source.Kind).To(Equal("ConfigMap"))
+			f.expectReplicated(g, first)
 		},
-		reached: func(g Gomega, w *world) {
-			g.Expect(w.getReplika(g, one).Spec.Source.Kind).To(Equal("ConfigMap"))
-			w.expectCopiesOf(g, one)
-		},
-		writes:     13, // the new kind's name, the Secrets' end, the copies, the former kind's name, the status
+		writes:     13, // add the new kind to the inventory, delete 5 Secrets, create 5 copies, remove the former kind, the status
 		copyWrites: 5,
 	}
 }
 
-// anew: the copies cannot be changed, and are made anew. Between the end of one
-// and its new beginning there is none.
-func anew() scenario {
-	frozen := func(w *world, name string) {
-		update(w.source(name), func(source *corev1.ConfigMap) {
-			source.Data["who"] = name
+// recreation: the copies are immutable, so an update deletes and creates them. A kill can happen while a copy is deleted.
+func recreation() scenario {
+	createImmutable := func(f *fixture, name string) {
+		source := f.CreateSource(name)
+		expect.Update(context.Background(), env.Admin, source, func(source *corev1.ConfigMap) {
+			source.Data[e2e.RevisionKey] = name
 			source.Immutable = new(true)
 		})
 	}
 	return scenario{
-		prepare: func(w *world) {
-			frozen(w, "before")
-			frozen(w, one)
-			w.replika(one, func(replika *v1alpha1.Replika) {
-				replika.Spec.Source.Name, replika.Spec.Target.Name = "before", "shared"
-			})
-			Eventually(w.expectCounted).WithArguments(one).Should(Succeed())
+		prepare: func(f *fixture) {
+			createImmutable(f, "before")
+			createImmutable(f, first)
+			f.createReplika("before", kit.WithName(first), kit.TargetName(shared))
+			Eventually(f.expectCounts).WithArguments(first).Should(Succeed())
 		},
-		act: func(w *world) {
-			update(w.getReplika(Default, one), func(replika *v1alpha1.Replika) { replika.Spec.Source.Name = one })
+		act: func(f *fixture) {
+			f.UpdateReplika(first, func(replika *v1alpha1.Replika) { replika.Spec.Source.Name = first })
 		},
-		reached: func(g Gomega, w *world) {
-			g.Expect(w.getReplika(g, one).Spec.Source.Name).To(Equal(one))
-			w.expectCopiesOf(g, one)
+		expectDone: func(g Gomega, f *fixture) {
+			g.Expect(f.GetReplika(g, first).Spec.Source.Name).To(Equal(first))
+			f.expectReplicated(g, first)
 		},
 		writes:     11,
 		copyWrites: 10,
-		refusals:   true, // the update is tried first, and then whether a new one would be accepted
+		rejections: true, // of the update, which comes first
 	}
 }
 
-// deletion: the Replika goes, and the copies before it.
-func deletion() scenario {
+// replikaDeletion: the Replika is deleted, after its copies.
+func replikaDeletion() scenario {
 	return scenario{
-		prepare: served,
-		act: func(w *world) {
-			Expect(admin.Delete(context.Background(), w.getReplika(Default, one))).To(Succeed())
+		prepare: prepareReplicated,
+		act: func(f *fixture) {
+			Expect(env.Admin.Delete(context.Background(), f.ReplikaKey(first))).To(Succeed())
 		},
-		reached: func(g Gomega, w *world) {
-			g.Expect(w.replikas(g)).To(BeEmpty())
+		expectDone: func(g Gomega, f *fixture) {
+			g.Expect(f.ListReplikas(g)).To(BeEmpty())
 			expectCopies(g)
 		},
 		writes:     6,
@@ -166,77 +162,70 @@ func deletion() scenario {
 	}
 }
 
-// adoption: the copies' places are taken, and the Replika may take them over.
-// It must never delete what it did not make.
+// adoption: foreign objects have the copies' names, and the Replika adopts them. They must never be deleted.
 func adoption() scenario {
-	theirs := map[string]string{"example.com/team": "theirs"}
+	foreignLabels := map[string]string{"example.com/team": "foreign"}
 	return scenario{
-		prepare: func(w *world) {
-			w.source(one)
-			for _, namespace := range w.targets {
-				create(&corev1.ConfigMap{
-					ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: one, Labels: theirs},
-					Data:       map[string]string{"who": "somebody else"},
+		prepare: func(f *fixture) {
+			f.CreateSource(first)
+			for _, namespace := range f.TargetNamespaces {
+				expect.Create(context.Background(), env.Admin, &corev1.ConfigMap{
+					ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: first, Labels: foreignLabels},
+					Data:       map[string]string{"foreign": "content"},
 				})
 			}
-			w.remember(one)
+			f.recordObjects(first)
 		},
-		act: func(w *world) {
-			w.replika(one, func(replika *v1alpha1.Replika) {
-				replika.Spec.Target.ConflictPolicy = v1alpha1.ConflictPolicyAdopt
-			})
-		},
-		reached: func(g Gomega, w *world) {
-			w.expectCopiesOf(g, one, func(copy *look) {
-				maps.Copy(copy.Labels, theirs)
-				copy.Marks[v1alpha1.AnnotationAdopted] = v1alpha1.AdoptedValue
+		act: func(f *fixture) { f.createReplika(first, kit.Adopt()) },
+		expectDone: func(g Gomega, f *fixture) {
+			f.expectReplicated(g, first, func(copied *e2e.CopyState) {
+				maps.Copy(copied.Labels, foreignLabels)
+				copied.Ownership[v1alpha1.AnnotationAdopted] = v1alpha1.AdoptedValue
 			})
 		},
 		writes:     7,
 		copyWrites: 5,
-		refusals:   true, // a create finds what is in the way
-		left: func(g Gomega, w *world) {
-			source := w.getSource(g, one)
-			for _, object := range w.expectSame(g) {
-				released := lookOf(object)
-				g.Expect(released.Labels).To(Equal(map[string]string{"app": one, "example.com/team": "theirs"}))
-				g.Expect(released.Marks).To(BeEmpty())
+		rejections: true, // of the creates, because the objects exist
+		expectLeft: func(g Gomega, f *fixture) {
+			source := f.GetSource(g, first)
+			for _, object := range f.expectRecordedObjects(g) {
+				released := e2e.StateOf(object)
+				g.Expect(released.Labels).To(Equal(map[string]string{"app": first, "example.com/team": "foreign"}))
+				g.Expect(released.Ownership).To(BeEmpty())
 				g.Expect(released.Data).To(Equal(source.Data))
 			}
 		},
 	}
 }
 
-// handOver: the Replika that owns the copies goes, and another one waits for
-// them. The copies are at no moment missing: they are the same objects before
-// and after.
-func handOver() scenario {
-	const heir = "heir"
-	target := func(replika *v1alpha1.Replika) { replika.Spec.Target.Name = "shared" }
+// handover: the Replika that owns the copies is deleted while another one claims them. The copies must exist all the time:
+// they are the same objects before and after.
+func handover() scenario {
 	return scenario{
-		prepare: func(w *world) {
-			w.source(one)
-			w.replika(one, target)
-			Eventually(w.expectCopiesOf).WithArguments(one).Should(Succeed())
-			w.source(heir)
-			w.replika(heir, target)
+		prepare: func(f *fixture) {
+			f.CreateSource(first)
+			f.createReplika(first, kit.TargetName(shared))
+			Eventually(f.expectReplicated).WithArguments(first).Should(Succeed())
+			f.CreateSource(second)
+			f.createReplika(second, kit.TargetName(shared))
 			Eventually(func(g Gomega) {
-				g.Expect(w.getReplika(g, heir).Status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{Desired: 5, Failed: 5})))
+				g.Expect(f.GetReplika(g, second).Status.Copies).
+					To(HaveValue(Equal(v1alpha1.CopiesStatus{Desired: targets, Failed: targets})))
 			}).Should(Succeed())
-			w.remember("shared")
+			f.recordObjects(shared)
 		},
-		act: func(w *world) {
-			Expect(admin.Delete(context.Background(), w.getReplika(Default, one))).To(Succeed())
+		act: func(f *fixture) {
+			Expect(env.Admin.Delete(context.Background(), f.ReplikaKey(first))).To(Succeed())
 		},
-		reached: func(g Gomega, w *world) {
-			g.Expect(w.replikas(g)).To(HaveLen(1))
-			w.expectCopiesOf(g, heir)
-			w.expectSame(g)
+		expectDone: func(g Gomega, f *fixture) {
+			g.Expect(f.ListReplikas(g)).To(HaveLen(1))
+			f.expectReplicated(g, second)
+			f.expectRecordedObjects(g)
 		},
-		// The heir may take a copy over before the owner hands it over.
-		racy:       true,
-		refusals:   true,
-		writes:     7, // the copies, the heir's status, the owner's finalizer
+		// The second Replika may take a copy over before the first one hands it over.
+		concurrent: true,
+		rejections: true,
+		writes:     7, // the copies, the second Replika's status, the first one's finalizer
 		copyWrites: 5,
 	}
 }

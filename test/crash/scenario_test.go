@@ -23,109 +23,106 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// scenario is something that the operator does in five namespaces.
+// scenario is one operation of the operator in the target namespaces.
 type scenario struct {
-	// prepare makes what is there before, and returns when the operator has
-	// nothing to do.
-	prepare func(*world)
-	// act gives the operator something to do.
-	act func(*world)
-	// reached is the final state. It comes true with the operator's last write.
-	reached func(Gomega, *world)
-	// writes is how many writes that takes, however often the operator is killed
-	// meanwhile; copyWrites is how many of them are to copies.
+	// prepare creates the objects before the operation, and waits until the operator has reconciled them.
+	prepare func(*fixture)
+	// act starts the operation.
+	act func(*fixture)
+	// expectDone expects the final state. It is true from the operator's last write on.
+	expectDone func(Gomega, *fixture)
+	// writes is the number of writes of the operation, however often the operator is killed. copyWrites is the number of
+	// writes to copies among them.
 	writes, copyWrites int
-	// racy: these numbers depend on who comes first. They are the least; twice as
-	// many writes to copies are the most.
-	racy bool
-	// refusals: the API server refuses some writes in any case, because something
-	// is in the way that the operator cannot know of.
-	refusals bool
-	// left is what stays when the Replikas are deleted; nil for nothing.
-	left func(Gomega, *world)
+	// concurrent: two Replikas reconcile at the same time, and the numbers of writes depend on their order. They are the
+	// minimum; the maximum is twice as many writes to copies.
+	concurrent bool
+	// rejections: the API server rejects some writes, because the operator does not know all existing objects beforehand.
+	rejections bool
+	// expectLeft expects what remains after the Replikas are deleted; nil for nothing.
+	expectLeft func(Gomega, *fixture)
 }
 
-// killedAfterAnyWrite counts the writes of an undisturbed run. Then, for each of
-// them, it lets the same happen in fresh namespaces, kills the operator right
-// after that write, and starts it again.
-func (s *scenario) killedAfterAnyWrite(name string) {
+// runWithKills runs the scenario once without a kill and counts the writes. Then it runs the scenario once for each write, in
+// new namespaces: it kills the operator right after this write and starts it again.
+func (s *scenario) runWithKills(name string) {
 	startOperator()
-	writes := s.undisturbed(newWorld(name))
+	writes := s.runWithoutKill(newFixture(name))
 	for k := 1; k <= writes; k++ {
 		By(fmt.Sprintf("killing the operator after write %d of %d", k, writes))
-		if struck := s.killedAfter(k, writes, newWorld(fmt.Sprintf("%s-%d", name, k))); !struck {
-			Expect(s.racy).To(BeTrue(), "it was over before write %d", k)
-			Expect(k).To(BeNumerically(">", s.writes), "it was over too soon")
+		if killed := s.runWithKillAfter(k, writes, newFixture(fmt.Sprintf("%s-%d", name, k))); !killed {
+			Expect(s.concurrent).To(BeTrue(), "the operation completed before write %d", k)
+			Expect(k).To(BeNumerically(">", s.writes), "the operation completed with too few writes")
 			return
 		}
 	}
 }
 
-// undisturbed returns how many writes it takes when nobody is killed.
-func (s *scenario) undisturbed(w *world) int {
+// runWithoutKill returns the number of writes.
+func (s *scenario) runWithoutKill(f *fixture) int {
 	GinkgoHelper()
-	s.prepare(w)
-	begin := mark()
-	s.act(w)
-	Eventually(s.reached).WithArguments(w).Should(Succeed())
-	w.expectRest()
-	writes := writesSince(begin)
-	AddReportEntry(fmt.Sprintf("undisturbed, it takes %d writes", len(writes)), ReportEntryVisibilityFailureOrVerbose,
-		writes.GomegaString()+"\nrefused:"+refusedSince(begin).GomegaString())
-	s.expectNoMoreThanNeeded(begin)
-	s.cleanUp(w)
+	s.prepare(f)
+	start := proxyMark()
+	s.act(f)
+	Eventually(s.expectDone).WithArguments(f).Should(Succeed())
+	f.expectNoWrites()
+	writes := writesSince(start)
+	AddReportEntry(fmt.Sprintf("%d writes without a kill", len(writes)), ReportEntryVisibilityFailureOrVerbose,
+		writes.GomegaString()+"\nrejected:"+rejectedSince(start).GomegaString())
+	s.expectWriteCounts(start)
+	s.cleanUp(f)
 	return len(writes)
 }
 
-// killedAfter reports false if it was all over before the k-th write.
-func (s *scenario) killedAfter(k, writes int, w *world) (struck bool) {
+// runWithKillAfter returns false if the operation completed before the k-th write.
+func (s *scenario) runWithKillAfter(k, writes int, f *fixture) (killed bool) {
 	GinkgoHelper()
-	s.prepare(w)
+	s.prepare(f)
 	kill := killAfter(k)
-	s.act(w)
+	s.act(f)
 	Eventually(func(g Gomega) {
-		if !kill.struck() {
-			s.reached(g, w)
+		if !kill.done() {
+			s.expectDone(g, f)
 		}
 	}).Should(Succeed())
-	if struck = kill.disarm(); struck {
-		kill.expectDeathAfter(k)
+	if killed = kill.cancel(); killed {
+		kill.expectKilledAfter(k)
 		startOperator()
-		Eventually(s.reached).WithArguments(w).Should(Succeed())
+		Eventually(s.expectDone).WithArguments(f).Should(Succeed())
 		if k == writes {
-			w.expectRest()
+			f.expectNoWrites()
 		}
 	}
-	s.expectNoMoreThanNeeded(kill.mark)
-	s.cleanUp(w)
-	return struck
+	s.expectWriteCounts(kill.mark)
+	s.cleanUp(f)
+	return killed
 }
 
-// expectNoMoreThanNeeded: nothing was written twice since the mark.
-func (s *scenario) expectNoMoreThanNeeded(begin int) {
+// expectWriteCounts expects that no write was repeated since the mark.
+func (s *scenario) expectWriteCounts(start int) {
 	GinkgoHelper()
-	writes := writesSince(begin)
-	if s.racy {
+	writes := writesSince(start)
+	if s.concurrent {
 		Expect(len(writes.toCopies())).To(BeNumerically("<=", 2*s.copyWrites), writes.GomegaString())
 	} else {
 		Expect(writes).To(HaveLen(s.writes))
 		Expect(writes.toCopies()).To(HaveLen(s.copyWrites))
 	}
-	if !s.refusals {
-		Expect(refusedSince(begin)).To(BeEmpty())
+	if !s.rejections {
+		Expect(rejectedSince(start)).To(BeEmpty())
 	}
 }
 
-// cleanUp deletes the Replikas, and looks for orphans.
-func (s *scenario) cleanUp(w *world) {
+// cleanUp deletes the Replikas, and expects that no copy is left.
+func (s *scenario) cleanUp(f *fixture) {
 	GinkgoHelper()
-	served, begin := len(w.replikas(Default)), mark()
-	w.deleteReplikas()
+	replikas, start := len(f.ListReplikas(Default)), proxyMark()
+	f.DeleteReplikas()
 	expectCopies(Default)
-	if s.left != nil {
-		s.left(Default, w)
+	if s.expectLeft != nil {
+		s.expectLeft(Default, f)
 	}
-	writes := writesSince(begin)
-	Expect(writes.toCopies()).To(HaveLen(5 * served))
-	Expect(writes).To(HaveLen(6*served), "one for each copy, and one for the finalizer")
+	writes := writesSince(start)
+	Expect(writes.toCopies()).To(HaveLen(targets * replikas))
+	Expect(writes).To(HaveLen((targets+1)*replikas), "one for each copy, and one for the finalizer")
 }

@@ -37,20 +37,20 @@ import (
 	"github.com/prosimcorp/replika/test/operator"
 )
 
-// Where the documentation's commands are tried.
+// Where the documentation's commands are tested, or why they are not.
 const (
-	here     = "test/deploy" // by a spec of this suite
-	ci       = ".ci/run"     // as a step of its own, or of one
-	registry = "needs a registry to push to"
-	nodes    = "needs nodes to run Pods"
-	github   = "needs the project's place at GitHub"
-	terminal = "stays in the foreground: here the operator is started otherwise"
-	quiet    = "needs a machine to itself: CI runs a short one"
+	bySuite           = "test/deploy" // a spec of this suite
+	byCI              = ".ci/run"     // a step of CI, or part of one
+	needsRegistry     = "needs a registry to push to"
+	needsNodes        = "needs nodes to run Pods"
+	needsGitHub       = "needs the project's GitHub repository"
+	staysInForeground = "stays in the foreground: the suite starts the operator in another way"
+	needsIdleMachine  = "needs an idle machine: CI runs a short benchmark"
 )
 
-// tried are all commands that README and docs show.
-var tried = map[string][]string{
-	ci: {
+// testedCommands are all commands in the README and the docs.
+var testedCommands = map[string][]string{
+	byCI: {
 		"make demo",
 		"make test",
 		"make lint verify test",
@@ -58,7 +58,7 @@ var tried = map[string][]string{
 		"make kustomization-build bundle docs",
 		"make bench BENCH_FLAGS='--only latency --namespaces 50 --samples 20'",
 	},
-	here: {
+	bySuite: {
 		"kubectl apply --server-side --kustomize 'https://github.com/prosimcorp/replika//manifests?ref=v0.3.0'",
 		"kubectl apply --server-side --kustomize 'https://github.com/prosimcorp/replika//config/prometheus?ref=v0.3.0'",
 		"kubectl apply --server-side --kustomize .",
@@ -66,22 +66,22 @@ var tried = map[string][]string{
 		"kubectl delete replikas --all --all-namespaces",
 		"kubectl delete --kustomize 'https://github.com/prosimcorp/replika//manifests?ref=v0.3.0'",
 		"make uninstall",
-		listReplikas, listCreated, listPartOf, listOwners, letGo, consent, optOut, letScrape, actAs,
+		listReplikas, listCreated, listPartOf, listOwners, removeFinalizer, consent, optOut, grantMetrics, grantImpersonation,
 	},
-	terminal: {"make install run"},
-	quiet: {
+	staysInForeground: {"make install run"},
+	needsIdleMachine: {
 		"make bench",
 		"make bench BENCH_FLAGS='--namespaces 1000,10000 --json bench.json --plot bench.svg'",
 		"bin/bench --help",
 	},
-	nodes: {"make deploy IMG=registry.example.com/replika:dev"},
-	registry: {
+	needsNodes: {"make deploy IMG=registry.example.com/replika:dev"},
+	needsRegistry: {
 		"make docker-build docker-push",
 		"make docker-build docker-push IMG=registry.example.com/replika:dev",
 		"make bundle bundle-build bundle-push",
 		"docker buildx imagetools inspect prosimcorp/replika:v0.3.0 --format '{{ json .SBOM }}'",
 	},
-	github: {
+	needsGitHub: {
 		"export VERSION=0.3.0",
 		"export IMG=prosimcorp/replika:v$VERSION",
 		"git tag --sign v0.3.0",
@@ -90,22 +90,22 @@ var tried = map[string][]string{
 	},
 }
 
-// What the scenarios run by these names.
+// Commands that the specs run.
 const (
-	listReplikas = "kubectl get replikas --all-namespaces"
-	listCreated  = "kubectl get configmaps --all-namespaces --selector replika.prosimcorp.com/created-by=replika-controller"
-	listPartOf   = "kubectl get configmaps --all-namespaces --selector replika.prosimcorp.com/part-of=replika-sample"
-	listOwners   = listCreated + ` --output custom-columns='NAMESPACE:.metadata.namespace,NAME:.metadata.name,OWNER:.metadata.annotations.replika\.prosimcorp\.com/owner'`
-	letGo        = `kubectl patch replika NAME --namespace NAMESPACE --type merge --patch '{"metadata":{"finalizers":null}}'`
-	consent      = "kubectl annotate secret registry-credentials --namespace platform replika.prosimcorp.com/allowed-namespaces='team-*, staging'"
-	letScrape    = "kubectl create clusterrolebinding prometheus-reads-replika --clusterrole replika-metrics-reader --serviceaccount NAMESPACE:PROMETHEUS_SERVICE_ACCOUNT"
-	actAs        = "kubectl --namespace TEAM create role act-as-copier --verb impersonate --resource serviceaccounts --resource-name copier"
-	optOut       = "kubectl label namespace team-a replika.prosimcorp.com/opt-out=true"
+	listReplikas       = "kubectl get replikas --all-namespaces"
+	listCreated        = "kubectl get configmaps --all-namespaces --selector replika.prosimcorp.com/created-by=replika-controller"
+	listPartOf         = "kubectl get configmaps --all-namespaces --selector replika.prosimcorp.com/part-of=replika-sample"
+	listOwners         = listCreated + ` --output custom-columns='NAMESPACE:.metadata.namespace,NAME:.metadata.name,OWNER:.metadata.annotations.replika\.prosimcorp\.com/owner'`
+	removeFinalizer    = `kubectl patch replika NAME --namespace NAMESPACE --type merge --patch '{"metadata":{"finalizers":null}}'`
+	consent            = "kubectl annotate secret registry-credentials --namespace platform replika.prosimcorp.com/allowed-namespaces='team-*, staging'"
+	grantMetrics       = "kubectl create clusterrolebinding prometheus-reads-replika --clusterrole replika-metrics-reader --serviceaccount NAMESPACE:PROMETHEUS_SERVICE_ACCOUNT"
+	grantImpersonation = "kubectl --namespace TEAM create role act-as-copier --verb impersonate --resource serviceaccounts --resource-name copier"
+	optOut             = "kubectl label namespace team-a replika.prosimcorp.com/opt-out=true"
 )
 
 var _ = Describe("The documentation", func() {
-	It("shows no command that nobody tries", func() {
-		Expect(slices.Compact(slices.Sorted(slices.Values(documented())))).To(ConsistOf(slices.Concat(slices.Collect(maps.Values(tried))...)))
+	It("has only commands that are tested", func() {
+		Expect(slices.Compact(slices.Sorted(slices.Values(documentedCommands())))).To(ConsistOf(slices.Concat(slices.Collect(maps.Values(testedCommands))...)))
 	})
 })
 
@@ -116,7 +116,7 @@ var _ = Describe("From a clone", Ordered, func() {
 		GinkgoHelper()
 		var err error
 		process, err = operator.Start(operator.Options{
-			Binary: binary, Kubeconfig: controlPlane.Kubeconfig, LogFile: filepath.Join(folder, "clone.log"),
+			Binary: env.Binary, Kubeconfig: env.Kubeconfig, LogFile: filepath.Join(workDir, "clone.log"),
 		})
 		Expect(err).NotTo(HaveOccurred())
 		Eventually(process.Ready).Should(Succeed(), process.Log)
@@ -134,41 +134,41 @@ var _ = Describe("From a clone", Ordered, func() {
 		}
 	})
 
-	It("the CRD is installed, and the sample served", func(ctx SpecContext) {
+	It("the CRD is installed, and the sample is replicated", func(ctx SpecContext) {
 		shell(ctx, repository, "make install")
 		Eventually(func() error { return admin.List(ctx, &v1alpha1.ReplikaList{}) }).Should(Succeed())
 		start()
 		shell(ctx, repository, "kubectl apply --kustomize config/samples")
 		shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 1m replika replika-sample")
-		Expect(shell(ctx, folder, listReplikas)).To(MatchRegexp(`default +replika-sample +True +Synced`))
-		copies := shell(ctx, folder, listCreated)
+		Expect(shell(ctx, workDir, listReplikas)).To(MatchRegexp(`default +replika-sample +True +Synced`))
+		copies := shell(ctx, workDir, listCreated)
 		Expect(copies).To(And(MatchRegexp(`platform +sample-configmap`), MatchRegexp(`team-a +sample-configmap`)))
-		Expect(shell(ctx, folder, listPartOf)).To(MatchRegexp(`platform +sample-configmap`))
-		Expect(shell(ctx, folder, listOwners)).To(MatchRegexp(`sample-configmap +default/replika-sample`))
+		Expect(shell(ctx, workDir, listPartOf)).To(MatchRegexp(`platform +sample-configmap`))
+		Expect(shell(ctx, workDir, listOwners)).To(MatchRegexp(`sample-configmap +default/replika-sample`))
 	})
 
-	It("consent is given and refused", func(ctx SpecContext) {
+	It("a source and a namespace are annotated and labelled for consent", func(ctx SpecContext) {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "platform", Name: "registry-credentials"}}
 		Expect(admin.Create(ctx, secret)).To(Succeed())
-		Eventually(sampleIn).WithContext(ctx).WithArguments("team-a").Should(Succeed())
-		shell(ctx, folder, consent)
-		shell(ctx, folder, optOut)
-		shell(ctx, folder, strings.Replace(actAs, "TEAM", "team-a", 1))
-		Eventually(sampleIn).WithContext(ctx).WithArguments("team-a").Should(Satisfy(apierrors.IsNotFound))
+		Eventually(getSampleCopy).WithContext(ctx).WithArguments("team-a").Should(Succeed())
+		shell(ctx, workDir, consent)
+		shell(ctx, workDir, optOut)
+		shell(ctx, workDir, strings.Replace(grantImpersonation, "TEAM", "team-a", 1))
+		Eventually(getSampleCopy).WithContext(ctx).WithArguments("team-a").Should(Satisfy(apierrors.IsNotFound))
 	})
 
-	It("a Replika is let go though the operator is gone, and its copies stay", func(ctx SpecContext) {
+	It("a Replika is deleted without the operator, and its copies stay", func(ctx SpecContext) {
 		Expect(process.Stop()).To(Succeed(), process.Log())
-		shell(ctx, folder, "kubectl delete replika replika-sample --wait=false")
+		shell(ctx, workDir, "kubectl delete replika replika-sample --wait=false")
 		sample := &v1alpha1.Replika{}
 		key := types.NamespacedName{Namespace: "default", Name: "replika-sample"}
-		Expect(admin.Get(ctx, key, sample)).To(Succeed(), "it waits for the operator")
-		shell(ctx, folder, strings.NewReplacer("NAMESPACE", key.Namespace, "NAME", key.Name).Replace(letGo))
+		Expect(admin.Get(ctx, key, sample)).To(Succeed(), "its finalizer remains")
+		shell(ctx, workDir, strings.NewReplacer("NAMESPACE", key.Namespace, "NAME", key.Name).Replace(removeFinalizer))
 		Expect(admin.Get(ctx, key, sample)).To(Satisfy(apierrors.IsNotFound))
-		Expect(sampleIn(ctx, "platform")).To(Succeed())
+		Expect(getSampleCopy(ctx, "platform")).To(Succeed())
 	})
 
-	It("everything is undeployed, or the CRD uninstalled, in the right order", func(ctx SpecContext) {
+	It("the operator is undeployed, or the CRD is uninstalled, after the copies are deleted", func(ctx SpecContext) {
 		start()
 		for _, target := range []string{"uninstall", "undeploy"} {
 			shell(ctx, repository, "make install")
@@ -178,19 +178,19 @@ var _ = Describe("From a clone", Ordered, func() {
 			shell(ctx, repository, "make "+target)
 			definition := crd("replikas.replika.prosimcorp.com")
 			Expect(admin.Get(ctx, client.ObjectKeyFromObject(definition), definition)).To(Satisfy(apierrors.IsNotFound))
-			Expect(sampleIn(ctx, "platform")).To(Satisfy(apierrors.IsNotFound), "the copies went before")
+			Expect(getSampleCopy(ctx, "platform")).To(Satisfy(apierrors.IsNotFound), "the copies are deleted first")
 		}
-		Expect(process.Complaints()).To(BeEmpty())
+		Expect(process.PanicsAndRaces()).To(BeEmpty())
 	})
 })
 
-// sampleIn fails unless the sample's copy is in the namespace.
-func sampleIn(ctx context.Context, namespace string) error {
+// getSampleCopy returns an error if the sample has no copy in the namespace.
+func getSampleCopy(ctx context.Context, namespace string) error {
 	return admin.Get(ctx, types.NamespacedName{Namespace: namespace, Name: "sample-configmap"}, &corev1.ConfigMap{})
 }
 
-// documented are the commands that README and docs show, without comments.
-func documented() []string {
+// documentedCommands returns the commands in the README and the docs, without comments.
+func documentedCommands() []string {
 	GinkgoHelper()
 	pages, err := filepath.Glob(filepath.Join(repository, "docs", "*.md"))
 	Expect(err).NotTo(HaveOccurred())

@@ -34,12 +34,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-var _ = Describe("What the README gives to a GitOps tool", func() {
-	DescribeTable("is accepted by the tool's own schema, and names what this repository has",
+var _ = Describe("The README's manifests for GitOps tools", func() {
+	DescribeTable("match the tool's schema, and name a version and a workDir of this repository",
 		func(ctx SpecContext, text string, kinds []string, tag, path []string) {
 			var applied []string
-			for _, object := range objects(block("yaml", text)) {
-				namespaceOf(ctx, object)
+			for _, object := range decodeObjects(block("yaml", text)) {
+				ensureNamespace(ctx, object)
 				Expect(admin.Create(ctx, object)).To(Succeed(), "%s %s", object.GetKind(), object.GetName())
 				DeferCleanup(admin.Delete, object)
 				applied = append(applied, object.GetKind())
@@ -64,22 +64,22 @@ var _ = Describe("What the README gives to a GitOps tool", func() {
 	)
 })
 
-// health is what Argo CD, by the README's script, and Flux, by kstatus, make of the Replika.
-func health(ctx context.Context, name string) string {
+// healthStatus returns the Replika's health in Argo CD, by the README's script, and its status in Flux, by kstatus.
+func healthStatus(ctx context.Context, name string) string {
 	GinkgoHelper()
-	script := filepath.Join(folder, "health.lua")
-	config := objects(block("yaml", "kind: ConfigMap\nmetadata:\n  name: argocd-cm"))[0]
+	script := filepath.Join(workDir, "health.lua")
+	config := decodeObjects(block("yaml", "kind: ConfigMap\nmetadata:\n  name: argocd-cm"))[0]
 	text, found, err := unstructured.NestedString(config.Object, "data", "resource.customizations.health.replika.prosimcorp.com_Replika")
 	Expect(err).NotTo(HaveOccurred())
 	Expect(found).To(BeTrue())
 	Expect(os.WriteFile(script, []byte(text), 0o600)).To(Succeed())
-	replika := filepath.Join(folder, "replika.yaml")
-	Expect(os.WriteFile(replika, []byte(shell(ctx, folder, "kubectl --namespace store get replika "+name+" --output yaml")), 0o600)).To(Succeed())
+	replika := filepath.Join(workDir, "replika.yaml")
+	Expect(os.WriteFile(replika, []byte(shell(ctx, workDir, "kubectl --namespace store get replika "+name+" --output yaml")), 0o600)).To(Succeed())
 	return strings.TrimSpace(command(ctx, "go", "-C", filepath.Join(repository, "hack", "health"), "run", ".", script, replika))
 }
 
-// objects are the documents of a manifest.
-func objects(manifest string) []*unstructured.Unstructured {
+// decodeObjects returns the objects of a manifest.
+func decodeObjects(manifest string) []*unstructured.Unstructured {
 	GinkgoHelper()
 	var found []*unstructured.Unstructured
 	decoder := yaml.NewYAMLOrJSONDecoder(bufio.NewReader(strings.NewReader(manifest)), 4096)
@@ -96,8 +96,8 @@ func objects(manifest string) []*unstructured.Unstructured {
 	}
 }
 
-// namespaceOf makes sure that the object's namespace is there.
-func namespaceOf(ctx context.Context, object *unstructured.Unstructured) {
+// ensureNamespace creates the object's namespace unless it exists.
+func ensureNamespace(ctx context.Context, object *unstructured.Unstructured) {
 	GinkgoHelper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: object.GetNamespace()}}
 	Expect(client.IgnoreAlreadyExists(admin.Create(ctx, namespace))).To(Succeed())

@@ -20,7 +20,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -33,43 +32,39 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/prosimcorp/replika/test/e2e"
 )
 
-// scrape is what the operator's metrics endpoint answers to the token, as the ServiceMonitor has Prometheus ask.
+// scrape reads the operator's metrics with the token, as Prometheus does with the ServiceMonitor.
 func scrape(ctx context.Context, address, token string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/metrics", http.NoBody)
+	status, body, err := e2e.Scrape(ctx, address, token, &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
 		return "", err
 	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	defer transport.CloseIdleConnections()
-	response, err := (&http.Client{Transport: transport}).Do(request)
-	if err != nil {
-		return "", err
+	if status != http.StatusOK {
+		return "", fmt.Errorf("the metrics endpoint returned %d: %s", status, body)
 	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if response.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("the metrics endpoint says %s: %s", response.Status, body)
-	}
-	return string(body), err
+	return body, nil
 }
 
-// prometheus makes a ServiceAccount, lets it read the metrics as the documentation says, and returns a token of it.
-func prometheus(ctx context.Context) string {
+// createPrometheusAccount creates a ServiceAccount, grants it the permission to read the metrics with the documentation's
+// command, and returns a token of it.
+func createPrometheusAccount(ctx context.Context) string {
 	GinkgoHelper()
 	account := types.NamespacedName{Namespace: "monitoring", Name: "prometheus"}
 	Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: account.Namespace}})).To(Succeed())
 	Expect(admin.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: account.Name}})).To(Succeed())
-	shell(ctx, folder, strings.Replace(letScrape, "NAMESPACE:PROMETHEUS_SERVICE_ACCOUNT", account.Namespace+":"+account.Name, 1))
-	return tokenOf(ctx, account)
+	shell(ctx, workDir, strings.Replace(grantMetrics, "NAMESPACE:PROMETHEUS_SERVICE_ACCOUNT", account.Namespace+":"+account.Name, 1))
+	token, err := env.Token(ctx, account)
+	Expect(err).NotTo(HaveOccurred())
+	return token
 }
 
-// expectKnown fails unless the operator exposes every metric and label that the alerts and dashboards ask for.
-func expectKnown(ctx context.Context, metrics string) {
+// expectMetricsExist expects that the operator exposes every metric and label that the alerts and dashboards query.
+func expectMetricsExist(ctx context.Context, metrics string) {
 	GinkgoHelper()
-	file := filepath.Join(folder, "metrics.txt")
+	file := filepath.Join(workDir, "metrics.txt")
 	Expect(os.WriteFile(file, []byte(metrics), 0o600)).To(Succeed())
 	monitoring, err := filepath.Abs(filepath.Join(repository, "config", "prometheus"))
 	Expect(err).NotTo(HaveOccurred())
@@ -81,8 +76,9 @@ func expectKnown(ctx context.Context, metrics string) {
 	}, dashboards...)...)
 }
 
-// expectConnected fails unless the ServiceMonitor finds the Service, the Service the Pods, and the alerts both.
-func expectConnected(ctx context.Context) {
+// expectMonitoringConnected expects that the ServiceMonitor selects the Service, the Service selects the Pods, and the alerts
+// use the Service's name and headings of the docs.
+func expectMonitoringConnected(ctx context.Context) {
 	GinkgoHelper()
 	monitor := &unstructured.Unstructured{}
 	monitor.SetAPIVersion("monitoring.coreos.com/v1")
@@ -108,7 +104,7 @@ func expectConnected(ctx context.Context) {
 
 	rules, err := os.ReadFile(filepath.Join(repository, "config", "prometheus", "prometheus_rule.yaml"))
 	Expect(err).NotTo(HaveOccurred())
-	Expect(string(rules)).To(ContainSubstring(`up{job="%s"}`, service.Name), "Prometheus calls the job as the Service is called")
+	Expect(string(rules)).To(ContainSubstring(`up{job="%s"}`, service.Name), "the name of Prometheus' job is the name of the Service")
 	// Each alert's runbook is a heading of the docs.
 	operations, err := os.ReadFile(filepath.Join(repository, "docs", "operations.md"))
 	Expect(err).NotTo(HaveOccurred())

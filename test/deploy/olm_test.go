@@ -27,17 +27,17 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// There is no OLM here to install the bundle: what it is made of is looked at, by OLM's own schema and validators (make
-// bundle) and against the manifests.
+// The suite has no OLM to install the bundle. So it checks the bundle's parts against OLM's schema and against the manifests;
+// make bundle runs OLM's validators.
 var _ = Describe("The bundle for OLM", func() {
 	bundled := func() map[string]*unstructured.Unstructured {
 		GinkgoHelper()
 		return byKindAndName(filepath.Join(repository, "bundle", "manifests"))
 	}
 
-	It("is what the README's Subscription asks for", func(ctx SpecContext) {
+	It("matches the README's Subscription", func(ctx SpecContext) {
 		var subscription, group *unstructured.Unstructured
-		for _, object := range objects(block("yaml", "kind: Subscription")) {
+		for _, object := range decodeObjects(block("yaml", "kind: Subscription")) {
 			switch object.GetKind() {
 			case "Namespace":
 				Expect(object.GetName()).To(Equal("replika"))
@@ -47,7 +47,7 @@ var _ = Describe("The bundle for OLM", func() {
 			case "OperatorGroup":
 				group = object
 			}
-			namespaceOf(ctx, object)
+			ensureNamespace(ctx, object)
 			Expect(admin.Create(ctx, object, client.DryRunAll)).To(Succeed())
 		}
 		annotations, err := os.ReadFile(filepath.Join(repository, "bundle", "metadata", "annotations.yaml"))
@@ -65,13 +65,13 @@ var _ = Describe("The bundle for OLM", func() {
 		modes, _, err := unstructured.NestedSlice(csv.Object, "spec", "installModes")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(modes).To(ContainElement(And(HaveKeyWithValue("type", "AllNamespaces"), HaveKeyWithValue("supported", true))))
-		Expect(group.Object["spec"]).NotTo(Or(HaveKey("selector"), HaveKey("targetNamespaces")), "it is for all namespaces")
+		Expect(group.Object["spec"]).NotTo(Or(HaveKey("selector"), HaveKey("targetNamespaces")), "it selects all namespaces")
 	})
 
-	It("gives the operator the image and the rights that the manifests give it", func(ctx SpecContext) {
+	It("has the image and the permissions of the manifests", func(ctx SpecContext) {
 		inBundle := bundled()
 		csv := inBundle["ClusterServiceVersion replika."+release()]
-		// A field that OLM does not know would be refused.
+		// The CRD rejects fields that OLM does not know.
 		csv.SetNamespace("default")
 		Expect(admin.Create(ctx, csv, client.DryRunAll)).To(Succeed())
 
@@ -108,7 +108,7 @@ var _ = Describe("The bundle for OLM", func() {
 	})
 })
 
-// byKindAndName are the objects in the files of a folder.
+// byKindAndName returns the objects in the files of a folder.
 func byKindAndName(folder string) map[string]*unstructured.Unstructured {
 	GinkgoHelper()
 	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
@@ -117,7 +117,7 @@ func byKindAndName(folder string) map[string]*unstructured.Unstructured {
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		Expect(err).NotTo(HaveOccurred())
-		for _, object := range objects(string(content)) {
+		for _, object := range decodeObjects(string(content)) {
 			found[object.GetKind()+" "+object.GetName()] = object
 		}
 	}

@@ -31,20 +31,20 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// published is where users find this repository, as in URLs of Kustomize.
-const published = "https://github.com/prosimcorp/replika//"
+// repositoryURL is the URL of this repository in Kustomize.
+const repositoryURL = "https://github.com/prosimcorp/replika//"
 
-// reference is the version that a URL of this repository asks for.
-var reference = regexp.MustCompile(`github\.com/prosimcorp/replika//\S+\?ref=([^\s'` + "`" + `]+)`)
+// versionReference matches a URL of this repository with its version.
+var versionReference = regexp.MustCompile(`github\.com/prosimcorp/replika//\S+\?ref=([^\s'` + "`" + `]+)`)
 
-// readme is the README's text.
+// readme returns the README's text.
 func readme() string {
 	text, err := os.ReadFile(filepath.Join(repository, "README.md"))
 	Expect(err).NotTo(HaveOccurred())
 	return string(text)
 }
 
-// blocks are the README's fenced blocks in the language that contain the text.
+// blocks returns the README's fenced blocks in the language that contain the text.
 func blocks(language, text string) []string {
 	var found []string
 	for _, match := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(readme(), -1) {
@@ -55,7 +55,7 @@ func blocks(language, text string) []string {
 	return found
 }
 
-// block is the one such block.
+// block returns the only such block.
 func block(language, text string) string {
 	GinkgoHelper()
 	found := blocks(language, text)
@@ -63,42 +63,41 @@ func block(language, text string) string {
 	return found[0]
 }
 
-// release is the version that the README tells users to install.
+// release returns the version that the README installs.
 func release() string {
 	GinkgoHelper()
-	matches := reference.FindAllStringSubmatch(readme(), -1)
-	Expect(matches).NotTo(BeEmpty(), "the README tells no version to install")
+	matches := versionReference.FindAllStringSubmatch(readme(), -1)
+	Expect(matches).NotTo(BeEmpty(), "the README has no version to install")
 	for _, match := range matches {
-		Expect(match[1]).To(Equal(matches[0][1]), "the README tells of several versions: %s", match[0])
+		Expect(match[1]).To(Equal(matches[0][1]), "the README has several versions: %s", match[0])
 	}
 	return matches[0][1]
 }
 
-// publish makes a repository of what is committed, with the release's tag.
-func publish(ctx context.Context) {
+// createBareClone clones the last commit of this repository, with the release's tag.
+func createBareClone(ctx context.Context) {
 	head := strings.TrimSpace(command(ctx, "git", "-C", repository, "rev-parse", "HEAD"))
-	command(ctx, "git", "clone", "--quiet", "--bare", "--no-local", repository, clone())
-	command(ctx, "git", "-C", clone(), "tag", "--force", release(), head)
+	command(ctx, "git", "clone", "--quiet", "--bare", "--no-local", repository, bareClone())
+	command(ctx, "git", "-C", bareClone(), "tag", "--force", release(), head)
 }
 
-func clone() string    { return filepath.Join(folder, "replika.git") }
-func commands() string { return filepath.Join(folder, "bin") }
+func bareClone() string { return filepath.Join(workDir, "replika.git") }
+func binDir() string    { return filepath.Join(workDir, "bin") }
 
-// local is the text with this clone in the place of the published repository.
-func local(text string) string {
-	return strings.ReplaceAll(text, published, "git::file://"+clone()+"//")
+// useBareClone returns the text with the URL of the clone instead of the repository's URL.
+func useBareClone(text string) string {
+	return strings.ReplaceAll(text, repositoryURL, "git::file://"+bareClone()+"//")
 }
 
-// shell runs a block of the README in the folder, as the cluster's
-// administrator, with this repository's kubectl.
+// shell runs a block of the README in the folder, as the cluster's administrator, with the kubectl that the suite builds.
 func shell(ctx context.Context, dir, text string) string {
 	GinkgoHelper()
-	run := exec.CommandContext(ctx, "/bin/sh", "-euc", local(text))
+	run := exec.CommandContext(ctx, "/bin/sh", "-euc", useBareClone(text))
 	run.Dir = dir
 	return output(run)
 }
 
-// command runs a program.
+// command runs a program and returns its standard output.
 func command(ctx context.Context, name string, args ...string) string {
 	GinkgoHelper()
 	return output(exec.CommandContext(ctx, name, args...))
@@ -106,9 +105,9 @@ func command(ctx context.Context, name string, args ...string) string {
 
 func output(run *exec.Cmd) string {
 	GinkgoHelper()
-	run.Env = append(os.Environ(), "PATH="+commands()+string(os.PathListSeparator)+os.Getenv("PATH"))
-	if controlPlane != nil {
-		run.Env = append(run.Env, "KUBECONFIG="+controlPlane.Kubeconfig)
+	run.Env = append(os.Environ(), "PATH="+binDir()+string(os.PathListSeparator)+os.Getenv("PATH"))
+	if env != nil {
+		run.Env = append(run.Env, "KUBECONFIG="+env.Kubeconfig)
 	}
 	var stdout, stderr strings.Builder
 	run.Stdout, run.Stderr = &stdout, &stderr
@@ -118,8 +117,7 @@ func output(run *exec.Cmd) string {
 	return stdout.String()
 }
 
-// foreignCRDs are the files of other projects' CRDs, out of the modules that
-// hack/crds pins.
+// foreignCRDs returns the files of other projects' CRDs, in the modules that hack/crds pins.
 func foreignCRDs(ctx context.Context) []string {
 	folders := map[string]string{}
 	listed := json.NewDecoder(strings.NewReader(command(ctx, "go", "-C", filepath.Join(repository, "hack", "crds"), "mod", "download", "-json")))

@@ -14,11 +14,10 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package deploy does what a user does: it runs the commands that the README shows, on the manifests that the README
-// shows, with nothing replaced but where this repository is; and the operator then works with exactly the rights that
-// these gave it.
+// Package deploy runs the commands that the README shows, on the manifests that the README shows. It replaces only the URL of
+// this repository. The operator then runs with exactly the permissions that the manifests grant.
 //
-// It is about the committed state: what GitOps tools fetch is a commit.
+// It tests the last commit, not the working tree, because GitOps tools fetch a commit.
 package deploy
 
 import (
@@ -30,26 +29,23 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
-	"github.com/prosimcorp/replika/test/operator"
+	"github.com/prosimcorp/replika/test/e2e"
 )
 
-// repository is the root of this one.
+// repository is the root of this repository.
 var repository = filepath.Join("..", "..")
 
-// What all specs share.
+// All specs share these.
 var (
-	controlPlane *cluster.Cluster
-	// admin is the user who deploys.
+	env *e2e.Environment
+	// admin is the user who deploys. It rejects manifests with unknown fields.
 	admin client.Client
-	// binary is the operator; folder is where everything goes.
-	binary, folder string
+	// workDir is the folder of all files.
+	workDir string
 )
 
 func TestDeploy(t *testing.T) {
@@ -61,22 +57,15 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(time.Minute)
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	ctrl.SetLogger(GinkgoLogr)
-	folder = GinkgoT().TempDir()
-	var err error
-	binary, err = operator.Build(ctx, folder)
-	Expect(err).NotTo(HaveOccurred())
-	Expect(os.Mkdir(commands(), 0o700)).To(Succeed())
+	workDir = GinkgoT().TempDir()
+	Expect(os.Mkdir(binDir(), 0o700)).To(Succeed())
 	command(ctx, "go", "-C", filepath.Join(repository, "hack", "controlplane"), "build", "-trimpath", "-buildvcs=false",
-		"-o", filepath.Join(commands(), "kubectl"), "k8s.io/kubernetes/cmd/kubectl")
-	publish(ctx)
+		"-o", filepath.Join(binDir(), "kubectl"), "k8s.io/kubernetes/cmd/kubectl")
+	createBareClone(ctx)
 
-	controlPlane, err = cluster.Start(ctx, cluster.Options{CRDs: foreignCRDs(ctx)})
+	var err error
+	env, err = e2e.StartEnvironment(ctx, workDir, cluster.Options{CRDs: foreignCRDs(ctx)})
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(func() { Expect(controlPlane.Stop()).To(Succeed()) })
-	scheme := runtime.NewScheme()
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	admin, err = client.New(controlPlane.Config, client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
-	admin = client.WithFieldValidation(admin, metav1.FieldValidationStrict)
+	DeferCleanup(func() { Expect(env.Stop()).To(Succeed()) })
+	admin = client.WithFieldValidation(env.Admin, metav1.FieldValidationStrict)
 })

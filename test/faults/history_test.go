@@ -29,51 +29,51 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/e2e"
 )
 
-// history is what happened to each copy, as a bystander sees it: the revisions of
-// its source that it was equal to, one after the other.
-type history struct {
+// copyHistory records the source's revisions that each copy has had, in order, as a watch reports them.
+type copyHistory struct {
 	mu sync.Mutex
-	// revisions by namespace; a deletion is an empty one.
+	// revisions by namespace; "" is a deletion.
 	revisions map[string][]string
 }
 
-// watchCopies writes history from now on.
-func watchCopies() *history {
+// watchCopies records the history of all copies from now on.
+func watchCopies() *copyHistory {
 	GinkgoHelper()
 	list := &corev1.ConfigMapList{}
 	ours := client.HasLabels{v1alpha1.LabelCreatedBy}
-	Expect(admin.List(context.Background(), list, ours)).To(Succeed())
-	watching, err := admin.Watch(context.Background(), list, ours,
+	Expect(env.Admin.List(context.Background(), list, ours)).To(Succeed())
+	watching, err := env.Admin.Watch(context.Background(), list, ours,
 		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(watching.Stop)
-	h := &history{revisions: map[string][]string{}}
+	h := &copyHistory{revisions: map[string][]string{}}
 	go func() {
 		for event := range watching.ResultChan() {
-			h.note(event)
+			h.record(event)
 		}
 	}()
 	return h
 }
 
-func (h *history) note(event watch.Event) {
+func (h *copyHistory) record(event watch.Event) {
 	object, ok := event.Object.(*corev1.ConfigMap)
 	if !ok {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now := object.Data[revision]
+	revision := object.Data[e2e.RevisionKey]
 	if event.Type == watch.Deleted {
-		now = ""
+		revision = ""
 	}
-	h.revisions[object.Namespace] = append(h.revisions[object.Namespace], now)
+	h.revisions[object.Namespace] = append(h.revisions[object.Namespace], revision)
 }
 
-// of is what happened in the namespace.
-func (h *history) of(namespace string) []string {
+// revisionsIn returns the revisions of the copy in the namespace.
+func (h *copyHistory) revisionsIn(namespace string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.revisions[namespace])

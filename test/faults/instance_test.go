@@ -17,96 +17,94 @@ limitations under the License.
 package faults
 
 import (
-	"path/filepath"
 	"strings"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/prosimcorp/replika/test/e2e"
 	"github.com/prosimcorp/replika/test/operator"
 	"github.com/prosimcorp/replika/test/proxy"
 )
 
-// instance is an operator with a proxy of its own between it and the API server,
-// so that of several instances it is known who did what.
+// instance is an operator with its own proxy to the API server, so that the requests of several instances are recorded
+// separately.
 type instance struct {
 	*operator.Process
 	*proxy.Proxy
 }
 
-// startInstance starts an operator, and has it end in order when the spec is
-// over. Whatever was done to it, it must not have panicked nor raced.
+// startInstance starts an operator. When the spec ends, the operator must stop gracefully, without a panic or data race before.
 func startInstance(name string, args ...string) *instance {
 	GinkgoHelper()
-	between, err := proxy.Start(proxy.Options{Config: controlPlane.Config})
+	apiProxy, err := proxy.Start(proxy.Options{Config: env.Config})
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(func() { Expect(between.Close()).To(Succeed()) })
-	options := operator.Options{
-		Binary: binary, Kubeconfig: filepath.Join(folder, name+".kubeconfig"), LogFile: filepath.Join(folder, name+".log"), Args: args,
-	}
-	Expect(controlPlane.KubeconfigFor(between.Config(), options.Kubeconfig)).To(Succeed())
+	DeferCleanup(func() { Expect(apiProxy.Close()).To(Succeed()) })
+	options, err := env.Options(name, apiProxy.Config(), args...)
+	Expect(err).NotTo(HaveOccurred())
 	process, err := operator.Start(options)
 	Expect(err).NotTo(HaveOccurred())
-	i := &instance{Process: process, Proxy: between}
-	DeferCleanup(i.end)
+	i := &instance{Process: process, Proxy: apiProxy}
+	DeferCleanup(i.stop)
 	Eventually(i.Ready).Should(Succeed())
 	return i
 }
 
-// end stops the operator, unless the spec has made it end.
-func (i *instance) end() {
+// stop stops the operator, unless the spec has stopped it.
+func (i *instance) stop() {
 	if CurrentSpecReport().Failed() {
 		GinkgoWriter.Printf("\nThe operator's log:\n%s\nIts requests:\n", i.Log())
 		for _, request := range i.Requests(0) {
 			GinkgoWriter.Printf("  %s %s\n", request.Received.Format("04:05.000"), request)
 		}
-		_ = i.Resume() // a paused one would not hear that it is to end
+		_ = i.Resume() // a paused operator does not handle SIGTERM
 	}
 	i.Intercept(nil)
 	if i.Running() {
 		Expect(i.Stop()).To(Succeed())
 	}
-	Expect(i.Complaints()).To(BeEmpty())
+	Expect(i.PanicsAndRaces()).To(BeEmpty())
 }
 
-// errors counts the lines of the log that tell of errors.
-func (i *instance) errors() int {
+// countErrors counts the errors in the log.
+func (i *instance) countErrors() int {
 	return strings.Count(i.Log(), `"level":"error"`)
 }
 
-// writesToCopies are those since the mark, whatever became of them.
+// writesToCopies returns the writes to copies since the mark, whatever their result.
 func (i *instance) writesToCopies(mark int, keep ...func(proxy.Request) bool) []proxy.Request {
 	return i.Requests(mark, append(keep, proxy.Request.Writes, toCopies)...)
 }
 
-// toCopies picks requests about the kind of the copies.
+// toCopies selects requests for the kind of the copies.
 func toCopies(r proxy.Request) bool { return r.Resource == "configmaps" }
 
-// twoLooks returns when each source was looked at twice: one pass went from
-// beginning to end.
-func (i *instance) twoLooks(w *world) {
+func isWatch(r proxy.Request) bool { return r.Verb == "watch" }
+
+// isSourceRead reports whether the request reads the source of this name.
+func (f *fixture) isSourceRead(r proxy.Request, name string) bool {
+	return r.Verb == "get" && toCopies(r) && r.Namespace == f.SourceNamespace && r.Name == name
+}
+
+// awaitReconcile waits until each source was read twice: then one reconcile is complete.
+func (i *instance) awaitReconcile(f *fixture) {
 	GinkgoHelper()
-	begin := i.Mark()
-	for _, wish := range w.wishes {
-		isLook := func(r proxy.Request) bool {
-			return r.Verb == "get" && toCopies(r) && r.Namespace == w.home && r.Name == wish.name
+	start := i.Mark()
+	for _, expected := range f.expected {
+		reads := func() int {
+			return len(i.Requests(start, func(r proxy.Request) bool { return f.isSourceRead(r, expected.name) }))
 		}
-		Eventually(func() int { return len(i.Requests(begin, isLook)) }).WithTimeout(10 * synchronizationTime).
-			Should(BeNumerically(">=", 2))
+		Eventually(reads).WithTimeout(10 * e2e.Interval).Should(BeNumerically(">=", 2))
 	}
 }
 
-// expectRest: passes come and go, and nothing is written.
-func (i *instance) expectRest(w *world) {
+// expectNoWrites expects that further reconciles write nothing.
+func (i *instance) expectNoWrites(f *fixture) {
 	GinkgoHelper()
-	i.twoLooks(w) // one that was under way may have something to write
-	begin := i.Mark()
-	i.twoLooks(w)
-	ours := func(r proxy.Request) bool { return r.Resource != "events" && r.Resource != "leases" }
-	Expect(i.Requests(begin, proxy.Request.Writes, ours)).To(BeEmpty())
-	checked("no write in two intervals of rest")
+	i.awaitReconcile(f) // one in progress may still write
+	start := i.Mark()
+	i.awaitReconcile(f)
+	relevant := func(r proxy.Request) bool { return r.Resource != "events" && r.Resource != "leases" }
+	Expect(i.Requests(start, proxy.Request.Writes, relevant)).To(BeEmpty())
+	reportCheck("no write in two idle intervals")
 }
-
-// since is the time since then, for people.
-func since(then time.Time) time.Duration { return time.Since(then).Round(100 * time.Millisecond) }

@@ -28,96 +28,96 @@ import (
 	"github.com/prosimcorp/replika/test/proxy"
 )
 
-// slowWrite is how long each write to a copy is held up, so that a fan-out has a
-// middle.
-const slowWrite = 500 * time.Millisecond
+// writeDelay delays each write to a copy, so that a fault can happen during a fan-out.
+const writeDelay = 500 * time.Millisecond
 
-// midFanOut makes a Replika with many copies, and returns when some of them, not
-// all, are written.
-func midFanOut(i *instance, w *world) {
-	GinkgoHelper()
-	i.Intercept(func(r proxy.Request) *proxy.Fault {
-		if r.Writes() && toCopies(r) {
-			return proxy.Delay(slowWrite)
-		}
-		return nil
-	})
-	w.serve(one)
-	Eventually(func() int { return len(i.writesToCopies(0, proxy.Request.TookEffect)) }).Should(BeNumerically(">=", 5))
-	written := len(i.writesToCopies(0, proxy.Request.TookEffect))
-	Expect(written).To(BeNumerically("<", len(w.targets)))
-	By("in the middle of the fan-out")
+func delayWritesToCopies(r proxy.Request) *proxy.Fault {
+	if r.Writes() && toCopies(r) {
+		return proxy.Delay(writeDelay)
+	}
+	return nil
 }
 
-var _ = It("the API server is restarted in the middle of a fan-out", func() {
-	i := startInstance("restart")
-	w := newWorld("restart", 60)
-	midFanOut(i, w)
+// startFanOut creates a Replika, and returns when some of its copies, but not all, are created.
+func startFanOut(i *instance, f *fixture) {
+	GinkgoHelper()
+	i.Intercept(delayWritesToCopies)
+	f.replicate(name)
+	written := func() int { return len(i.writesToCopies(0, proxy.Request.TookEffect)) }
+	Eventually(written).Should(BeNumerically(">=", 5))
+	Expect(written()).To(BeNumerically("<", len(f.TargetNamespaces)))
+	By("during the fan-out")
+}
 
-	Expect(controlPlane.StopAPIServer()).To(Succeed())
-	down, begin := time.Now(), i.Mark()
+// expectRecovery expects that edits and drift are reconciled as usual.
+func expectRecovery(i *instance, f *fixture) {
+	GinkgoHelper()
+	start := time.Now()
+	f.editSource()
+	f.driftCopies()
+	f.eventuallyReplicated("edit", start, 10*time.Second)
+	i.expectNoWrites(f)
+	f.deleteReplikas()
+}
+
+var _ = It("The API server is restarted during a fan-out", func() {
+	i := startInstance("restart")
+	f := newFixture("restart", 60)
+	startFanOut(i, f)
+
+	Expect(env.StopAPIServer()).To(Succeed())
+	down, mark := time.Now(), i.Mark()
 	restarted := false
 	DeferCleanup(func() {
 		if !restarted {
-			Expect(controlPlane.StartAPIServer()).To(Succeed())
+			Expect(env.StartAPIServer()).To(Succeed())
 		}
 	})
 	written := len(i.writesToCopies(0, proxy.Request.TookEffect))
-	unanswered := func() int {
-		return len(i.Requests(begin, func(r proxy.Request) bool { return r.Status == 0 && r.Received.After(down) }))
+	failed := func() int {
+		return len(i.Requests(mark, func(r proxy.Request) bool { return r.Status == 0 && r.Received.After(down) }))
 	}
-	Eventually(unanswered).Should(BeNumerically(">=", 5))
+	Eventually(failed).Should(BeNumerically(">=", 5))
 	restarted = true
-	Expect(controlPlane.StartAPIServer()).To(Succeed())
+	Expect(env.StartAPIServer()).To(Succeed())
 	up := time.Now()
 
-	injected(1, "SIGKILL of the API server after %d of %d copies, down for %s", written, len(w.targets), since(down))
-	Expect(written).To(BeNumerically("<", len(w.targets)))
-	injected(unanswered(), "requests failed meanwhile")
+	reportFault(1, "SIGKILL of the API server after %d of %d copies, down for %s", written, len(f.TargetNamespaces), elapsed(down))
+	Expect(written).To(BeNumerically("<", len(f.TargetNamespaces)))
+	reportFault(failed(), "requests failed meanwhile")
 	i.Intercept(nil)
-	w.eventuallyServed("after it is up again", up, time.Minute)
-	then := time.Now()
-	w.edit()
-	w.meddle()
-	w.eventuallyServed("edit", then, 10*time.Second)
-	i.expectRest(w)
-	w.deleteReplikas()
+	f.eventuallyReplicated("after the restart", up, time.Minute)
+	expectRecovery(i, f)
 })
 
-var _ = It("etcd hangs for 30 s in the middle of a fan-out", Label(heavy), func() {
-	const pause = 30 * time.Second
+var _ = It("etcd hangs for 30 s during a fan-out", Label(heavy), func() {
+	const duration = 30 * time.Second
 	i := startInstance("etcd")
-	w := newWorld("etcd", 60)
-	midFanOut(i, w)
+	f := newFixture("etcd", 60)
+	startFanOut(i, f)
 
-	Expect(controlPlane.PauseEtcd()).To(Succeed())
-	DeferCleanup(controlPlane.ResumeEtcd)
-	begin := time.Now()
-	expectNoWrite()
-	silent := i.Mark()
-	<-time.After(time.Until(begin.Add(pause)))
-	Expect(i.writesToCopies(silent, proxy.Request.TookEffect)).To(BeEmpty())
-	answered := i.Mark()
-	resumed := time.Now()
-	Expect(controlPlane.ResumeEtcd()).To(Succeed())
+	Expect(env.PauseEtcd()).To(Succeed())
+	DeferCleanup(env.ResumeEtcd)
+	paused := time.Now()
+	expectWriteTimeout()
+	mark := i.Mark()
+	<-time.After(time.Until(paused.Add(duration)))
+	Expect(i.writesToCopies(mark, proxy.Request.TookEffect)).To(BeEmpty())
+	markResumed, resumed := i.Mark(), time.Now()
+	Expect(env.ResumeEtcd()).To(Succeed())
 	i.Intercept(nil)
-	w.eventuallyServed("after it goes on", resumed, time.Minute)
+	f.eventuallyReplicated("after etcd is resumed", resumed, time.Minute)
 
-	injected(1, "SIGSTOP of etcd for %s", resumed.Sub(begin).Round(100*time.Millisecond))
-	injected(len(i.Requests(answered, func(r proxy.Request) bool { return r.Received.Before(resumed) })), "requests hung meanwhile")
-	then := time.Now()
-	w.edit()
-	w.meddle()
-	w.eventuallyServed("edit", then, 10*time.Second)
-	i.expectRest(w)
-	w.deleteReplikas()
+	reportFault(1, "SIGSTOP of etcd for %s", resumed.Sub(paused).Round(100*time.Millisecond))
+	reportFault(len(i.Requests(markResumed, func(r proxy.Request) bool { return r.Received.Before(resumed) })), "requests hung meanwhile")
+	expectRecovery(i, f)
 })
 
-// expectNoWrite: the API server takes a write, and does not answer.
-func expectNoWrite() {
+// expectWriteTimeout expects that the API server does not respond to a write.
+func expectWriteTimeout() {
 	GinkgoHelper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", GenerateName: "unheard-"}}
-	Expect(admin.Create(ctx, object)).To(MatchError(context.DeadlineExceeded))
+	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", GenerateName: "timeout-"}}
+	Expect(env.Admin.Create(ctx, object)).To(MatchError(context.DeadlineExceeded))
 }

@@ -14,10 +14,9 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package faults lets the real operator work while the API server, etcd, the
-// network, other writers and its own machine behave as on a bad day. Each spec
-// proves by counters that its fault happened, and then looks for the exact right
-// state: every copy equal to its source, nothing left over, Ready and Synced.
+// Package faults runs the operator while the API server, etcd, the network, other writers or its own machine fail. Each spec
+// counts the injected faults, and then expects the exact final state: every copy equal to its source, no leftovers, and a
+// Replika that is ready and synced.
 package faults
 
 import (
@@ -28,36 +27,25 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
-	"github.com/prosimcorp/replika/test/operator"
+	"github.com/prosimcorp/replika/test/e2e"
 )
 
-// everythingEnv makes the suite run what takes minutes, too.
-const everythingEnv = "REPLIKA_TEST_EVERYTHING"
+// runHeavyEnv also runs the specs that take minutes.
+const runHeavyEnv = "REPLIKA_TEST_EVERYTHING"
 
-// heavy labels what takes minutes: most of it is waiting for a time-out or a
-// lease.
+// heavy is the label of specs that take minutes, most of which they wait for a timeout or a lease.
 const heavy = "heavy"
 
-// What all specs share. They run one after the other: a fault of the control
-// plane hits every operator.
-var (
-	controlPlane *cluster.Cluster
-	// admin talks to the API server itself, past the proxies.
-	admin client.WithWatch
-	// binary is the operator, folder where its files go.
-	binary, folder string
-)
+// env is shared by all specs. They run one after the other, because a fault of the control plane affects all operators. The
+// administrator's client bypasses the proxies.
+var env *e2e.Environment
 
 func TestFaults(t *testing.T) {
 	RegisterFailHandler(Fail)
 	suite, reporter := GinkgoConfiguration()
-	if suite.LabelFilter == "" && os.Getenv(everythingEnv) == "" {
+	if suite.LabelFilter == "" && os.Getenv(runHeavyEnv) == "" {
 		suite.LabelFilter = "!" + heavy
 	}
 	RunSpecs(t, "Faults", suite, reporter)
@@ -66,17 +54,8 @@ func TestFaults(t *testing.T) {
 var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(time.Minute)
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
-	folder = GinkgoT().TempDir()
 	var err error
-	binary, err = operator.Build(ctx, folder)
+	env, err = e2e.StartEnvironment(ctx, GinkgoT().TempDir(), cluster.Options{CRDs: []string{filepath.Join("..", "..", "config", "crd", "bases")}})
 	Expect(err).NotTo(HaveOccurred())
-
-	controlPlane, err = cluster.Start(ctx, cluster.Options{CRDs: []string{filepath.Join("..", "..", "config", "crd", "bases")}})
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(func() { Expect(controlPlane.Stop()).To(Succeed()) })
-	scheme := runtime.NewScheme()
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	admin, err = client.NewWithWatch(controlPlane.Config, client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() { Expect(env.Stop()).To(Succeed()) })
 })

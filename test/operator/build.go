@@ -24,7 +24,7 @@ import (
 )
 
 // Build compiles the operator into the folder, and returns the binary's path.
-// It looks for data races if the test was built to.
+// The binary has the race detector if the test has it.
 func Build(ctx context.Context, dir string) (string, error) {
 	binary := filepath.Join(dir, "replika")
 	args := []string{"build", "-o", binary}
@@ -33,7 +33,7 @@ func Build(ctx context.Context, dir string) (string, error) {
 	}
 	build := exec.CommandContext(ctx, "go", append(args, "github.com/prosimcorp/replika")...)
 	if output, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the operator: %w\n%s", err, output)
+		return "", fmt.Errorf("building the operator: %w\n%s", err, output)
 	}
 	return binary, nil
 }

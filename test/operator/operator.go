@@ -14,9 +14,9 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package operator runs the operator's real binary as a process of its own, so
-// that it can be killed, paused and stopped as a kubelet or an unlucky machine
-// would: for the suites, the demo and the benchmark.
+// Package operator runs the operator's binary as a process, so that the suites,
+// the demo and the benchmark can kill, pause and stop it as a kubelet or a
+// failing machine does.
 package operator
 
 import (
@@ -32,75 +32,77 @@ import (
 	"time"
 )
 
-// gracePeriod is how long the operator may take to end when it is told to. A
-// kubelet waits for 30 s.
+// gracePeriod is the maximum time from SIGTERM to the operator's exit. A kubelet
+// waits for 30 s.
 const gracePeriod = 20 * time.Second
 
-// probeTimeout bounds one question to the health port: a paused operator takes
-// the connection and never answers.
+// probeTimeout limits a request to the health port: a paused operator accepts the
+// connection and never responds.
 const probeTimeout = time.Second
 
-// Options say what to run.
+// Options configure an operator.
 type Options struct {
-	// Binary is what Build made.
+	// Binary is the path that Build returned.
 	Binary string
-	// Kubeconfig is the file that names the cluster.
+	// Kubeconfig is the file with the operator's access to the cluster.
 	Kubeconfig string
-	// LogFile is where the operator's log goes. It is added to.
+	// LogFile is the file to which the operator's log is appended.
 	LogFile string
-	// Args are further flags.
+	// Args are further flags. They override the flags that Start sets.
 	Args []string
 }
 
-// Process is a running operator. It dies with the process that started it.
+// Process is a process of the operator. It is killed when the process that
+// started it ends.
 type Process struct {
 	command  *exec.Cmd
 	health   string
 	logFile  string
-	lifeline *os.File
+	watchdog *os.File
 	exited   chan struct{}
 }
 
-// tied becomes the operator, and leaves behind a reader of the lifeline, file
-// 3, which the test holds open. When the test dies, in whatever way, the reader
-// sees its end and kills the process group.
-const tied = `{ read -r _ <&3; kill -s KILL -- -$$; } >/dev/null 2>&1 & exec 3<&-; exec "$0" "$@"`
+// watchdogScript executes the operator, after it has started a reader of file 3 in
+// the background. The test holds the other end of that pipe open. When the test
+// ends for any reason, the reader gets an end of file and kills the process group.
+const watchdogScript = `{ read -r _ <&3; kill -s KILL -- -$$; } >/dev/null 2>&1 & exec 3<&-; exec "$0" "$@"`
 
 // Start starts the operator, and does not wait until it is ready.
 func Start(o Options) (_ *Process, err error) {
 	p := &Process{logFile: o.LogFile, exited: make(chan struct{})}
 	if p.health, err = FreeAddress(); err != nil {
-		return nil, fmt.Errorf("find a port for the operator's probes: %w", err)
+		return nil, fmt.Errorf("finding a port for the operator's probes: %w", err)
 	}
 	log, err := os.OpenFile(o.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the operator's log: %w", err)
+		return nil, fmt.Errorf("opening the operator's log: %w", err)
 	}
 	defer func() { _ = log.Close() }() // the process has its own handle
-	reader, lifeline, err := os.Pipe()
+	reader, writer, err := os.Pipe()
 	if err != nil {
-		return nil, fmt.Errorf("make the operator's lifeline: %w", err)
+		return nil, fmt.Errorf("creating the watchdog's pipe: %w", err)
 	}
 	defer func() { _ = reader.Close() }()
 
-	args := []string{"-c", tied, o.Binary, "--metrics-bind-address=0", "--health-probe-bind-address=" + p.health}
-	p.lifeline, p.command = lifeline, exec.Command("/bin/sh", append(args, o.Args...)...)
+	args := []string{"-c", watchdogScript, o.Binary, "--metrics-bind-address=0", "--health-probe-bind-address=" + p.health}
+	p.watchdog, p.command = writer, exec.Command("/bin/sh", append(args, o.Args...)...)
 	p.command.Env = append(os.Environ(), "KUBECONFIG="+o.Kubeconfig)
 	p.command.Stdout, p.command.Stderr = log, log
 	p.command.ExtraFiles = []*os.File{reader}
 	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.command.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start the operator: %w", err), lifeline.Close())
+		return nil, errors.Join(fmt.Errorf("starting the operator: %w", err), writer.Close())
 	}
 	go func() {
-		_ = p.command.Wait() // told by ProcessState
-		_ = lifeline.Close()
+		_ = p.command.Wait() // ProcessState has the result
+		_ = writer.Close()
 		close(p.exited)
 	}()
 	return p, nil
 }
 
-// FreeAddress is an address on this machine that nobody listens on.
+// FreeAddress returns an address of the loopback interface that no process listens
+// on.
 func FreeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,25 +111,25 @@ func FreeAddress() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// Ready returns nil when the readiness probe is answered well.
+// Ready returns nil if the readiness probe succeeds.
 func (p *Process) Ready() error {
 	if !p.Running() {
-		return fmt.Errorf("the operator has ended: %s", p.command.ProcessState)
+		return fmt.Errorf("the operator has exited: %s", p.command.ProcessState)
 	}
 	client := http.Client{Timeout: probeTimeout}
 	response, err := client.Get("http://" + p.health + "/readyz")
 	if err != nil {
-		return fmt.Errorf("ask the readiness probe: %w", err)
+		return fmt.Errorf("calling the readiness probe: %w", err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
-		said, _ := io.ReadAll(response.Body)
-		return fmt.Errorf("the readiness probe says %s: %s", response.Status, said)
+		body, _ := io.ReadAll(response.Body)
+		return fmt.Errorf("the readiness probe returned %s: %s", response.Status, body)
 	}
 	return nil
 }
 
-// Running tells whether the operator has not ended yet.
+// Running reports whether the operator has not exited yet.
 func (p *Process) Running() bool {
 	select {
 	case <-p.exited:
@@ -137,67 +139,67 @@ func (p *Process) Running() bool {
 	}
 }
 
-// Exited is closed when the operator has ended.
+// Exited returns a channel that is closed when the operator has exited.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// Ended is an error when the operator is no longer running.
+// Ended returns an error if the operator has exited.
 func (p *Process) Ended() error {
 	if p.Running() {
 		return nil
 	}
-	return fmt.Errorf("the operator ended by itself: %s", p.command.ProcessState)
+	return fmt.Errorf("the operator exited unexpectedly: %s", p.command.ProcessState)
 }
 
-// PID is the operator's process.
+// PID returns the operator's process ID.
 func (p *Process) PID() int { return p.command.Process.Pid }
 
-// Kill ends the operator without a warning (SIGKILL) and returns when it is
-// dead. It fails if the operator had ended before: then this killed nothing.
+// Kill kills the operator (SIGKILL) and returns when it has exited. It fails if
+// the operator had exited before.
 func (p *Process) Kill() error {
 	if err := p.command.Process.Signal(syscall.SIGKILL); err != nil {
-		return fmt.Errorf("kill the operator: %w", err)
+		return fmt.Errorf("killing the operator: %w", err)
 	}
 	<-p.exited
 	if status, ok := p.command.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
-		return fmt.Errorf("the operator was to be killed, but ended otherwise: %s", p.command.ProcessState)
+		return fmt.Errorf("the operator exited before it was killed: %s", p.command.ProcessState)
 	}
 	return nil
 }
 
-// Stop ends the operator as a kubelet does (SIGTERM). It fails unless the
-// operator then ends by itself, in time and with exit code 0.
+// Stop terminates the operator as a kubelet does (SIGTERM). It fails unless the
+// operator exits within the grace period and with exit code 0.
 func (p *Process) Stop() error {
 	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
-		return fmt.Errorf("stop the operator: %w", err)
+		return fmt.Errorf("stopping the operator: %w", err)
 	}
 	select {
 	case <-p.exited:
 	case <-time.After(gracePeriod):
-		return errors.Join(fmt.Errorf("the operator did not end within %s of SIGTERM", gracePeriod), p.Kill())
+		return errors.Join(fmt.Errorf("the operator did not exit within %s of SIGTERM", gracePeriod), p.Kill())
 	}
 	if !p.command.ProcessState.Success() {
-		return fmt.Errorf("the operator was stopped, but ended badly: %s", p.command.ProcessState)
+		return fmt.Errorf("the operator failed after SIGTERM: %s", p.command.ProcessState)
 	}
 	return nil
 }
 
-// Pause stops the operator's clock (SIGSTOP): it neither works nor hangs up.
+// Pause pauses the operator (SIGSTOP). Its connections stay open.
 func (p *Process) Pause() error {
 	if err := p.command.Process.Signal(syscall.SIGSTOP); err != nil {
-		return fmt.Errorf("pause the operator: %w", err)
+		return fmt.Errorf("pausing the operator: %w", err)
 	}
 	return nil
 }
 
-// Resume ends a pause (SIGCONT).
+// Resume resumes a paused operator (SIGCONT).
 func (p *Process) Resume() error {
 	if err := p.command.Process.Signal(syscall.SIGCONT); err != nil {
-		return fmt.Errorf("resume the operator: %w", err)
+		return fmt.Errorf("resuming the operator: %w", err)
 	}
 	return nil
 }
 
-// Log is what the operator has said so far.
+// Log returns the operator's log.
 func (p *Process) Log() string {
 	log, err := os.ReadFile(p.logFile)
 	if err != nil {
@@ -206,23 +208,22 @@ func (p *Process) Log() string {
 	return string(log)
 }
 
-// Tail is the end of the log, for people.
+// Tail returns the end of the log, for error messages.
 func (p *Process) Tail() string {
-	const most = 20
+	const maxLines = 20
 	lines := strings.Split(strings.TrimSpace(p.Log()), "\n")
 	return fmt.Sprintf("The end of the operator's log, %s:\n  %s",
-		p.logFile, strings.Join(lines[max(0, len(lines)-most):], "\n  "))
+		p.logFile, strings.Join(lines[max(0, len(lines)-maxLines):], "\n  "))
 }
 
-// Complaints are the lines of the log that no operator may say, whatever is
-// done to it: that it panicked, or that it races with itself. A killed one has
-// no exit code to tell so.
-func (p *Process) Complaints() []string {
-	var complaints []string
+// PanicsAndRaces returns the lines of the log that report a panic or a data race.
+// The exit code of a killed operator does not show them.
+func (p *Process) PanicsAndRaces() []string {
+	var found []string
 	for line := range strings.Lines(p.Log()) {
 		if strings.Contains(line, "DATA RACE") || strings.HasPrefix(line, "panic:") || strings.Contains(line, "Observed a panic") {
-			complaints = append(complaints, strings.TrimSpace(line))
+			found = append(found, strings.TrimSpace(line))
 		}
 	}
-	return complaints
+	return found
 }

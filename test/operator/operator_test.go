@@ -32,22 +32,22 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// nowhere is a kubeconfig of a cluster that is not there: what is tested here
-// is the process.
-const nowhere = `{apiVersion: v1, kind: Config, current-context: it,
+// unreachableKubeconfig is a kubeconfig of a cluster that does not exist: these
+// tests are about the process.
+const unreachableKubeconfig = `{apiVersion: v1, kind: Config, current-context: it,
 contexts: [{name: it, context: {cluster: it}}],
 clusters: [{name: it, cluster: {server: "https://127.0.0.1:1"}}]}`
 
-// holdEnv makes the test binary start the operator that is in the folder, print
-// the number of its process, and wait to be killed: for the test of that.
-const holdEnv = "REPLIKA_TEST_HOLD_OPERATOR"
+// startAndBlockEnv makes the test binary start the operator in the folder that
+// the variable names, print its process ID, and block until a test kills it.
+const startAndBlockEnv = "REPLIKA_TEST_HOLD_OPERATOR"
 
-// folder holds the binary and the kubeconfig of all tests.
-var folder string
+// dir holds the binary and the kubeconfig of all tests.
+var dir string
 
 func TestMain(m *testing.M) {
-	if folder = os.Getenv(holdEnv); folder != "" {
-		p, err := Start(options(filepath.Join(folder, "held.log")))
+	if dir = os.Getenv(startAndBlockEnv); dir != "" {
+		p, err := Start(options(filepath.Join(dir, "blocked.log")))
 		if err != nil {
 			panic(err)
 		}
@@ -59,14 +59,14 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	var err error
-	if folder, err = os.MkdirTemp("", "replika-operator-"); err != nil {
+	if dir, err = os.MkdirTemp("", "replika-operator-"); err != nil {
 		panic(err)
 	}
-	defer func() { _ = os.RemoveAll(folder) }()
-	if _, err := Build(context.Background(), folder); err != nil {
+	defer func() { _ = os.RemoveAll(dir) }()
+	if _, err := Build(context.Background(), dir); err != nil {
 		panic(err)
 	}
-	if err := os.WriteFile(filepath.Join(folder, "kubeconfig"), []byte(nowhere), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "kubeconfig"), []byte(unreachableKubeconfig), 0o600); err != nil {
 		panic(err)
 	}
 	return m.Run()
@@ -74,7 +74,7 @@ func run(m *testing.M) int {
 
 func options(log string, args ...string) Options {
 	return Options{
-		Binary: filepath.Join(folder, "replika"), Kubeconfig: filepath.Join(folder, "kubeconfig"), LogFile: log, Args: args,
+		Binary: filepath.Join(dir, "replika"), Kubeconfig: filepath.Join(dir, "kubeconfig"), LogFile: log, Args: args,
 	}
 }
 
@@ -91,21 +91,21 @@ func start(t *testing.T, args ...string) (*WithT, *Process) {
 	return g, p
 }
 
-func TestPausedResumedAndStopped(t *testing.T) {
+func TestProcess_PauseResumeStop(t *testing.T) {
 	g, p := start(t)
 	g.Eventually(p.Ready).Should(Succeed())
 	g.Expect(p.Pause()).To(Succeed())
-	g.Eventually(p.Ready).Should(MatchError(ContainSubstring("ask the readiness probe")))
+	g.Eventually(p.Ready).Should(MatchError(ContainSubstring("readiness probe")))
 	g.Expect(p.Running()).To(BeTrue())
 	g.Expect(p.Resume()).To(Succeed())
 	g.Eventually(p.Ready).Should(Succeed())
 	g.Expect(p.Stop()).To(Succeed(), p.Log())
 	g.Expect(p.Running()).To(BeFalse())
-	g.Expect(p.Complaints()).To(BeEmpty())
-	g.Expect(p.Kill()).NotTo(Succeed(), "there is nothing left to kill")
+	g.Expect(p.PanicsAndRaces()).To(BeEmpty())
+	g.Expect(p.Kill()).NotTo(Succeed(), "it has exited already")
 }
 
-func TestKilled(t *testing.T) {
+func TestProcess_Kill(t *testing.T) {
 	g, p := start(t)
 	g.Eventually(p.Ready).Should(Succeed())
 	g.Expect(p.Kill()).To(Succeed())
@@ -114,29 +114,29 @@ func TestKilled(t *testing.T) {
 	g.Expect(p.Log()).To(ContainSubstring("starting"))
 }
 
-func TestEndsByItself(t *testing.T) {
+func TestProcess_ExitsByItself(t *testing.T) {
 	g, p := start(t, "--no-such-flag")
 	g.Eventually(p.Ready).Should(MatchError(ContainSubstring("exit status 2")))
 	g.Expect(p.Log()).To(ContainSubstring("no-such-flag"))
 	g.Expect(p.Stop()).NotTo(Succeed())
 }
 
-func TestComplaints(t *testing.T) {
+func TestProcess_PanicsAndRaces(t *testing.T) {
 	g := NewWithT(t)
 	p := &Process{logFile: filepath.Join(t.TempDir(), "log")}
-	log := "INFO all is well\nWARNING: DATA RACE\nERROR Observed a panic {}\npanic: oh\n"
+	log := "INFO starting\nWARNING: DATA RACE\nERROR Observed a panic {}\npanic: nil map\n"
 	g.Expect(os.WriteFile(p.logFile, []byte(log), 0o600)).To(Succeed())
-	g.Expect(p.Complaints()).To(Equal([]string{"WARNING: DATA RACE", "ERROR Observed a panic {}", "panic: oh"}))
+	g.Expect(p.PanicsAndRaces()).To(Equal([]string{"WARNING: DATA RACE", "ERROR Observed a panic {}", "panic: nil map"}))
 }
 
-func TestDiesWithItsTest(t *testing.T) {
+func TestProcess_StopsWhenItsParentIsKilled(t *testing.T) {
 	g := NewWithT(t)
-	held := exec.Command(os.Args[0])
-	held.Env = append(os.Environ(), holdEnv+"="+folder)
-	held.Stderr = os.Stderr
-	out, err := held.StdoutPipe()
+	parent := exec.Command(os.Args[0])
+	parent.Env = append(os.Environ(), startAndBlockEnv+"="+dir)
+	parent.Stderr = os.Stderr
+	out, err := parent.StdoutPipe()
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(held.Start()).To(Succeed())
+	g.Expect(parent.Start()).To(Succeed())
 	line, err := bufio.NewReader(out).ReadString('\n')
 	g.Expect(err).NotTo(HaveOccurred())
 	pid, err := strconv.Atoi(strings.TrimSpace(line))
@@ -144,7 +144,7 @@ func TestDiesWithItsTest(t *testing.T) {
 	group := func() error { return syscall.Kill(-pid, 0) }
 	g.Expect(group()).To(Succeed())
 
-	g.Expect(held.Process.Kill()).To(Succeed())
-	_ = held.Wait()
-	g.Eventually(group).WithTimeout(10*time.Second).Should(MatchError(syscall.ESRCH), "neither the operator nor the reader is left")
+	g.Expect(parent.Process.Kill()).To(Succeed())
+	_ = parent.Wait()
+	g.Eventually(group).WithTimeout(10*time.Second).Should(MatchError(syscall.ESRCH), "both the operator and the reader are killed")
 }

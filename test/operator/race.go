@@ -18,5 +18,5 @@ limitations under the License.
 
 package operator
 
-// race makes the operator's binary look for data races when the test does.
+// race reports whether the test, and therefore the operator's binary, is built with the race detector.
 const race = true

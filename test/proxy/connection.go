@@ -25,7 +25,7 @@ import (
 	"sync"
 )
 
-// listener keeps the connections of clients that are open.
+// listener keeps the open connections of clients.
 type listener struct {
 	net.Listener
 	mu   sync.Mutex
@@ -51,20 +51,20 @@ func (l *listener) connections() []*connection {
 	return slices.Collect(maps.Keys(l.open))
 }
 
-// connection is a client's connection, under TLS: what is done to it, its
-// HTTP/2 pings feel too.
+// connection is a client's connection below TLS, so that faults also affect
+// HTTP/2 pings.
 type connection struct {
 	net.Conn
-	listener       *listener
-	freezing, once sync.Once
-	frozen, closed chan struct{}
+	listener              *listener
+	freezeOnce, closeOnce sync.Once
+	frozen, closed        chan struct{}
 }
 
-// Read implements net.Conn. What arrives after the freeze, also the end, is
-// swallowed.
+// Read implements net.Conn. On a frozen connection it drops what it receives,
+// including the end of the stream.
 func (c *connection) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if c.hangs() {
+	if c.blockIfFrozen() {
 		return 0, net.ErrClosed
 	}
 	return n, err
@@ -72,7 +72,7 @@ func (c *connection) Read(b []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *connection) Write(b []byte) (int, error) {
-	if c.hangs() {
+	if c.blockIfFrozen() {
 		return 0, net.ErrClosed
 	}
 	return c.Conn.Write(b)
@@ -80,7 +80,7 @@ func (c *connection) Write(b []byte) (int, error) {
 
 // Close implements net.Conn.
 func (c *connection) Close() error {
-	c.once.Do(func() {
+	c.closeOnce.Do(func() {
 		close(c.closed)
 		c.listener.mu.Lock()
 		defer c.listener.mu.Unlock()
@@ -89,9 +89,9 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// hangs returns false at once, or, on a frozen connection, true when it is
-// closed at last.
-func (c *connection) hangs() bool {
+// blockIfFrozen returns false at once if the connection is not frozen. Otherwise
+// it blocks until the connection is closed and returns true.
+func (c *connection) blockIfFrozen() bool {
 	select {
 	case <-c.frozen:
 		<-c.closed
@@ -102,12 +102,12 @@ func (c *connection) hangs() bool {
 }
 
 func (c *connection) freeze() {
-	c.freezing.Do(func() { close(c.frozen) })
+	c.freezeOnce.Do(func() { close(c.frozen) })
 }
 
-// drop closes the connection below TLS, without a farewell.
+// drop closes the connection below TLS, without a TLS close notification.
 func (c *connection) drop() {
-	_ = c.Close() // dropped already, or by the client
+	_ = c.Close() // it may be closed already
 }
 
 func (c *connection) isDropped() bool {
@@ -121,7 +121,7 @@ func (c *connection) isDropped() bool {
 
 type connectionKey struct{}
 
-// withConnection puts the connection into the context of its requests.
+// withConnection adds the connection to the context of its requests.
 func withConnection(ctx context.Context, c net.Conn) context.Context {
 	if secured, ok := c.(*tls.Conn); ok {
 		c = secured.NetConn()
@@ -129,7 +129,8 @@ func withConnection(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, c)
 }
 
-// connectionOf panics without one: the listener makes no others.
+// connectionOf returns the connection of a request's context. It panics if there
+// is none, because withConnection adds one to every request.
 func connectionOf(ctx context.Context) *connection {
 	return ctx.Value(connectionKey{}).(*connection)
 }

@@ -29,27 +29,27 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// FaultKind is what goes wrong.
+// FaultKind is a kind of fault.
 type FaultKind string
 
 const (
-	// Answered: the proxy answered in the API server's place, which never heard of
-	// the request.
-	Answered FaultKind = "answered"
+	// Responded: the proxy responded itself. The API server did not receive the
+	// request.
+	Responded FaultKind = "responded"
 	// DroppedBefore: the connection was closed before the request reached the API
 	// server.
 	DroppedBefore FaultKind = "dropped before"
-	// DroppedAfter: the connection was closed when the API server had answered.
+	// DroppedAfter: the connection was closed after the API server had responded.
 	DroppedAfter FaultKind = "dropped after"
-	// Delayed: the request was passed on late.
+	// Delayed: the request was forwarded with a delay.
 	Delayed FaultKind = "delayed"
-	// Hung: the connection went half-open before the request reached the API
-	// server, as if a cable was pulled. What shares the connection hangs too.
+	// Hung: the connection became half-open before the request reached the API
+	// server, as after an unplugged cable. All requests on the connection hang.
 	Hung FaultKind = "hung"
 )
 
-// Fault is what to do to a request. Its kind is counted, see Proxy.Injected,
-// when it has happened.
+// Fault is a fault to inject into a request. Proxy.Injected counts it once it is
+// injected.
 type Fault struct {
 	kind       FaultKind
 	status     int
@@ -57,35 +57,36 @@ type Fault struct {
 	delay      time.Duration
 }
 
-// Answer answers with the status, in the form that the API server gives to it.
-func Answer(status int) *Fault {
-	return &Fault{kind: Answered, status: status}
+// Respond responds with the HTTP status, and with a body like the API server's.
+func Respond(status int) *Fault {
+	return &Fault{kind: Responded, status: status}
 }
 
-// TooManyRequests answers 429, and tells to come again after so many seconds.
+// TooManyRequests responds with the HTTP status 429 and a Retry-After header.
 func TooManyRequests(retryAfterSeconds int) *Fault {
-	return &Fault{kind: Answered, status: http.StatusTooManyRequests, retryAfter: retryAfterSeconds}
+	return &Fault{kind: Responded, status: http.StatusTooManyRequests, retryAfter: retryAfterSeconds}
 }
 
-// DropBefore closes the client's connection instead of passing the request on.
+// DropBefore closes the client's connection instead of forwarding the request.
 func DropBefore() *Fault { return &Fault{kind: DroppedBefore} }
 
-// DropAfter passes the request on, and closes the client's connection instead
-// of passing the answer back.
+// DropAfter forwards the request, and closes the client's connection instead of
+// returning the response.
 func DropAfter() *Fault { return &Fault{kind: DroppedAfter} }
 
-// Delay passes the request on after so long.
+// Delay forwards the request after the delay.
 func Delay(delay time.Duration) *Fault { return &Fault{kind: Delayed, delay: delay} }
 
-// Hang lets nothing more through the client's connection, and does not say so.
+// Hang makes the client's connection half-open: it transmits nothing more, and
+// stays open.
 func Hang() *Fault { return &Fault{kind: Hung} }
 
-// inject does to the request what the fault says.
+// inject injects the fault into the request.
 func (p *Proxy) inject(client *connection, request Request, fault *Fault, out *http.Request) (*http.Response, error) {
 	request.Fault = fault.kind
 	switch fault.kind {
 	case Delayed:
-		if err := pause(out, fault.delay); err != nil {
+		if err := wait(out, fault.delay); err != nil {
 			p.add(request)
 			return nil, err
 		}
@@ -96,15 +97,15 @@ func (p *Proxy) inject(client *connection, request Request, fault *Fault, out *h
 		if err != nil {
 			return nil, err
 		}
-		_ = response.Body.Close() // nobody will read it
+		_ = response.Body.Close() // the client does not get it
 		client.drop()
 		p.addFault(DroppedAfter)
 		return nil, errDropped
-	case Answered:
+	case Responded:
 		request.Status = fault.status
-		p.addFault(Answered)
+		p.addFault(Responded)
 		p.add(request)
-		return fault.answer(&request, out)
+		return fault.response(&request, out)
 	case Hung:
 		client.freeze()
 	default:
@@ -115,8 +116,8 @@ func (p *Proxy) inject(client *connection, request Request, fault *Fault, out *h
 	return nil, errDropped
 }
 
-// pause waits, unless the client hangs up first.
-func pause(out *http.Request, delay time.Duration) error {
+// wait waits for the delay. It returns an error if the client cancels the request.
+func wait(out *http.Request, delay time.Duration) error {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
@@ -127,15 +128,15 @@ func pause(out *http.Request, delay time.Duration) error {
 	}
 }
 
-// answer is the API server's answer of that status.
-func (f *Fault) answer(request *Request, out *http.Request) (*http.Response, error) {
+// response returns a response with the fault's status, like the API server's.
+func (f *Fault) response(request *Request, out *http.Request) (*http.Response, error) {
 	resource := schema.GroupResource{Group: request.Group, Resource: request.Resource}
 	status := apierrors.NewGenericServerResponse(f.status, out.Method, resource, request.Name,
 		"injected by the proxy", f.retryAfter, false).Status()
 	status.Kind, status.APIVersion = "Status", "v1"
 	body, err := json.Marshal(status)
 	if err != nil {
-		return nil, fmt.Errorf("make up an answer: %w", err)
+		return nil, fmt.Errorf("encoding a response: %w", err)
 	}
 	header := http.Header{"Content-Type": {"application/json"}}
 	if f.retryAfter > 0 {

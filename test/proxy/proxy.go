@@ -14,10 +14,10 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package proxy stands between the operator and the API server: it records
-// every request, and does to it what networks and servers do on a bad day. It
-// speaks TLS and HTTP/2 on both sides, because that is what the operator's
-// watches live on: many requests share a connection, and fall with it.
+// Package proxy is a reverse proxy between the operator and the API server. It
+// records every request, and injects faults of networks and servers. It uses TLS
+// and HTTP/2 on both sides, as the operator does without it: many requests share
+// a connection, and fail with it.
 package proxy
 
 import (
@@ -38,15 +38,15 @@ import (
 	"k8s.io/client-go/util/cert"
 )
 
-// Options say what the proxy stands in front of.
+// Options configure a proxy.
 type Options struct {
-	// Config is the API server, and whose credentials the requests get that bring
-	// no token of their own.
+	// Config is the access to the API server. Its credentials are added to requests
+	// that have no token.
 	Config *rest.Config
-	// OneWriteAtATime lets a write through only when the one before was answered
-	// and OnAnswer's function has returned, so that "after the k-th write" means
-	// something although the operator writes in parallel.
-	OneWriteAtATime bool
+	// SerializeWrites forwards a write only after the response to the previous
+	// write, and after OnResponse's function has returned. So "after the k-th
+	// write" is well defined although the operator writes in parallel.
+	SerializeWrites bool
 }
 
 // Proxy is a running proxy.
@@ -55,36 +55,36 @@ type Proxy struct {
 	listener *listener
 	upstream *url.URL
 	ca       []byte
-	// withCredentials adds those of Options.Config, asIs adds nothing.
-	withCredentials, asIs http.RoundTripper
-	oneWriteAtATime       bool
-	writing               sync.Mutex // held from a write's departure until its answer was dealt with
+	// withCredentials adds the credentials of Options.Config.
+	withCredentials, withoutCredentials http.RoundTripper
+	serializeWrites                     bool
+	writeMu                             sync.Mutex // with SerializeWrites: held while a write is forwarded
 
 	record
 
-	hooksMu   sync.Mutex
-	intercept func(Request) *Fault
-	onAnswer  func(Request)
+	hooksMu    sync.Mutex
+	intercept  func(Request) *Fault
+	onResponse func(Request)
 }
 
-// errDropped ends a request whose client must get no answer.
+// errDropped is the result of a request whose client must get no response.
 var errDropped = errors.New("the proxy dropped the request")
 
 // Start starts a proxy on a free port of the loopback interface.
 func Start(o Options) (*Proxy, error) {
-	p := &Proxy{oneWriteAtATime: o.OneWriteAtATime}
+	p := &Proxy{serializeWrites: o.SerializeWrites}
 	var err error
 	if p.upstream, _, err = rest.DefaultServerUrlFor(o.Config); err != nil {
-		return nil, fmt.Errorf("read the API server's address: %w", err)
+		return nil, fmt.Errorf("reading the API server's address: %w", err)
 	}
 	if p.withCredentials, err = rest.TransportFor(o.Config); err != nil {
-		return nil, fmt.Errorf("make the transport to the API server: %w", err)
+		return nil, fmt.Errorf("creating the transport to the API server: %w", err)
 	}
-	if p.asIs, err = rest.TransportFor(rest.AnonymousClientConfig(o.Config)); err != nil {
-		return nil, fmt.Errorf("make the transport without credentials: %w", err)
+	if p.withoutCredentials, err = rest.TransportFor(rest.AnonymousClientConfig(o.Config)); err != nil {
+		return nil, fmt.Errorf("creating the transport without credentials: %w", err)
 	}
 	if err := p.serve(); err != nil {
-		return nil, fmt.Errorf("start the proxy: %w", err)
+		return nil, fmt.Errorf("starting the proxy: %w", err)
 	}
 	return p, nil
 }
@@ -103,26 +103,26 @@ func (p *Proxy) serve() error {
 		return err
 	}
 	p.ca, p.listener = certificate, &listener{Listener: inner, open: map[*connection]struct{}{}}
-	silent := log.New(io.Discard, "", 0) // broken connections are this package's trade
+	silent := log.New(io.Discard, "", 0) // broken connections are expected here
 	p.server = &http.Server{
 		Handler: &httputil.ReverseProxy{
 			Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(p.upstream) },
 			Transport:     roundTripper(p.exchange),
-			FlushInterval: -1, // a watch's events are passed on one by one
+			FlushInterval: -1, // forward each event of a watch at once
 			ErrorLog:      silent,
-			// Whatever went wrong behind us looks like a broken connection, as it would without us.
+			// An error of the connection to the API server breaks the client's connection, as it does without a proxy.
 			ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 		},
 		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
 		ConnContext: withConnection,
 		ErrorLog:    silent,
 	}
-	go func() { _ = p.server.ServeTLS(p.listener, "", "") }() // returns when the server is closed
+	go func() { _ = p.server.ServeTLS(p.listener, "", "") }() // until the server is closed
 	return nil
 }
 
-// Config is the way to the API server through the proxy. It holds no
-// credentials: the proxy adds them.
+// Config returns the access to the API server through the proxy. It has no
+// credentials, because the proxy adds them.
 func (p *Proxy) Config() *rest.Config {
 	return &rest.Config{
 		Host:            "https://" + p.listener.Addr().String(),
@@ -131,40 +131,40 @@ func (p *Proxy) Config() *rest.Config {
 	}
 }
 
-// Close ends the proxy and all its connections.
+// Close closes the proxy and all its connections.
 func (p *Proxy) Close() error {
 	p.Disconnect()
 	return p.server.Close()
 }
 
-// Intercept has the function asked about each request before it is passed on;
-// nil for none. It is called by many goroutines at once.
+// Intercept sets the function that selects the fault of each request before it is
+// forwarded; nil for none. Requests call it concurrently.
 func (p *Proxy) Intercept(intercept func(Request) *Fault) {
 	p.hooksMu.Lock()
 	defer p.hooksMu.Unlock()
 	p.intercept = intercept
 }
 
-// OnAnswer has the function called each time the API server has answered a
-// write, with whatever status, and before any of the answer reaches the client:
-// the write took effect, and the client does not know yet. Nil for none.
-func (p *Proxy) OnAnswer(onAnswer func(Request)) {
+// OnResponse sets the function that is called after each response to a write,
+// whatever its status, and before any of the response reaches the client: the
+// write took effect, but the client does not know it yet. Nil for none.
+func (p *Proxy) OnResponse(onResponse func(Request)) {
 	p.hooksMu.Lock()
 	defer p.hooksMu.Unlock()
-	p.onAnswer = onAnswer
+	p.onResponse = onResponse
 }
 
-// Quiesce returns when no write is under way: all that took effect are recorded,
-// and OnAnswer's function was called for them. It means that only with
-// Options.OneWriteAtATime, and must not be called by that function.
+// Quiesce waits until no write is in progress: all writes that took effect are
+// recorded, and OnResponse's function has returned. It requires
+// Options.SerializeWrites, and OnResponse's function must not call it.
 func (p *Proxy) Quiesce() {
-	p.writing.Lock()
-	defer p.writing.Unlock()
+	p.writeMu.Lock()
+	defer p.writeMu.Unlock()
 }
 
-// Disconnect closes all connections of clients, and tells how many there were.
-// No request that came over one of them is passed on any more, not even one
-// that was read already: once the client is dead, nothing of it goes on.
+// Disconnect closes all connections of clients, and returns their number. No
+// request from these connections is forwarded any more, not even one that the
+// proxy has read already, so a killed client has no effect afterwards.
 func (p *Proxy) Disconnect() int {
 	connections := p.listener.connections()
 	for _, c := range connections {
@@ -173,9 +173,9 @@ func (p *Proxy) Disconnect() int {
 	return len(connections)
 }
 
-// Freeze makes all present connections of clients half-open, and tells how many
-// there were: nothing goes through them in either direction, not even the end,
-// and nobody is told. New connections work.
+// Freeze makes all current connections of clients half-open, and returns their
+// number: they transmit nothing in either direction, not even a close. New
+// connections work.
 func (p *Proxy) Freeze() int {
 	connections := p.listener.connections()
 	for _, c := range connections {
@@ -187,7 +187,7 @@ func (p *Proxy) Freeze() int {
 func (p *Proxy) hooks() (func(Request) *Fault, func(Request)) {
 	p.hooksMu.Lock()
 	defer p.hooksMu.Unlock()
-	return p.intercept, p.onAnswer
+	return p.intercept, p.onResponse
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -195,7 +195,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 // RoundTrip implements http.RoundTripper.
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// exchange is the way of one request: what is to go wrong with it does.
+// exchange forwards one request, with the fault that Intercept's function selects.
 func (p *Proxy) exchange(out *http.Request) (*http.Response, error) {
 	request, err := describe(out)
 	if err != nil {
@@ -215,7 +215,7 @@ func (p *Proxy) exchange(out *http.Request) (*http.Response, error) {
 	return p.inject(client, request, fault, out)
 }
 
-// forward passes the request on and records it when its answer begins.
+// forward forwards the request, and records it when its response starts.
 func (p *Proxy) forward(client *connection, request Request, out *http.Request) (*http.Response, error) {
 	if request.Writes() {
 		return p.forwardWrite(client, request, out)
@@ -228,17 +228,17 @@ func (p *Proxy) forward(client *connection, request Request, out *http.Request) 
 	return response, err
 }
 
-// forwardWrite passes a write on. One that has left is brought to its end
-// whoever hangs up meanwhile, so that what is recorded is what took effect.
+// forwardWrite forwards a write. It waits for the response even if the client
+// cancels the request, so that the record shows which writes took effect.
 func (p *Proxy) forwardWrite(client *connection, request Request, out *http.Request) (*http.Response, error) {
-	if p.oneWriteAtATime {
-		p.writing.Lock()
-		defer p.writing.Unlock()
+	if p.serializeWrites {
+		p.writeMu.Lock()
+		defer p.writeMu.Unlock()
 	}
 	if client.isDropped() {
 		return nil, errDropped
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(out.Context()), longestWrite)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(out.Context()), writeTimeout)
 	defer cancel()
 	response, err := p.transport(out).RoundTrip(out.WithContext(ctx))
 	if err == nil {
@@ -249,22 +249,22 @@ func (p *Proxy) forwardWrite(client *connection, request Request, out *http.Requ
 	if err != nil {
 		return nil, err
 	}
-	if _, onAnswer := p.hooks(); onAnswer != nil {
-		onAnswer(request)
+	if _, onResponse := p.hooks(); onResponse != nil {
+		onResponse(request)
 	}
 	return response, nil
 }
 
-// transport leaves a request that brings a token alone: the API server would
-// look at the certificate first, and never at the token.
+// transport returns the transport for a request. A request with a token gets no
+// other credentials: the API server prefers a client certificate to a token.
 func (p *Proxy) transport(out *http.Request) http.RoundTripper {
 	if out.Header.Get("Authorization") != "" {
-		return p.asIs
+		return p.withoutCredentials
 	}
 	return p.withCredentials
 }
 
-// record is what the proxy saw and did.
+// record is the record of requests and injected faults.
 type record struct {
 	mu       sync.Mutex
 	requests []Request
@@ -286,15 +286,15 @@ func (r *record) addFault(kind FaultKind) {
 	r.faults[kind]++
 }
 
-// Mark is the place in the record where the next request will be.
+// Mark returns the position in the record where the next request will be.
 func (r *record) Mark() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.requests)
 }
 
-// Requests returns what was recorded since the mark, as far as all filters
-// pick it. A request is recorded when its answer begins, or when it failed.
+// Requests returns the requests since the mark that all filters select. A request
+// is recorded when its response starts, or when it fails.
 func (r *record) Requests(since int, keep ...func(Request) bool) []Request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -303,8 +303,8 @@ func (r *record) Requests(since int, keep ...func(Request) bool) []Request {
 	})
 }
 
-// Injected tells how many faults of the kind were injected so far: a test of a
-// fault that never happened tests nothing.
+// Injected returns how many faults of the kind were injected, so that a test can
+// check that its fault happened.
 func (r *record) Injected(kind FaultKind) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

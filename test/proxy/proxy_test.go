@@ -32,22 +32,21 @@ import (
 
 const configMaps = "/api/v1/namespaces/blue/configmaps"
 
-// stand is a proxy between a client and a backend that stands for the API
-// server.
-type stand struct {
+// testEnv is a proxy between a client and a fake API server.
+type testEnv struct {
 	*Proxy
 	client *http.Client
-	// arrived gets every request that the backend sees.
-	arrived chan *http.Request
-	// release lets the backend end a watch's answer.
+	// received gets every request that reaches the backend.
+	received chan *http.Request
+	// release makes the backend complete a watch's response.
 	release chan struct{}
 }
 
-func newStand(t *testing.T, oneWriteAtATime bool) (*WithT, *stand) {
+func newTestEnv(t *testing.T, oneWriteAtATime bool) (*WithT, *testEnv) {
 	g := NewWithT(t)
 	g.SetDefaultEventuallyTimeout(20 * time.Second)
-	s := &stand{arrived: make(chan *http.Request, 100), release: make(chan struct{})}
-	backend := httptest.NewUnstartedServer(http.HandlerFunc(s.backend))
+	e := &testEnv{received: make(chan *http.Request, 100), release: make(chan struct{})}
+	backend := httptest.NewUnstartedServer(http.HandlerFunc(e.backend))
 	backend.EnableHTTP2 = true
 	backend.StartTLS()
 	t.Cleanup(backend.Close)
@@ -55,36 +54,36 @@ func newStand(t *testing.T, oneWriteAtATime bool) (*WithT, *stand) {
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: backend.Certificate().Raw})
 	config := &rest.Config{Host: backend.URL, BearerToken: "admin", TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
 	var err error
-	s.Proxy, err = Start(Options{Config: config, OneWriteAtATime: oneWriteAtATime})
+	e.Proxy, err = Start(Options{Config: config, SerializeWrites: oneWriteAtATime})
 	g.Expect(err).NotTo(HaveOccurred())
-	t.Cleanup(func() { _ = s.Close() })
-	s.client = s.newClient(g)
-	return g, s
+	t.Cleanup(func() { _ = e.Close() })
+	e.client = e.newClient(g)
+	return g, e
 }
 
-// newClient returns a client with a connection of its own.
-func (s *stand) newClient(g *WithT) *http.Client {
-	config := s.Config()
-	config.Proxy = http.ProxyURL(nil) // a transport of its own: those without are shared
+// newClient returns a client with its own connection.
+func (e *testEnv) newClient(g *WithT) *http.Client {
+	config := e.Config()
+	config.Proxy = http.ProxyURL(nil) // a config with a function gets its own transport: others are shared
 	transport, err := rest.TransportFor(config)
 	g.Expect(err).NotTo(HaveOccurred())
 	return &http.Client{Transport: transport}
 }
 
-// backend answers 200, and a watch in two halves.
-func (s *stand) backend(w http.ResponseWriter, r *http.Request) {
-	s.arrived <- r
+// backend responds with the status 200, and to a watch in two parts.
+func (e *testEnv) backend(w http.ResponseWriter, r *http.Request) {
+	e.received <- r
 	_, _ = io.WriteString(w, "first\n")
 	if r.URL.Query().Has("watch") {
 		_ = http.NewResponseController(w).Flush()
-		<-s.release
+		<-e.release
 	}
 	_, _ = io.WriteString(w, "second\n")
 }
 
-// send sends a request; who calls it closes the answer.
-func (s *stand) send(ctx context.Context, method, path, body string, header ...string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, method, s.Config().Host+path, strings.NewReader(body))
+// send sends a request. The caller closes the response.
+func (e *testEnv) send(ctx context.Context, method, path, body string, header ...string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, e.Config().Host+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -92,186 +91,185 @@ func (s *stand) send(ctx context.Context, method, path, body string, header ...s
 	for i := 0; i+1 < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
 	}
-	return s.client.Do(request)
+	return e.client.Do(request)
 }
 
-// answer is what the client gets.
-type answer struct {
+// clientResponse is the response that the client gets.
+type clientResponse struct {
 	status, protocol int
 	header           http.Header
 	body             string
 }
 
-// do sends a request and reads the whole answer.
-func (s *stand) do(ctx context.Context, method, path, body string, header ...string) (answer, error) {
-	response, err := s.send(ctx, method, path, body, header...)
+// do sends a request and reads the whole response.
+func (e *testEnv) do(ctx context.Context, method, path, body string, header ...string) (clientResponse, error) {
+	response, err := e.send(ctx, method, path, body, header...)
 	if err != nil {
-		return answer{}, err
+		return clientResponse{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, response.ProtoMajor, response.Header, string(content)}, err
+	return clientResponse{response.StatusCode, response.ProtoMajor, response.Header, string(content)}, err
 }
 
-func TestRequestsArePassedOnAndRecorded(t *testing.T) {
-	g, s := newStand(t, false)
-	mark := s.Mark()
-	got, err := s.do(t.Context(), http.MethodPost, configMaps, `{"metadata":{"name":"made"}}`)
+func TestProxy_ForwardsAndRecords(t *testing.T) {
+	g, e := newTestEnv(t, false)
+	mark := e.Mark()
+	got, err := e.do(t.Context(), http.MethodPost, configMaps, `{"metadata":{"name":"new"}}`)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(got.body).To(Equal("first\nsecond\n"))
 	g.Expect(got.protocol).To(Equal(2), "between client and proxy")
 
-	arrived := <-s.arrived
-	g.Expect(arrived.ProtoMajor).To(Equal(2), "between proxy and server")
-	g.Expect(arrived.Header.Get("Authorization")).To(Equal("Bearer admin"))
-	g.Expect(arrived.ContentLength).To(BeNumerically(">", 0), "the body was put back")
+	received := <-e.received
+	g.Expect(received.ProtoMajor).To(Equal(2), "between proxy and server")
+	g.Expect(received.Header.Get("Authorization")).To(Equal("Bearer admin"))
+	g.Expect(received.ContentLength).To(BeNumerically(">", 0), "the body is forwarded")
 
-	requests := s.Requests(mark, Request.TookEffect)
+	requests := e.Requests(mark, Request.TookEffect)
 	g.Expect(requests).To(HaveLen(1))
 	requests[0].Received = time.Time{}
 	g.Expect(requests[0]).To(Equal(Request{
-		Verb: "create", Version: "v1", Resource: "configmaps", Namespace: "blue", Name: "made", UserAgent: "tester/1",
+		Verb: "create", Version: "v1", Resource: "configmaps", Namespace: "blue", Name: "new", UserAgent: "tester/1",
 		URI: configMaps, Status: http.StatusOK,
 	}))
-	g.Expect(s.Requests(s.Mark())).To(BeEmpty())
+	g.Expect(e.Requests(e.Mark())).To(BeEmpty())
 }
 
-func TestATokenIsLeftAlone(t *testing.T) {
-	g, s := newStand(t, false)
-	_, err := s.do(t.Context(), http.MethodGet, configMaps, "", "Authorization", "Bearer mine")
+func TestProxy_KeepsBearerToken(t *testing.T) {
+	g, e := newTestEnv(t, false)
+	_, err := e.do(t.Context(), http.MethodGet, configMaps, "", "Authorization", "Bearer client")
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect((<-s.arrived).Header.Values("Authorization")).To(ConsistOf("Bearer mine"))
+	g.Expect((<-e.received).Header.Values("Authorization")).To(ConsistOf("Bearer client"))
 }
 
-func TestAWatchIsPassedOnAsItComes(t *testing.T) {
-	g, s := newStand(t, false)
-	response, err := s.send(t.Context(), http.MethodGet, configMaps+"?watch=true", "")
+func TestProxy_StreamsWatch(t *testing.T) {
+	g, e := newTestEnv(t, false)
+	response, err := e.send(t.Context(), http.MethodGet, configMaps+"?watch=true", "")
 	g.Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = response.Body.Close() }()
 	first := make([]byte, len("first\n"))
 	_, err = io.ReadFull(response.Body, first)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(string(first)).To(Equal("first\n"), "while the server has not ended its answer")
-	close(s.release)
+	g.Expect(string(first)).To(Equal("first\n"), "before the server has completed its response")
+	close(e.release)
 	remainder, err := io.ReadAll(response.Body)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(string(remainder)).To(Equal("second\n"))
 }
 
-// What OnAnswer is for: the client dies between the server's answer and its
-// arrival, and of what it sent at the same time nothing goes on.
-func TestNothingFollowsTheLastWriteOfADeadClient(t *testing.T) {
-	g, s := newStand(t, true)
+// This is the use of OnResponse: the client is killed before it gets the response
+// to a write, and none of its concurrent writes is forwarded.
+func TestProxy_DropsWritesOfKilledClient(t *testing.T) {
+	g, e := newTestEnv(t, true)
 	closed := make(chan int, 1)
-	s.OnAnswer(func(Request) { closed <- s.Disconnect() })
+	e.OnResponse(func(Request) { closed <- e.Disconnect() })
 
 	failures := make(chan error)
 	for range 5 {
 		go func() {
-			_, err := s.do(t.Context(), http.MethodPost, configMaps, "{}")
+			_, err := e.do(t.Context(), http.MethodPost, configMaps, "{}")
 			failures <- err
 		}()
 	}
 	for range 5 {
 		g.Eventually(failures).Should(Receive(HaveOccurred()))
 	}
-	// The five may have dialled more than one connection before they shared it.
+	// The five requests may have dialled more than one connection before they shared one.
 	g.Expect(closed).To(Receive(BeNumerically(">=", 1)))
-	g.Expect(s.arrived).To(HaveLen(1))
-	g.Expect(s.Requests(0, Request.TookEffect)).To(HaveLen(1))
+	g.Expect(e.received).To(HaveLen(1))
+	g.Expect(e.Requests(0, Request.TookEffect)).To(HaveLen(1))
 
-	s.OnAnswer(nil)
-	_, err := s.do(t.Context(), http.MethodPost, configMaps, "{}")
+	e.OnResponse(nil)
+	_, err := e.do(t.Context(), http.MethodPost, configMaps, "{}")
 	g.Expect(err).NotTo(HaveOccurred(), "a new connection works")
 }
 
-func TestFaults(t *testing.T) {
+func TestProxy_Intercept(t *testing.T) {
 	tests := map[string]struct {
-		fault       *Fault
-		kind        FaultKind
-		wantStatus  int // 0: no answer
-		wantArrived int
+		fault        *Fault
+		kind         FaultKind
+		wantStatus   int // 0 for no response
+		wantReceived int
 	}{
-		"conflict":       {fault: Answer(http.StatusConflict), kind: Answered, wantStatus: http.StatusConflict},
-		"slow down":      {fault: TooManyRequests(7), kind: Answered, wantStatus: http.StatusTooManyRequests},
+		"409":            {fault: Respond(http.StatusConflict), kind: Responded, wantStatus: http.StatusConflict},
+		"429":            {fault: TooManyRequests(7), kind: Responded, wantStatus: http.StatusTooManyRequests},
 		"dropped before": {fault: DropBefore(), kind: DroppedBefore},
-		"dropped after":  {fault: DropAfter(), kind: DroppedAfter, wantArrived: 1},
-		"delayed":        {fault: Delay(time.Millisecond), kind: Delayed, wantStatus: http.StatusOK, wantArrived: 1},
+		"dropped after":  {fault: DropAfter(), kind: DroppedAfter, wantReceived: 1},
+		"delayed":        {fault: Delay(time.Millisecond), kind: Delayed, wantStatus: http.StatusOK, wantReceived: 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			g, s := newStand(t, false)
-			s.Intercept(func(r Request) *Fault {
+			g, e := newTestEnv(t, false)
+			e.Intercept(func(r Request) *Fault {
 				if r.Verb == "patch" {
 					return test.fault
 				}
 				return nil
 			})
-			_, err := s.do(t.Context(), http.MethodGet, configMaps, "")
+			_, err := e.do(t.Context(), http.MethodGet, configMaps, "")
 			g.Expect(err).NotTo(HaveOccurred())
-			g.Expect((<-s.arrived).Method).To(Equal(http.MethodGet))
-			g.Expect(s.Injected(test.kind)).To(Equal(0), "a get is none of the fault's")
+			g.Expect((<-e.received).Method).To(Equal(http.MethodGet))
+			g.Expect(e.Injected(test.kind)).To(Equal(0), "the fault is for patches only")
 
-			got, err := s.do(t.Context(), http.MethodPatch, configMaps+"/one", "{}")
+			got, err := e.do(t.Context(), http.MethodPatch, configMaps+"/one", "{}")
 			if test.wantStatus == 0 {
 				g.Expect(err).To(HaveOccurred())
 			} else {
 				g.Expect(err).NotTo(HaveOccurred())
 				g.Expect(got.status).To(Equal(test.wantStatus))
 			}
-			g.Expect(s.arrived).To(HaveLen(test.wantArrived))
-			// A client whose connection is cut may know sooner than the record.
-			g.Eventually(func() int { return s.Injected(test.kind) }).Should(Equal(1))
-			faulty := s.Requests(0, func(r Request) bool { return r.Fault == test.kind })
+			g.Expect(e.received).To(HaveLen(test.wantReceived))
+			// A client may notice that its connection is closed before the fault is recorded.
+			g.Eventually(func() int { return e.Injected(test.kind) }).Should(Equal(1))
+			faulty := e.Requests(0, func(r Request) bool { return r.Fault == test.kind })
 			g.Expect(faulty).To(HaveLen(1))
-			g.Expect(faulty[0].TookEffect()).To(Equal(test.wantArrived == 1))
+			g.Expect(faulty[0].TookEffect()).To(Equal(test.wantReceived == 1))
 		})
 	}
 }
 
-func TestAnInventedAnswerReadsLikeTheServers(t *testing.T) {
-	g, s := newStand(t, false)
-	s.Intercept(func(Request) *Fault { return TooManyRequests(7) })
-	got, err := s.do(t.Context(), http.MethodPost, configMaps, "{}")
+func TestProxy_RespondsWithStatusObject(t *testing.T) {
+	g, e := newTestEnv(t, false)
+	e.Intercept(func(Request) *Fault { return TooManyRequests(7) })
+	got, err := e.do(t.Context(), http.MethodPost, configMaps, "{}")
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(got.header.Get("Retry-After")).To(Equal("7"))
 	g.Expect(got.body).To(And(ContainSubstring(`"reason":"TooManyRequests"`), ContainSubstring(`"retryAfterSeconds":7`),
 		ContainSubstring(`"kind":"Status"`)))
 }
 
-// Half-open is worse than closed: nobody is told, and what shares the
-// connection hangs too.
-func TestAHungConnectionSaysNothing(t *testing.T) {
-	hang := map[string]func(*WithT, *stand){
-		"by a request": func(g *WithT, s *stand) {
-			s.Intercept(func(Request) *Fault { return Hang() })
-			g.Expect(impatient(s)).To(MatchError(context.DeadlineExceeded))
-			g.Expect(s.Injected(Hung)).To(Equal(1))
-			s.Intercept(nil)
+// On a half-open connection, clients get no error, and all requests hang.
+func TestProxy_HungConnection(t *testing.T) {
+	hang := map[string]func(*WithT, *testEnv){
+		"Hang": func(g *WithT, e *testEnv) {
+			e.Intercept(func(Request) *Fault { return Hang() })
+			g.Expect(getWithTimeout(e)).To(MatchError(context.DeadlineExceeded))
+			g.Expect(e.Injected(Hung)).To(Equal(1))
+			e.Intercept(nil)
 		},
-		"all of them": func(g *WithT, s *stand) { g.Expect(s.Freeze()).To(Equal(1)) },
+		"Freeze": func(g *WithT, e *testEnv) { g.Expect(e.Freeze()).To(Equal(1)) },
 	}
 	for name, hang := range hang {
 		t.Run(name, func(t *testing.T) {
-			g, s := newStand(t, false)
-			_, err := s.do(t.Context(), http.MethodGet, configMaps, "")
+			g, e := newTestEnv(t, false)
+			_, err := e.do(t.Context(), http.MethodGet, configMaps, "")
 			g.Expect(err).NotTo(HaveOccurred())
-			<-s.arrived
-			hang(g, s)
-			g.Expect(impatient(s)).To(MatchError(context.DeadlineExceeded))
-			g.Expect(s.arrived).To(BeEmpty())
+			<-e.received
+			hang(g, e)
+			g.Expect(getWithTimeout(e)).To(MatchError(context.DeadlineExceeded))
+			g.Expect(e.received).To(BeEmpty())
 
-			s.client = s.newClient(g)
-			_, err = s.do(t.Context(), http.MethodGet, configMaps, "")
+			e.client = e.newClient(g)
+			_, err = e.do(t.Context(), http.MethodGet, configMaps, "")
 			g.Expect(err).NotTo(HaveOccurred(), "a new connection works")
 		})
 	}
 }
 
-// impatient asks once, and not for long.
-func impatient(s *stand) error {
+// getWithTimeout sends one request with a short timeout.
+func getWithTimeout(e *testEnv) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	_, err := s.do(ctx, http.MethodGet, configMaps, "")
+	_, err := e.do(ctx, http.MethodGet, configMaps, "")
 	return err
 }

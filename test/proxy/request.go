@@ -28,41 +28,40 @@ import (
 	"time"
 )
 
-// longestWrite bounds how long the API server may take to answer a write.
-const longestWrite = time.Minute
+// writeTimeout limits how long the API server takes to respond to a write.
+const writeTimeout = time.Minute
 
-// Request is one request as the proxy saw it.
+// Request is a recorded request.
 type Request struct {
 	// Verb is the Kubernetes verb: get, list, watch, create, update, patch,
-	// delete, deletecollection; for what is no resource, the HTTP method in lower
-	// case.
+	// delete, deletecollection. For a non-resource URL, it is the HTTP method in
+	// lower case.
 	Verb                     string
 	Group, Version, Resource string
 	Namespace, Name          string
 	Subresource              string
 	UserAgent                string
-	// URI is path and query.
+	// URI is the path with the query.
 	URI    string
 	DryRun bool
-	// Status is the answer's HTTP status; 0 when there was none.
+	// Status is the response's HTTP status; 0 without a response.
 	Status int
-	// Fault is what the proxy did to the request; empty for nothing.
+	// Fault is the fault that the proxy injected; empty for none.
 	Fault    FaultKind
 	Received time.Time
 }
 
-// Writes reports whether the request asks for a change.
+// Writes reports whether the request is a write and not a dry run.
 func (r Request) Writes() bool {
 	return !r.DryRun && slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, r.Verb)
 }
 
-// TookEffect reports whether the request asked for a change and the API server
-// agreed.
+// TookEffect reports whether the request is a write that the API server accepted.
 func (r Request) TookEffect() bool {
-	return r.Writes() && r.Fault != Answered && r.Status >= 200 && r.Status < 300
+	return r.Writes() && r.Fault != Responded && r.Status >= 200 && r.Status < 300
 }
 
-// String tells the request in one line.
+// String returns the request in one line.
 func (r Request) String() string {
 	what := r.Resource
 	if r.Subresource != "" {
@@ -75,8 +74,8 @@ func (r Request) String() string {
 	return text
 }
 
-// describe reads what the request asks for. The name of what it creates and
-// the dry run of a delete are in the body, which is put back.
+// describe parses the request. It reads the body for the name of an object to
+// create and the dry run of a delete, and replaces it by a copy.
 func describe(r *http.Request) (Request, error) {
 	query := r.URL.Query()
 	request := parsePath(r.URL.Path)
@@ -90,14 +89,14 @@ func describe(r *http.Request) (Request, error) {
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return request, fmt.Errorf("read the request: %w", err)
+		return request, fmt.Errorf("reading the request: %w", err)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	var content struct {
 		Metadata struct{ Name string }
 		DryRun   []string
 	}
-	_ = json.Unmarshal(body, &content) // what is not JSON tells nothing
+	_ = json.Unmarshal(body, &content) // a body in another format gives no name
 	if request.Verb == "create" && request.Name == "" {
 		request.Name = content.Metadata.Name
 	}
@@ -105,7 +104,7 @@ func describe(r *http.Request) (Request, error) {
 	return request, nil
 }
 
-// parsePath reads /api/v1/… and /apis/GROUP/VERSION/… as the API server does.
+// parsePath parses /api/v1/… and /apis/GROUP/VERSION/… as the API server does.
 func parsePath(path string) Request {
 	var request Request
 	segments := strings.Split(strings.Trim(path, "/"), "/")
@@ -158,12 +157,12 @@ func verb(method string, request *Request, watch string) string {
 	return strings.ToLower(method)
 }
 
-// keepBody reads the whole body and puts it back, so that the answer is known
-// to be complete.
+// keepBody reads the whole body and replaces it by a copy, so that the response is
+// known to be complete.
 func keepBody(response *http.Response) error {
 	body, err := io.ReadAll(response.Body)
 	if err := errors.Join(err, response.Body.Close()); err != nil {
-		return fmt.Errorf("read the API server's answer: %w", err)
+		return fmt.Errorf("reading the API server's response: %w", err)
 	}
 	response.Body = io.NopCloser(bytes.NewReader(body))
 	return nil

@@ -34,7 +34,7 @@ func TestDescribe(t *testing.T) {
 			method: "GET", target: "/api/v1/namespaces/blue/secrets?limit=5",
 			want: Request{Verb: "list", Version: "v1", Resource: "secrets", Namespace: "blue"},
 		},
-		"list everywhere, in a group": {
+		"list in all namespaces, with a group": {
 			method: "GET", target: "/apis/apps/v1/deployments",
 			want: Request{Verb: "list", Group: "apps", Version: "v1", Resource: "deployments"},
 		},
@@ -42,15 +42,15 @@ func TestDescribe(t *testing.T) {
 			method: "GET", target: "/api/v1/secrets?watch=true",
 			want: Request{Verb: "watch", Version: "v1", Resource: "secrets"},
 		},
-		"a namespace itself": {
+		"get a namespace": {
 			method: "GET", target: "/api/v1/namespaces/blue",
 			want: Request{Verb: "get", Version: "v1", Resource: "namespaces", Namespace: "blue", Name: "blue"},
 		},
-		"a namespace's end": {
+		"finalize a namespace": {
 			method: "PUT", target: "/api/v1/namespaces/blue/finalize", wantWrites: true,
 			want: Request{Verb: "update", Version: "v1", Resource: "namespaces", Namespace: "blue", Name: "blue", Subresource: "finalize"},
 		},
-		"status of a custom resource": {
+		"patch the status of a custom resource": {
 			method: "PATCH", target: "/apis/example.com/v1beta1/namespaces/blue/widgets/one/status", wantWrites: true,
 			want: Request{
 				Verb: "patch", Group: "example.com", Version: "v1beta1", Resource: "widgets", Namespace: "blue", Name: "one",
@@ -73,7 +73,7 @@ func TestDescribe(t *testing.T) {
 			method: "DELETE", target: "/api/v1/namespaces/blue/secrets/one", body: `{"dryRun":["All"]}`,
 			want: Request{Verb: "delete", Version: "v1", Resource: "secrets", Namespace: "blue", Name: "one", DryRun: true},
 		},
-		"delete all": {
+		"delete a collection": {
 			method: "DELETE", target: "/api/v1/namespaces/blue/secrets", wantWrites: true,
 			want: Request{Verb: "deletecollection", Version: "v1", Resource: "secrets", Namespace: "blue"},
 		},

@@ -49,7 +49,7 @@ var _ = Describe("docs/security.md", func() {
 	})
 })
 
-// testsIn is the code of the folder's tests.
+// testsIn returns the source code of the folder's tests.
 func testsIn(folder string) string {
 	GinkgoHelper()
 	files, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))

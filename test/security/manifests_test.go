@@ -38,21 +38,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// manifests are the objects that `kustomize build` writes.
+// manifests are the objects of a `kustomize build`.
 type manifests []*unstructured.Unstructured
 
-// remote is how the documentation names a folder of this repository.
+// remote matches the URL of a folder of this repository in the documentation.
 var remote = regexp.MustCompile(`https://github\.com/prosimcorp/replika//(config/[a-z-]+|manifests)\?ref=v[0-9.]+`)
 
-// lockDown is the kustomization that the documentation tells administrators to
-// install for tenants.
-func lockDown() string { return yamlBlock("docs/security.md", "components:") }
+// tenantKustomization returns the kustomization that the documentation shows to administrators of tenants.
+func tenantKustomization() string { return yamlBlock("docs/security.md", "components:") }
 
-// readmePatch is the kustomization by which the README adds a kind to the
-// operator's own ClusterRole.
+// readmePatch returns the README's kustomization that adds a kind to the operator's own ClusterRole.
 func readmePatch() string { return yamlBlock("README.md", "/rules/0/") }
 
-// yamlBlock is the one YAML block of the page that contains the text.
+// yamlBlock returns the only YAML block of the page that contains the text.
 func yamlBlock(page, text string) string {
 	GinkgoHelper()
 	content, err := os.ReadFile(filepath.Join(root, page))
@@ -67,8 +65,7 @@ func yamlBlock(page, text string) string {
 	return found[0]
 }
 
-// build builds the kustomization, with this repository in the place of the
-// remote one.
+// build builds the kustomization, with this repository instead of the remote one.
 func build(kustomization string) manifests {
 	GinkgoHelper()
 	dir, err := filepath.EvalSymlinks(GinkgoT().TempDir())
@@ -86,10 +83,10 @@ func build(kustomization string) manifests {
 func buildFolder(dir string) manifests {
 	GinkgoHelper()
 	command := exec.Command("go", "tool", "-modfile="+filepath.Join(root, "hack", "tools", "go.mod"), "kustomize", "build", dir)
-	var complaints bytes.Buffer
-	command.Stderr = &complaints
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
 	output, err := command.Output()
-	Expect(err).NotTo(HaveOccurred(), complaints.String())
+	Expect(err).NotTo(HaveOccurred(), stderr.String())
 
 	var objects manifests
 	decoder := yamlutil.NewYAMLOrJSONDecoder(bytes.NewReader(output), 4096)
@@ -104,20 +101,20 @@ func buildFolder(dir string) manifests {
 	}
 }
 
-// apply does what `kubectl apply --server-side` does: it forces nothing.
+// apply applies the objects as `kubectl apply --server-side` does, without forcing conflicts.
 func (m manifests) apply(ctx context.Context) error {
 	for _, object := range m {
-		// What is sent must not be what is answered: it is sent again.
-		sent := client.ApplyConfigurationFromUnstructured(object.DeepCopy())
-		if err := admin.Apply(ctx, sent, client.FieldOwner("kubectl")); err != nil {
-			return fmt.Errorf("apply %s %s: %w", object.GetKind(), object.GetName(), err)
+		// A copy, because the client stores the response in it, and specs apply the object again.
+		configuration := client.ApplyConfigurationFromUnstructured(object.DeepCopy())
+		if err := admin.Apply(ctx, configuration, client.FieldOwner("kubectl")); err != nil {
+			return fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err)
 		}
 	}
 	return nil
 }
 
-// awaitCRDs waits until the API server serves the kinds that are defined.
-func (m manifests) awaitCRDs(ctx context.Context) {
+// waitForCRDs waits until the CRDs are established.
+func (m manifests) waitForCRDs(ctx context.Context) {
 	GinkgoHelper()
 	for _, object := range m {
 		if object.GetKind() != "CustomResourceDefinition" {
@@ -132,8 +129,8 @@ func (m manifests) awaitCRDs(ctx context.Context) {
 	}
 }
 
-// of are the objects of the kind.
-func (m manifests) of(kind string) manifests {
+// ofKind returns the objects of the kind.
+func (m manifests) ofKind(kind string) manifests {
 	var found manifests
 	for _, object := range m {
 		if object.GetKind() == kind {
@@ -143,15 +140,15 @@ func (m manifests) of(kind string) manifests {
 	return found
 }
 
-// find is the object of the kind and name, as its Go type.
+// find returns the object of the kind and name, as its Go type.
 func find[T any](m manifests, kind, name string) T {
 	GinkgoHelper()
-	for _, object := range m.of(kind) {
+	for _, object := range m.ofKind(kind) {
 		if object.GetName() == name {
 			return typed[T](object)
 		}
 	}
-	Fail(fmt.Sprintf("there is no %s %s", kind, name))
+	Fail(fmt.Sprintf("no %s %s", kind, name))
 	panic("unreachable")
 }
 
@@ -162,7 +159,7 @@ func typed[T any](object *unstructured.Unstructured) T {
 	return as
 }
 
-// get reads an object of a kind that the client's scheme need not know.
+// get reads an object of a kind that the client's scheme may not have.
 func get(ctx context.Context, kind schema.GroupVersionKind, namespace, name string, into any) error {
 	object := &unstructured.Unstructured{}
 	object.SetGroupVersionKind(kind)

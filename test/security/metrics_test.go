@@ -20,7 +20,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -31,19 +30,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/cert"
+
+	"github.com/prosimcorp/replika/test/e2e"
 )
 
 var _ = Describe("The metrics", Ordered, func() {
 	const namespace = "monitoring"
 	BeforeAll(func(ctx SpecContext) {
 		create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
-		for _, name := range []string{"prometheus", "somebody"} {
+		for _, name := range []string{"prometheus", "unauthorized"} {
 			create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
 		}
-		letReadMetrics(ctx, namespace, "prometheus")
+		allowMetrics(ctx, namespace, "prometheus")
 	})
 
-	DescribeTable("are served over TLS, to whom RBAC allows it", func(ctx SpecContext, account string, want int) {
+	DescribeTable("are served over TLS to clients that RBAC allows", func(ctx SpecContext, account string, want int) {
 		token := ""
 		if account != "" {
 			token = tokenOf(ctx, namespace, account)
@@ -58,9 +59,9 @@ var _ = Describe("The metrics", Ordered, func() {
 			}
 		}).Should(Succeed())
 	},
-		Entry("not to strangers", "", http.StatusUnauthorized),
-		Entry("not to who may not read them", "somebody", http.StatusForbidden),
-		Entry("to who may", "prometheus", http.StatusOK),
+		Entry("without a token", "", http.StatusUnauthorized),
+		Entry("without the permission", "unauthorized", http.StatusForbidden),
+		Entry("with the permission", "prometheus", http.StatusOK),
 	)
 
 	It("are not served without TLS", func(ctx SpecContext) {
@@ -73,7 +74,7 @@ var _ = Describe("The metrics", Ordered, func() {
 		Expect(response.StatusCode).To(Equal(http.StatusBadRequest))
 	})
 
-	It("bear the certificate that the administrator gives", func(ctx SpecContext) {
+	It("use the administrator's certificate", func(ctx SpecContext) {
 		dir := GinkgoT().TempDir()
 		certificate, key, err := cert.GenerateSelfSignedCertKey("127.0.0.1", nil, nil)
 		Expect(err).NotTo(HaveOccurred())
@@ -83,7 +84,7 @@ var _ = Describe("The metrics", Ordered, func() {
 		Expect(known.AppendCertsFromPEM(certificate)).To(BeTrue())
 
 		standby := startOperator(ctx, "with-certificate", "--metrics-cert-dir="+dir)
-		DeferCleanup(standby.end)
+		DeferCleanup(standby.stop)
 		token := tokenOf(ctx, namespace, "prometheus")
 		Eventually(ctx, func(g Gomega) {
 			status, _ := scrape(ctx, g, standby.metrics, token, &tls.Config{RootCAs: known})
@@ -92,9 +93,9 @@ var _ = Describe("The metrics", Ordered, func() {
 	})
 })
 
-// letReadMetrics lets the account read the metrics, and returns when the API
-// server knows: that it did not, the operator would remember for half a minute.
-func letReadMetrics(ctx context.Context, namespace, account string) {
+// allowMetrics grants the account the permission to read the metrics, and waits until the API server applies it: the operator
+// caches a denial for half a minute.
+func allowMetrics(ctx context.Context, namespace, account string) {
 	GinkgoHelper()
 	bindCluster(ctx, "replika-metrics-reader", serviceAccount(namespace, account))
 	Eventually(ctx, func(g Gomega) {
@@ -106,20 +107,10 @@ func letReadMetrics(ctx context.Context, namespace, account string) {
 	}).Should(Succeed())
 }
 
-// scrape asks for the metrics as Prometheus does.
+// scrape reads the metrics as Prometheus does.
 func scrape(ctx context.Context, g Gomega, address, token string, config *tls.Config) (status int, body string) {
 	GinkgoHelper()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/metrics", http.NoBody)
+	status, body, err := e2e.Scrape(ctx, address, token, config)
 	g.Expect(err).NotTo(HaveOccurred())
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	transport := &http.Transport{TLSClientConfig: config}
-	defer transport.CloseIdleConnections()
-	response, err := (&http.Client{Transport: transport}).Do(request)
-	g.Expect(err).NotTo(HaveOccurred())
-	defer func() { _ = response.Body.Close() }()
-	content, err := io.ReadAll(response.Body)
-	g.Expect(err).NotTo(HaveOccurred())
-	return response.StatusCode, string(content)
+	return status, body
 }

@@ -29,13 +29,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-// namespaceOwner is the ServiceAccount of a user who may do everything in one namespace, by a RoleBinding to
-// cluster-admin, and nothing anywhere else. A ServiceAccount, so that it has a token for the metrics too.
+// namespaceOwner has all permissions in one namespace, by a RoleBinding to cluster-admin, and none elsewhere. It is a
+// ServiceAccount, because the metrics require a token.
 const ownedNamespace, namespaceOwner = "owned", "owner"
 
-var _ = Describe("Who may do everything in one namespace", Ordered, func() {
+var _ = Describe("A user with all permissions in one namespace", Ordered, func() {
 	var owner client.Client
 
 	BeforeAll(func(ctx SpecContext) {
@@ -44,22 +46,22 @@ var _ = Describe("Who may do everything in one namespace", Ordered, func() {
 		create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ownedNamespace, Name: copier}})
 		bind(ctx, ownedNamespace, "cluster-admin", serviceAccount(ownedNamespace, namespaceOwner))
 		create(ctx, configMap(ownedNamespace, "source"))
-		owner = as(accountUser(ownedNamespace, namespaceOwner))
+		owner = clientAs(accountUser(ownedNamespace, namespaceOwner))
 		Eventually(ctx, func() error {
 			return owner.Create(ctx, configMap(ownedNamespace, "probe"), client.DryRunAll)
 		}).Should(Succeed())
 	})
 
 	It("cannot use the operator's permissions", func(ctx SpecContext) {
-		Expect(owner.Create(ctx, ownedReplika("new", nobody), client.DryRunAll)).To(wantsAnAccount)
+		Expect(owner.Create(ctx, ownedReplika("new", noAccount), client.DryRunAll)).To(accountRequired)
 		Expect(owner.Create(ctx, ownedReplika("new", copier), client.DryRunAll)).To(Succeed())
 
 		By("changing a Replika of the cluster administrator in the namespace")
-		trusted := ownedReplika("trusted", nobody)
-		Expect(as(clusterAdmin).Create(ctx, trusted)).To(Succeed())
-		DeferCleanup(remove, trusted)
+		trusted := ownedReplika("trusted", noAccount)
+		Expect(clientAs(clusterAdmin).Create(ctx, trusted)).To(Succeed())
+		DeferCleanup(deleteReplika, trusted)
 		Expect(owner.Patch(ctx, trusted, client.RawPatch(types.MergePatchType, []byte(`{"spec": {"source": {"name": "other"}}}`)))).
-			To(wantsAnAccount)
+			To(accountRequired)
 
 		By("creating a Role that grants escalate in the namespace")
 		create(ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: ownedNamespace, Name: "escalate"}, Rules: []rbacv1.PolicyRule{
@@ -70,33 +72,31 @@ var _ = Describe("Who may do everything in one namespace", Ordered, func() {
 			Subjects:   []rbacv1.Subject{serviceAccount(ownedNamespace, namespaceOwner)},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "escalate"},
 		})).To(Succeed())
-		Expect(owner.Create(ctx, ownedReplika("new", nobody), client.DryRunAll)).To(wantsAnAccount)
+		Expect(owner.Create(ctx, ownedReplika("new", noAccount), client.DryRunAll)).To(accountRequired)
 	})
 
 	It("cannot read a Secret of another namespace through an account", func(ctx SpecContext) {
 		hidden := secret("kube-system", "hidden-from-owner")
 		create(ctx, hidden)
-		replika := replikaOf(hidden, ownedNamespace)
-		replika.Namespace, replika.Spec.Source.Namespace = ownedNamespace, "kube-system"
-		replika.Spec.ServiceAccountName = namespaceOwner // the most that they have
+		replika := kit.NewReplika(hidden, kit.InNamespace(ownedNamespace), kit.TargetNamespaces(annex), kit.ServiceAccount(namespaceOwner))
 		Expect(owner.Create(ctx, replika)).To(Succeed())
-		DeferCleanup(remove, replika)
-		eventuallyRefused(ctx, replika, v1alpha1.ReasonForbidden)
-		eventuallyNone(ctx, hidden, ownedNamespace)
+		DeferCleanup(deleteReplika, replika)
+		expect.Reason(ctx, admin, replika, v1alpha1.ReasonForbidden)
+		expect.Gone(ctx, admin, hidden, annex)
 	})
 
 	It("cannot name an account of another namespace", func(ctx SpecContext) {
 		replika := ownedReplika("elsewhere", tenant+":"+copier)
 		Expect(owner.Create(ctx, replika, client.DryRunAll)).NotTo(Succeed())
 		replika.Namespace, replika.Spec.ServiceAccountName = tenant, copier
-		Expect(owner.Create(ctx, replika, client.DryRunAll)).To(notAtAll)
+		Expect(owner.Create(ctx, replika, client.DryRunAll)).To(forbiddenByRBAC)
 	})
 
 	It("cannot extend the operator's permissions", func(ctx SpecContext) {
 		Expect(owner.Create(ctx, &rbacv1.ClusterRole{
 			ObjectMeta: metav1.ObjectMeta{Name: "suite-owner", Labels: map[string]string{aggregateLabel: "true"}},
-			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: toCopy}},
-		}, client.DryRunAll)).To(notAtAll)
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: replicationVerbs}},
+		}, client.DryRunAll)).To(forbiddenByRBAC)
 	})
 
 	It("cannot read the metrics", func(ctx SpecContext) {
@@ -104,32 +104,30 @@ var _ = Describe("Who may do everything in one namespace", Ordered, func() {
 		Expect(status).To(Equal(http.StatusForbidden))
 	})
 
-	// Not prevented: docs/security.md warns of it. A source's annotation lists namespaces by name.
-	It("can label it for a selector, and gets nothing that the source's owner denies", func(ctx SpecContext) {
+	// The label is not prevented, docs/security.md warns of it.
+	It("can label the namespace for a selector, but gets no copy that the source's owner denies", func(ctx SpecContext) {
 		source := configMap(tenant, "by-label")
 		create(ctx, source)
-		replika := replikaOf(source)
-		replika.Spec.Target.Namespaces.Selector = &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"suite": "by-label"}}
-		Expect(as(clusterAdmin).Create(ctx, replika)).To(Succeed())
-		DeferCleanup(remove, replika)
-		eventuallySynced(ctx, replika, 0)
+		replika := kit.NewReplika(source, kit.SelectNamespaces(map[string]string{"suite": "by-label"}))
+		Expect(clientAs(clusterAdmin).Create(ctx, replika)).To(Succeed())
+		DeferCleanup(deleteReplika, replika)
+		expect.Ready(ctx, admin, replika, 0)
 		labelOwned(ctx, owner, "by-label")
-		eventuallySynced(ctx, replika, 1)
+		expect.Ready(ctx, admin, replika, 1)
 
-		edit(ctx, source, func() { source.Annotations = map[string]string{v1alpha1.AnnotationAllowedNamespaces: annex} })
-		eventuallyNone(ctx, source, ownedNamespace)
+		expect.Update(ctx, admin, source, func(source *corev1.ConfigMap) {
+			source.Annotations = map[string]string{v1alpha1.AnnotationAllowedNamespaces: annex}
+		})
+		expect.Gone(ctx, admin, source, ownedNamespace)
 	})
 })
 
 func ownedReplika(name, account string) *v1alpha1.Replika {
 	GinkgoHelper()
-	replika := replikaOf(configMap(ownedNamespace, "source"), annex)
-	replika.Name = name
-	replika.Spec.ServiceAccountName = account
-	return replika
+	return kit.NewReplika(configMap(ownedNamespace, "source"), kit.WithName(name), kit.TargetNamespaces(annex), kit.ServiceAccount(account))
 }
 
-// labelOwned sets a label of the namespace itself, as its owner: RBAC takes a Namespace for an object inside of it.
+// labelOwned sets a label of the namespace. For RBAC, a request for a Namespace is a request in this namespace.
 func labelOwned(ctx context.Context, owner client.Client, value string) {
 	GinkgoHelper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ownedNamespace}}

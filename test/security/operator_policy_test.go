@@ -32,6 +32,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 var (
@@ -44,7 +46,7 @@ func deniedByOperatorPolicy(message string) gomegatypes.GomegaMatcher {
 	return And(MatchError(ContainSubstring("ValidatingAdmissionPolicy '")), MatchError(ContainSubstring(message)))
 }
 
-// The specs send requests with the operator's own token, as somebody who got hold of it would.
+// The specs send requests with the operator's own token, as an attacker who has obtained it would.
 var _ = Describe("The operator's token", Ordered, func() {
 	var holder client.Client
 	existing := tokenSecret(tenant, "existing-token", other)
@@ -87,7 +89,7 @@ var _ = Describe("The operator's token", Ordered, func() {
 		}, deniedNamespace),
 	)
 
-	DescribeTable("still serves to", func(ctx SpecContext, request func(context.Context, client.Client) error) {
+	DescribeTable("can still be used to", func(ctx SpecContext, request func(context.Context, client.Client) error) {
 		Expect(request(ctx, holder)).To(Succeed())
 	},
 		Entry("copy a Secret of another type", func(ctx context.Context, holder client.Client) error {
@@ -106,53 +108,49 @@ var _ = Describe("The operator's token", Ordered, func() {
 		}),
 	)
 
-	It("serves Replikas in the operator's namespace", func(ctx SpecContext) {
+	It("still reconciles Replikas in the operator's namespace", func(ctx SpecContext) {
 		source := configMap(operatorNamespace, "source-of-operator")
 		create(ctx, source)
-		replika := replikaOf(source, annex)
+		replika := newReplika(source, annex)
 		create(ctx, replika)
-		eventuallySynced(ctx, replika, 1)
-		remove(ctx, replika)
-		eventuallyNone(ctx, source, annex)
+		expect.Ready(ctx, admin, replika, 1)
+		deleteReplika(ctx, replika)
+		expect.Gone(ctx, admin, source, annex)
 	})
 
-	It("limits nobody else", func(ctx SpecContext) {
+	It("limits noAccount else", func(ctx SpecContext) {
 		for _, object := range []client.Object{
 			configMap("kube-system", "of-admin"), configMap(operatorNamespace, "of-admin"), tokenSecret(tenant, "of-admin", other),
 		} {
-			Expect(as(clusterAdmin).Create(ctx, object, client.DryRunAll)).To(Succeed())
+			Expect(clientAs(clusterAdmin).Create(ctx, object, client.DryRunAll)).To(Succeed())
 		}
-		Expect(as(accountUser(tenant, copier)).Create(ctx, tokenSecret(tenant, "of-account", other), client.DryRunAll)).To(Succeed())
+		Expect(clientAs(accountUser(tenant, copier)).Create(ctx, tokenSecret(tenant, "of-account", other), client.DryRunAll)).To(Succeed())
 	})
 
 	It("is not asked to write where the policy denies it", func(ctx SpecContext) {
 		source := configMap("default", "everywhere")
 		create(ctx, source)
-		replika := replikaOf(source)
-		replika.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{MatchAll: true, ExcludeFrom: []v1alpha1.NamespacePattern{"rights-*"}}
+		replika := kit.NewReplika(source, kit.MatchAllNamespaces())
 		create(ctx, replika)
-		DeferCleanup(remove, replika)
+		DeferCleanup(deleteReplika, replika)
 		eventuallyCopy(ctx, source, annex, HaveField("GetName()", source.Name))
-		Eventually(ctx, func(g Gomega) {
-			g.Expect(admin.Get(ctx, client.ObjectKeyFromObject(replika), replika)).To(Succeed())
-			g.Expect(replika.Status.Conditions).To(ContainElement(HaveField("Reason", v1alpha1.ReasonSynced)))
-		}).Should(Succeed())
-		eventuallyNone(ctx, source, "kube-system", operatorNamespace)
+		expect.Reason(ctx, admin, replika, v1alpha1.ReasonSynced)
+		expect.Gone(ctx, admin, source, "kube-system", operatorNamespace)
 	})
 
 	It("is limited whatever the namespace and the name", func(ctx SpecContext) {
 		const namespace = "elsewhere"
 		moved := build("namespace: " + namespace + "\nnamePrefix: acme-\nnameSuffix: -blue\nresources:\n" +
 			"  - https://github.com/prosimcorp/replika//config/default?ref=v0.0.0\n")
-		Expect(moved.of("Namespace").apply(ctx)).To(Succeed())
+		Expect(moved.ofKind("Namespace").apply(ctx)).To(Succeed())
 		for _, kind := range []string{
 			"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
 		} {
-			Expect(moved.of(kind).apply(ctx)).To(Succeed())
+			Expect(moved.ofKind(kind).apply(ctx)).To(Succeed())
 		}
 		DeferCleanup(func(ctx SpecContext) {
 			for _, kind := range []string{"ClusterRoleBinding", "ClusterRole", "ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"} {
-				for _, object := range moved.of(kind) {
+				for _, object := range moved.ofKind(kind) {
 					Expect(admin.Delete(ctx, object)).To(Succeed())
 				}
 			}
@@ -160,13 +158,13 @@ var _ = Describe("The operator's token", Ordered, func() {
 		// The other policy applies to this operator, too: without it, this one is on its own.
 		binding := find[*rbacv1.ClusterRoleBinding](moved, "ClusterRoleBinding", "acme-replika-manager-rolebinding-blue")
 		Expect(binding.Subjects).To(ConsistOf(serviceAccount(namespace, "acme-replika-controller-manager-blue")))
-		for _, object := range shipped.of("ValidatingAdmissionPolicyBinding") {
+		for _, object := range deployed.ofKind("ValidatingAdmissionPolicyBinding") {
 			if object.GetName() == operatorPolicy {
 				Expect(admin.Delete(ctx, object)).To(Succeed())
 			}
 		}
 		DeferCleanup(func(ctx SpecContext) {
-			Expect(shipped.apply(ctx)).To(Succeed())
+			Expect(deployed.apply(ctx)).To(Succeed())
 			eventuallyLimited(ctx, holder, operatorNamespace)
 		})
 
@@ -186,9 +184,9 @@ var _ = Describe("The operator's token", Ordered, func() {
 		Expect(args).To(ContainElement("--excluded-namespaces=$(POD_NAMESPACE)"))
 		Expect(args).NotTo(ContainElement("--excluded-namespaces=kube-system"))
 
-		Expect(patched.of("ValidatingAdmissionPolicy").apply(ctx)).To(Succeed())
+		Expect(patched.ofKind("ValidatingAdmissionPolicy").apply(ctx)).To(Succeed())
 		DeferCleanup(func(ctx SpecContext) {
-			Expect(shipped.apply(ctx)).To(Succeed())
+			Expect(deployed.apply(ctx)).To(Succeed())
 			eventuallyLimited(ctx, holder, "kube-system")
 		})
 		Eventually(ctx, func() error {
@@ -198,23 +196,25 @@ var _ = Describe("The operator's token", Ordered, func() {
 		Expect(holder.Create(ctx, tokenSecret("kube-system", "minted", "default"), client.DryRunAll)).To(deniedToken)
 	})
 
-	It("is no namespaced object's business in what is shipped", func() {
+	It("is no namespaced object's business in what is deployed", func() {
 		for _, kind := range []string{"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"} {
-			Expect(shipped.of(kind)).To(HaveEach(HaveField("GetNamespace()", BeEmpty())))
+			Expect(deployed.ofKind(kind)).To(HaveEach(HaveField("GetNamespace()", BeEmpty())))
 		}
-		Expect(shipped.of("ValidatingAdmissionPolicy")).To(ContainElement(HaveField("GetName()", operatorPolicy)))
+		Expect(deployed.ofKind("ValidatingAdmissionPolicy")).To(ContainElement(HaveField("GetName()", operatorPolicy)))
 	})
 })
 
 // operatorPolicy is what the manifests call the policy and its binding.
 const operatorPolicy = "replika-operator"
 
-// holderOf has a token of the ServiceAccount.
+// holderOf returns a client with a token of the ServiceAccount.
 func holderOf(ctx context.Context, namespace, account string) client.Client {
 	GinkgoHelper()
-	config := rest.AnonymousClientConfig(controlPlane.Config)
+	config := rest.AnonymousClientConfig(env.Config)
 	config.BearerToken = tokenOf(ctx, namespace, account)
-	return clientFor(config)
+	c, err := kit.NewClient(config)
+	Expect(err).NotTo(HaveOccurred())
+	return c
 }
 
 // eventuallyLimited waits until RBAC allows the operator to write ConfigMaps and the policy denies it in the namespace.

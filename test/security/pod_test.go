@@ -30,9 +30,9 @@ import (
 )
 
 var _ = Describe("The Pod", func() {
-	// The API server's own admission refuses what is not restricted, so that
-	// there are Pods at all says something; that it refuses, the next spec shows.
-	It("is made at the restricted Pod Security level", func(ctx SpecContext) {
+	// The API server's Pod Security admission rejects Pods that are not restricted, as the next spec shows. So the Pods exist only
+	// if they are restricted.
+	It("is admitted at the restricted Pod Security level", func(ctx SpecContext) {
 		namespace := &corev1.Namespace{}
 		Expect(admin.Get(ctx, client.ObjectKey{Name: operatorNamespace}, namespace)).To(Succeed())
 		Expect(namespace.Labels).To(HaveKeyWithValue("pod-security.kubernetes.io/enforce", "restricted"))
@@ -49,13 +49,13 @@ var _ = Describe("The Pod", func() {
 			container := pod.Spec.Containers[0]
 			Expect(container.SecurityContext.ReadOnlyRootFilesystem).To(HaveValue(BeTrue()))
 			Expect(container.VolumeMounts).To(ConsistOf(HaveField("MountPath", "/var/run/secrets/kubernetes.io/serviceaccount")),
-				"nothing is mounted but its own token")
+				"only its own token is mounted")
 		}
 	})
 
-	DescribeTable("would be refused", func(ctx SpecContext, weaken func(*corev1.PodSpec)) {
-		Expect(tryPod(ctx, func(*corev1.PodSpec) {})).To(Succeed(), "as it is shipped")
-		Expect(tryPod(ctx, weaken)).To(MatchError(ContainSubstring(`violates PodSecurity "restricted`)))
+	DescribeTable("is rejected", func(ctx SpecContext, weaken func(*corev1.PodSpec)) {
+		Expect(admitPod(ctx, func(*corev1.PodSpec) {})).To(Succeed(), "without a change")
+		Expect(admitPod(ctx, weaken)).To(MatchError(ContainSubstring(`violates PodSecurity "restricted`)))
 	},
 		Entry("as root", func(pod *corev1.PodSpec) { pod.SecurityContext.RunAsNonRoot = nil }),
 		Entry("without seccomp", func(pod *corev1.PodSpec) { pod.SecurityContext.SeccompProfile = nil }),
@@ -66,15 +66,15 @@ var _ = Describe("The Pod", func() {
 		Entry("on the node's network", func(pod *corev1.PodSpec) { pod.HostNetwork = true }),
 	)
 
-	It("has a ServiceAccount whose token no other Pod gets by chance", func(ctx SpecContext) {
+	It("has a ServiceAccount whose token is not mounted by default", func(ctx SpecContext) {
 		pod := podOfDeployment(func(pod *corev1.PodSpec) { pod.AutomountServiceAccountToken = nil })
 		Expect(admin.Create(ctx, pod, client.DryRunAll)).To(Succeed())
 		Expect(pod.Spec.Volumes).To(BeEmpty())
 	})
 
-	It("is the one that the NetworkPolicy is about", func() {
+	It("is selected by the NetworkPolicy", func() {
 		pod := deployment().Spec.Template
-		policy := find[*networkingv1.NetworkPolicy](shipped, "NetworkPolicy", operatorAccount)
+		policy := find[*networkingv1.NetworkPolicy](deployed, "NetworkPolicy", operatorAccount)
 		selector, err := metav1.LabelSelectorAsSelector(&policy.Spec.PodSelector)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(selector.Matches(labels.Set(pod.Labels))).To(BeTrue())
@@ -85,22 +85,22 @@ var _ = Describe("The Pod", func() {
 
 func deployment() *appsv1.Deployment {
 	GinkgoHelper()
-	return find[*appsv1.Deployment](shipped, "Deployment", operatorAccount)
+	return find[*appsv1.Deployment](deployed, "Deployment", operatorAccount)
 }
 
-// podOfDeployment is a Pod from the Deployment's template, changed.
+// podOfDeployment builds a Pod from the Deployment's template, with a change.
 func podOfDeployment(change func(*corev1.PodSpec)) *corev1.Pod {
 	GinkgoHelper()
 	template := deployment().Spec.Template
 	change(&template.Spec)
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, GenerateName: "try-", Labels: template.Labels},
+		ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, GenerateName: "dry-run-", Labels: template.Labels},
 		Spec:       template.Spec,
 	}
 }
 
-// tryPod has the API server admit such a Pod, without making it.
-func tryPod(ctx context.Context, change func(*corev1.PodSpec)) error {
+// admitPod creates such a Pod in a dry run.
+func admitPod(ctx context.Context, change func(*corev1.PodSpec)) error {
 	GinkgoHelper()
 	return admin.Create(ctx, podOfDeployment(change), client.DryRunAll)
 }

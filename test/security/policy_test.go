@@ -33,92 +33,95 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
+	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 var (
-	allowed        = Succeed()
-	wantsAnAccount = MatchError(ContainSubstring("spec.serviceAccountName must name the ServiceAccount"))
-	notThatAccount = MatchError(ContainSubstring("you may not act as the ServiceAccount"))
-	notAtAll       = MatchError(ContainSubstring("cannot"))
+	allowed = Succeed()
+	// Each validation of the policy names the verb that would make it pass.
+	accountRequired  = MatchError(And(ContainSubstring("spec.serviceAccountName"), ContainSubstring(`"escalate"`)))
+	accountForbidden = MatchError(And(ContainSubstring(`"`+tenant+`"`), ContainSubstring("impersonate"), Not(ContainSubstring(`"escalate"`))))
+	forbiddenByRBAC  = MatchError(ContainSubstring("cannot"))
 )
 
 var _ = Describe("The policy", func() {
-	DescribeTable("lets a Replika be created", func(ctx SpecContext, user, account string, wanted gomegatypes.GomegaMatcher) {
-		Expect(as(user).Create(ctx, tenantReplika("new", account), client.DryRunAll)).To(wanted)
+	DescribeTable("decides who can create a Replika", func(ctx SpecContext, user, account string, want gomegatypes.GomegaMatcher) {
+		Expect(clientAs(user).Create(ctx, tenantReplika("new", account), client.DryRunAll)).To(want)
 	},
-		Entry("by a cluster administrator, for the operator's own rights", clusterAdmin, nobody, allowed),
-		Entry("by a cluster administrator, for an account", clusterAdmin, copier, allowed),
-		Entry("by a tenant's administrator, for an account of theirs", tenantAdmin, copier, allowed),
-		Entry("by a tenant's editor, for any account of the namespace: so is the built-in role", tenantEditor, other, allowed),
-		Entry("by who may act as that account", tenantDeputy, copier, allowed),
-		Entry("not by who may act as another one only", tenantDeputy, other, notThatAccount),
-		Entry("not by who may act as none", tenantWriter, copier, notThatAccount),
-		Entry("not by a tenant's administrator, for the operator's own rights", tenantAdmin, nobody, wantsAnAccount),
-		Entry("not by a tenant's editor, for the operator's own rights", tenantEditor, nobody, wantsAnAccount),
-		Entry("not by who writes nothing but Replikas, for the operator's own rights", tenantWriter, nobody, wantsAnAccount),
-		Entry("not by a viewer", tenantViewer, copier, notAtAll),
+		Entry("a cluster administrator, with the operator's own permissions", clusterAdmin, noAccount, allowed),
+		Entry("a cluster administrator, with an account", clusterAdmin, copier, allowed),
+		Entry("a tenant's administrator, with an account of the namespace", tenantAdmin, copier, allowed),
+		Entry("a tenant's editor, with any account of the namespace, because the built-in role can impersonate them", tenantEditor, other, allowed),
+		Entry("a user who can impersonate the account", tenantImpersonator, copier, allowed),
+		Entry("not a user who can impersonate only another account", tenantImpersonator, other, accountForbidden),
+		Entry("not a user who can impersonate no account", tenantWriter, copier, accountForbidden),
+		Entry("not a tenant's administrator, with the operator's own permissions", tenantAdmin, noAccount, accountRequired),
+		Entry("not a tenant's editor, with the operator's own permissions", tenantEditor, noAccount, accountRequired),
+		Entry("not a user who can only write Replikas, with the operator's own permissions", tenantWriter, noAccount, accountRequired),
+		Entry("not a viewer", tenantViewer, copier, forbiddenByRBAC),
 	)
 
-	It("wants the account named under --default-service-account too", func(ctx SpecContext) {
-		restartLeader(ctx, "--default-service-account="+copier)
-		Expect(as(tenantEditor).Create(ctx, tenantReplika("by-default", nobody))).To(wantsAnAccount)
+	It("requires an account even with --default-service-account", func(ctx SpecContext) {
+		restartLeaderWith(ctx, "--default-service-account="+copier)
+		Expect(clientAs(tenantEditor).Create(ctx, tenantReplika("by-default", noAccount))).To(accountRequired)
 
-		replika := tenantReplika("by-default", nobody)
-		Expect(as(clusterAdmin).Create(ctx, replika)).To(Succeed())
-		eventuallySynced(ctx, replika, 1)
-		Expect(requests(func(e cluster.AuditEvent) bool {
+		replika := tenantReplika("by-default", noAccount)
+		Expect(clientAs(clusterAdmin).Create(ctx, replika)).To(Succeed())
+		expect.Ready(ctx, admin, replika, 1)
+		Expect(operatorRequests(func(e cluster.AuditEvent) bool {
 			return e.Verb == "create" && e.Namespace == annex && e.Name == "source"
 		})).To(HaveEach(HaveField("User", accountUser(tenant, copier))))
-		remove(ctx, replika)
+		deleteReplika(ctx, replika)
 	})
 
 	Describe("on an update", Ordered, func() {
-		const trusted, lent = "of-the-cluster-admin", "of-the-tenant"
+		const ofAdmin, ofTenant = "of-the-cluster-admin", "of-the-tenant"
 		BeforeAll(func(ctx SpecContext) {
-			Expect(as(clusterAdmin).Create(ctx, tenantReplika(trusted, nobody))).To(Succeed())
-			Expect(as(tenantEditor).Create(ctx, tenantReplika(lent, copier))).To(Succeed())
+			Expect(clientAs(clusterAdmin).Create(ctx, tenantReplika(ofAdmin, noAccount))).To(Succeed())
+			Expect(clientAs(tenantEditor).Create(ctx, tenantReplika(ofTenant, copier))).To(Succeed())
 		})
 
-		It("lets the operator put its finalizer on", func(ctx SpecContext) {
+		It("lets the operator add its finalizer", func(ctx SpecContext) {
 			Eventually(ctx, func(g Gomega) {
 				replika := &v1alpha1.Replika{}
-				g.Expect(admin.Get(ctx, client.ObjectKey{Namespace: tenant, Name: trusted}, replika)).To(Succeed())
+				g.Expect(admin.Get(ctx, client.ObjectKey{Namespace: tenant, Name: ofAdmin}, replika)).To(Succeed())
 				g.Expect(replika.Finalizers).To(ContainElement(v1alpha1.Finalizer))
 			}).Should(Succeed())
 		})
 
-		for _, field := range slices.Sorted(maps.Keys(changes)) {
-			It("checks who writes "+field, func(ctx SpecContext) {
-				change := changes[field]
-				Expect(update(ctx, clusterAdmin, trusted, change)).To(Succeed())
-				Expect(update(ctx, tenantEditor, lent, change)).To(Succeed())
+		for _, field := range slices.Sorted(maps.Keys(specChanges)) {
+			It("checks who changes "+field, func(ctx SpecContext) {
+				change := specChanges[field]
+				Expect(dryRunUpdate(ctx, clusterAdmin, ofAdmin, change)).To(Succeed())
+				Expect(dryRunUpdate(ctx, tenantEditor, ofTenant, change)).To(Succeed())
 
-				By("somebody else's Replika, which may do what they may not")
-				Expect(update(ctx, tenantAdmin, trusted, change)).To(wantsAnAccount)
-				Expect(update(ctx, tenantWriter, lent, change)).To(notThatAccount)
-				Expect(update(ctx, tenantViewer, lent, change)).To(notAtAll)
+				By("changing another user's Replika, which has more permissions")
+				Expect(dryRunUpdate(ctx, tenantAdmin, ofAdmin, change)).To(accountRequired)
+				Expect(dryRunUpdate(ctx, tenantWriter, ofTenant, change)).To(accountForbidden)
+				Expect(dryRunUpdate(ctx, tenantViewer, ofTenant, change)).To(forbiddenByRBAC)
 			})
 		}
 
-		It("knows every field of the spec", func() {
-			Expect(slices.Sorted(maps.Keys(changes))).To(ConsistOf(slices.DeleteFunc(fieldsOfSpec(), func(field string) bool {
-				return field == "serviceAccountName" // see below
+		It("is tested with every field of the spec", func() {
+			Expect(slices.Sorted(maps.Keys(specChanges))).To(ConsistOf(slices.DeleteFunc(fieldsOfSpec(), func(field string) bool {
+				return field == "serviceAccountName" // the next table tests it
 			})))
 		})
 
-		DescribeTable("checks who names another account", func(ctx SpecContext, user, name, account string, wanted gomegatypes.GomegaMatcher) {
-			Expect(update(ctx, user, name, func(spec *v1alpha1.ReplikaSpec) { spec.ServiceAccountName = account })).To(wanted)
+		DescribeTable("checks who changes the account", func(ctx SpecContext, user, name, account string, want gomegatypes.GomegaMatcher) {
+			Expect(dryRunUpdate(ctx, user, name, func(spec *v1alpha1.ReplikaSpec) { spec.ServiceAccountName = account })).To(want)
 		},
-			Entry("one that they may not act as", tenantDeputy, lent, other, notThatAccount),
-			Entry("none any more", tenantEditor, lent, nobody, wantsAnAccount),
-			Entry("an administrator is trusted", clusterAdmin, lent, nobody, allowed),
-			Entry("one of theirs, for what was the operator's own", tenantEditor, trusted, copier, allowed),
+			Entry("to one that the user cannot impersonate", tenantImpersonator, ofTenant, other, accountForbidden),
+			Entry("to none", tenantEditor, ofTenant, noAccount, accountRequired),
+			Entry("to none, by a cluster administrator", clusterAdmin, ofTenant, noAccount, allowed),
+			Entry("from none to one that the user can impersonate", tenantEditor, ofAdmin, copier, allowed),
 		)
 
-		DescribeTable("lets pass what leaves the spec as it was", func(ctx SpecContext, patch string) {
-			for _, name := range []string{trusted, lent} {
+		DescribeTable("accepts an update that does not change the spec:", func(ctx SpecContext, patch string) {
+			for _, name := range []string{ofAdmin, ofTenant} {
 				replika := &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name}}
-				Expect(as(tenantWriter).Patch(ctx, replika, client.RawPatch(types.MergePatchType, []byte(patch)), client.DryRunAll)).To(Succeed())
+				Expect(clientAs(tenantWriter).Patch(ctx, replika, client.RawPatch(types.MergePatchType, []byte(patch)), client.DryRunAll)).To(Succeed())
 			}
 		},
 			Entry("a label", `{"metadata": {"labels": {"a": "b"}}}`),
@@ -126,11 +129,11 @@ var _ = Describe("The policy", func() {
 			Entry("the finalizer", `{"metadata": {"finalizers": null}}`),
 		)
 
-		It("lets be deleted what RBAC lets be deleted", func(ctx SpecContext) {
-			for _, name := range []string{trusted, lent} {
+		It("accepts every deletion that RBAC allows", func(ctx SpecContext) {
+			for _, name := range []string{ofAdmin, ofTenant} {
 				replika := &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name}}
-				Expect(as(tenantWriter).Delete(ctx, replika)).To(Succeed())
-				eventuallyNone(ctx, replika, tenant)
+				Expect(clientAs(tenantWriter).Delete(ctx, replika)).To(Succeed())
+				expect.Gone(ctx, admin, replika, tenant)
 			}
 		})
 	})
@@ -138,18 +141,14 @@ var _ = Describe("The policy", func() {
 
 func tenantReplika(name, account string) *v1alpha1.Replika {
 	GinkgoHelper()
-	replika := replikaOf(configMap(tenant, "source"), annex)
-	replika.Name = name
-	replika.Spec.ServiceAccountName = account
-	return replika
+	return kit.NewReplika(configMap(tenant, "source"), kit.WithName(name), kit.TargetNamespaces(annex), kit.ServiceAccount(account))
 }
 
-// update has the API server say what it would to the user's update of a
-// Replika's spec.
-func update(ctx context.Context, user, name string, change func(*v1alpha1.ReplikaSpec)) error {
+// dryRunUpdate updates a Replika's spec as the user, in a dry run.
+func dryRunUpdate(ctx context.Context, user, name string, change func(*v1alpha1.ReplikaSpec)) error {
 	GinkgoHelper()
-	writer := as(user)
-	return retry.RetryOnConflict(retry.DefaultRetry, func() error { // the operator writes to it too
+	writer := clientAs(user)
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error { // the operator updates it too
 		replika := &v1alpha1.Replika{}
 		Expect(admin.Get(ctx, client.ObjectKey{Namespace: tenant, Name: name}, replika)).To(Succeed())
 		before := replika.Spec.DeepCopy()
@@ -159,8 +158,8 @@ func update(ctx context.Context, user, name string, change func(*v1alpha1.Replik
 	})
 }
 
-// changes change one field of the spec each, but for the account.
-var changes = map[string]func(*v1alpha1.ReplikaSpec){
+// specChanges has a change of each field of the spec, except for the account.
+var specChanges = map[string]func(*v1alpha1.ReplikaSpec){
 	"deletionPolicy":                   func(s *v1alpha1.ReplikaSpec) { s.DeletionPolicy = v1alpha1.DeletionPolicyRetain },
 	"suspend":                          func(s *v1alpha1.ReplikaSpec) { s.Suspend = true },
 	"source.group":                     func(s *v1alpha1.ReplikaSpec) { s.Source.Group = "apps" },
@@ -188,14 +187,14 @@ var changes = map[string]func(*v1alpha1.ReplikaSpec){
 	},
 }
 
-// fieldsOfSpec are all fields that the CRD allows, by their paths.
+// fieldsOfSpec returns the paths of all fields in the CRD.
 func fieldsOfSpec() []string {
 	GinkgoHelper()
-	definition := find[*apiextensionsv1.CustomResourceDefinition](shipped, "CustomResourceDefinition", "replikas.replika.prosimcorp.com")
-	return leaves("", definition.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"])
+	definition := find[*apiextensionsv1.CustomResourceDefinition](deployed, "CustomResourceDefinition", "replikas.replika.prosimcorp.com")
+	return leafPaths("", definition.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"])
 }
 
-func leaves(path string, schema apiextensionsv1.JSONSchemaProps) []string {
+func leafPaths(path string, schema apiextensionsv1.JSONSchemaProps) []string {
 	if len(schema.Properties) == 0 {
 		return []string{path}
 	}
@@ -204,7 +203,7 @@ func leaves(path string, schema apiextensionsv1.JSONSchemaProps) []string {
 		if path != "" {
 			name = path + "." + name
 		}
-		found = append(found, leaves(name, property)...)
+		found = append(found, leafPaths(name, property)...)
 	}
 	return found
 }

@@ -29,30 +29,28 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// The namespaces of a tenant and the people who have to do with them, by what
-// they may do in the first.
+// The namespaces of a tenant and the users, by their permissions in the first namespace.
 const (
 	tenant, annex = "tenant", "tenant-annex"
-	// clusterAdmin may do everything, everywhere.
+	// clusterAdmin has all permissions in the cluster.
 	clusterAdmin = "cluster-admin"
-	// tenantAdmin and tenantEditor have the built-in role, and that for Replikas.
+	// tenantAdmin and tenantEditor have the built-in role and the role for Replikas.
 	tenantAdmin  = "tenant-admin"
 	tenantEditor = "tenant-editor"
-	// tenantWriter may write Replikas, and nothing else.
+	// tenantWriter can only write Replikas.
 	tenantWriter = "tenant-writer"
-	// tenantDeputy may do so too, and act as one of the accounts.
-	tenantDeputy = "tenant-deputy"
-	tenantViewer = "tenant-viewer"
+	// tenantImpersonator can write Replikas and impersonate one of the accounts.
+	tenantImpersonator = "tenant-impersonator"
+	tenantViewer       = "tenant-viewer"
 
-	// copier is the account for Replikas: it may edit both namespaces. Others have
-	// other purposes.
-	copier = "copier"
-	other  = "other"
-	nobody = ""
+	// copier is the account for Replikas: it can edit both namespaces. other is an account for another purpose.
+	copier    = "copier"
+	other     = "other"
+	noAccount = ""
 )
 
-// settle makes the tenant's namespaces, accounts and people.
-func settle(ctx context.Context) {
+// createTenant creates the tenant's namespaces, accounts and users.
+func createTenant(ctx context.Context) {
 	GinkgoHelper()
 	for _, namespace := range []string{tenant, annex} {
 		create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
@@ -67,28 +65,27 @@ func settle(ctx context.Context) {
 	bind(ctx, tenant, "edit", user(tenantEditor))
 	bind(ctx, tenant, "view", user(tenantViewer))
 	bind(ctx, tenant, "replika-admin-role", user(tenantAdmin))
-	bind(ctx, tenant, "replika-editor-role", user(tenantEditor), user(tenantWriter), user(tenantDeputy))
+	bind(ctx, tenant, "replika-editor-role", user(tenantEditor), user(tenantWriter), user(tenantImpersonator))
 	bind(ctx, tenant, "replika-viewer-role", user(tenantViewer))
-	create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "suite-act-as-copier"}, Rules: []rbacv1.PolicyRule{
+	create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "suite-impersonate-copier"}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, ResourceNames: []string{copier}, Verbs: []string{"impersonate"}},
 	}})
-	bind(ctx, tenant, "suite-act-as-copier", user(tenantDeputy))
+	bind(ctx, tenant, "suite-impersonate-copier", user(tenantImpersonator))
 }
 
-// eventuallyEnforced waits until the API server goes by the policy, and by the
-// roles.
+// eventuallyEnforced waits until the API server applies the policy and the roles.
 func eventuallyEnforced(ctx context.Context) {
 	GinkgoHelper()
 	Eventually(ctx, func(g Gomega) {
-		g.Expect(as(tenantWriter).Create(ctx, tenantReplika("new", nobody), client.DryRunAll)).To(wantsAnAccount)
-		for _, user := range []string{clusterAdmin, tenantAdmin, tenantEditor, tenantDeputy} {
-			g.Expect(as(user).Create(ctx, tenantReplika("new", copier), client.DryRunAll)).To(Succeed(), user)
+		g.Expect(clientAs(tenantWriter).Create(ctx, tenantReplika("new", noAccount), client.DryRunAll)).To(accountRequired)
+		for _, user := range []string{clusterAdmin, tenantAdmin, tenantEditor, tenantImpersonator} {
+			g.Expect(clientAs(user).Create(ctx, tenantReplika("new", copier), client.DryRunAll)).To(Succeed(), user)
 		}
-		g.Expect(as(tenantViewer).List(ctx, &v1alpha1.ReplikaList{}, client.InNamespace(tenant))).To(Succeed())
+		g.Expect(clientAs(tenantViewer).List(ctx, &v1alpha1.ReplikaList{}, client.InNamespace(tenant))).To(Succeed())
 	}).Should(Succeed())
 }
 
-// bindCluster gives the subjects a ClusterRole everywhere.
+// bindCluster binds the subjects to a ClusterRole in all namespaces.
 func bindCluster(ctx context.Context, role string, subjects ...rbacv1.Subject) {
 	GinkgoHelper()
 	create(ctx, &rbacv1.ClusterRoleBinding{
@@ -97,7 +94,7 @@ func bindCluster(ctx context.Context, role string, subjects ...rbacv1.Subject) {
 	})
 }
 
-// bind gives the subjects a ClusterRole in a namespace.
+// bind binds the subjects to a ClusterRole in a namespace.
 func bind(ctx context.Context, namespace, role string, subjects ...rbacv1.Subject) {
 	GinkgoHelper()
 	create(ctx, &rbacv1.RoleBinding{
@@ -110,7 +107,7 @@ func serviceAccount(namespace, name string) rbacv1.Subject {
 	return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}
 }
 
-// accountUser is the user that a ServiceAccount is.
+// accountUser returns the user name of a ServiceAccount.
 func accountUser(namespace, name string) string {
 	return "system:serviceaccount:" + namespace + ":" + name
 }

@@ -14,65 +14,60 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package soak lets the operator live through a while of everything that
-// happens to it: edits, drift, and namespaces, Replikas and kinds that come and
-// go. In the end the cluster must agree in every detail with a plan that is
-// computed from nothing but what is there.
+// Package soak runs the operator under random changes for a while: edits, drift, and namespaces, Replikas and kinds that are
+// created and deleted. At the end, the cluster must match in every detail a plan that is computed from the cluster's objects
+// alone.
 package soak
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/operator"
 )
 
 const (
-	// durationVariable says how long the unrest lasts, as in `10m`.
+	// durationVariable sets the duration of the random changes, as in `10m`.
 	durationVariable = "REPLIKA_SOAK"
-	// seedVariable repeats the unrest of an earlier run, as far as chance had its
-	// hand in it.
+	// seedVariable repeats the changes of an earlier run, as far as they do not depend on timing.
 	seedVariable = "REPLIKA_SOAK_SEED"
 
 	defaultDuration = 30 * time.Second
-	// pace is the time from one thing that happens to the next.
-	pace = 40 * time.Millisecond
-	// patience is how long the operator may take to put everything right. A copy
-	// that was spoilt often is left alone for a while.
-	patience = 3 * time.Minute
+	// changeInterval is the time between two changes.
+	changeInterval = 40 * time.Millisecond
+	// convergenceTimeout limits how long the operator takes to reconcile everything. Contested copies have a backoff.
+	convergenceTimeout = 3 * time.Minute
 )
 
 func TestSoak(t *testing.T) {
 	duration, seed := parameters(t)
 	t.Logf("%s=%s %s=%d", durationVariable, duration, seedVariable, seed)
-	w := newWorld(t, rand.New(rand.NewPCG(seed, 0)))
-	w.furnish()
+	w := newWorkload(t, rand.New(rand.NewPCG(seed, 0)))
+	w.createInitialObjects()
 	w.startOperator()
 
-	unrest := time.NewTicker(pace)
-	defer unrest.Stop()
-	over := time.After(duration)
-	for happening := true; happening; {
+	ticker := time.NewTicker(changeInterval)
+	defer ticker.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), duration)
+	defer cancel()
+	for ctx.Err() == nil {
 		select {
-		case <-unrest.C:
-			w.happen()
-		case <-over:
-			happening = false
+		case <-ticker.C:
+			w.applyRandomChange()
+		case <-ctx.Done():
 		}
 	}
-	w.settle()
-	w.awaitAgreement()
-	t.Logf("what happened: %v", w.happened)
+	w.restorePreconditions()
+	w.awaitConvergence()
+	t.Logf("changes: %v", w.counts)
 }
 
+// parameters returns the duration and the seed.
 func parameters(t *testing.T) (time.Duration, uint64) {
 	t.Helper()
 	duration, seed := defaultDuration, uint64(time.Now().UnixNano())
@@ -90,31 +85,13 @@ func parameters(t *testing.T) (time.Duration, uint64) {
 	return duration, seed
 }
 
-// startCluster starts a control plane that ends with the test.
-func startCluster(t *testing.T) *cluster.Cluster {
-	t.Helper()
-	controlPlane, err := cluster.Start(t.Context(), cluster.Options{CRDs: []string{filepath.Join("..", "..", "config", "crd", "bases")}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := controlPlane.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return controlPlane
-}
-
-// startOperator starts the operator, which must never complain and must end
-// when it is told to.
-func (w *world) startOperator() {
+// startOperator starts the operator. At the end it must stop gracefully, without a panic or data race before.
+func (w *workload) startOperator() {
 	w.Helper()
-	dir := w.TempDir()
-	binary, err := operator.Build(w.Context(), dir)
-	if err != nil {
+	var err error
+	if w.options, err = w.env.Options("operator", w.env.Config); err != nil {
 		w.Fatal(err)
 	}
-	w.options = operator.Options{Binary: binary, Kubeconfig: w.cluster.Kubeconfig, LogFile: filepath.Join(dir, "operator.log")}
 	if w.operator, err = operator.Start(w.options); err != nil {
 		w.Fatal(err)
 	}
@@ -124,8 +101,8 @@ func (w *world) startOperator() {
 				w.Error(err)
 			}
 		}
-		if complaints := w.operator.Complaints(); len(complaints) > 0 {
-			w.Errorf("the operator complained: %s", strings.Join(complaints, "\n"))
+		if found := w.operator.PanicsAndRaces(); len(found) > 0 {
+			w.Errorf("panics or data races: %s", strings.Join(found, "\n"))
 		}
 		if w.Failed() {
 			w.keepLog()
@@ -133,8 +110,8 @@ func (w *world) startOperator() {
 	})
 }
 
-// keepLog puts the operator's log where it outlives the test.
-func (w *world) keepLog() {
+// keepLog copies the operator's log to a file that the test does not remove.
+func (w *workload) keepLog() {
 	file, err := os.CreateTemp("", "replika-soak-*.log")
 	if err != nil {
 		w.Error(err)
@@ -144,22 +121,22 @@ func (w *world) keepLog() {
 	w.Logf("the operator's log: %s (%v, %v)", file.Name(), err, file.Close())
 }
 
-// awaitAgreement waits until nothing is left to be done, and tells what is.
-func (w *world) awaitAgreement() {
+// awaitConvergence waits until there is no mismatch, and fails with the list of mismatches.
+func (w *workload) awaitConvergence() {
 	w.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(convergenceTimeout)
 	for {
-		began := time.Now()
-		wrong := w.disagreements(w.Context())
-		if len(wrong) == 0 {
-			w.Logf("in agreement %s before it had to be", time.Until(deadline).Round(time.Second))
+		start := time.Now()
+		mismatches := w.mismatches(w.Context())
+		if len(mismatches) == 0 {
+			w.Logf("converged %s before the timeout", time.Until(deadline).Round(time.Second))
 			return
 		}
-		if began.After(deadline) {
-			w.Fatalf("%s after the end of the unrest:\n%s", patience, strings.Join(wrong, "\n"))
+		if start.After(deadline) {
+			w.Fatalf("%s after the last change:\n%s", convergenceTimeout, strings.Join(mismatches, "\n"))
 		}
 		if !w.operator.Running() {
-			w.Fatalf("the operator has ended:\n%s", w.operator.Log())
+			w.Fatalf("the operator has exited:\n%s", w.operator.Log())
 		}
 		select {
 		case <-time.After(500 * time.Millisecond):
@@ -167,9 +144,4 @@ func (w *world) awaitAgreement() {
 			w.Fatal(context.Cause(w.Context()))
 		}
 	}
-}
-
-// count notes what happened, so that a run says what it has tried.
-func (w *world) count(format string, args ...any) {
-	w.happened[fmt.Sprintf(format, args...)]++
 }

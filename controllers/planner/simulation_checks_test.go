@@ -1,0 +1,269 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package planner
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+)
+
+// foreignKeys returns the labels and annotations that neither template nor operator set.
+func foreignKeys(object *unstructured.Unstructured) map[string]string {
+	keys := map[string]string{}
+	for kind, all := range map[string]map[string]string{"label ": object.GetLabels(), "annotation ": object.GetAnnotations()} {
+		for key, value := range all {
+			if strings.HasPrefix(key, otherKeys) {
+				keys[kind+key] = value
+			}
+		}
+	}
+	return keys
+}
+
+// checkRemoval checks before a delete that the object is this Replika's own copy, not adopted, not in the source's
+// namespace, and that no other Replika takes it over.
+func (c *cluster) checkRemoval(in *Input, view snapshot, action Action, live *unstructured.Unstructured) {
+	annotations := live.GetAnnotations()
+	switch {
+	case live.GetNamespace() == in.SourceNamespace:
+		c.fatalf("%s %s in the source's namespace by %s", action.Type, objectKey(live), in.Replika)
+	case annotations[v1alpha1.AnnotationMarksVersion] != v1alpha1.MarksVersion,
+		annotations[v1alpha1.AnnotationSelf] != objectKey(live).String(),
+		annotations[v1alpha1.AnnotationOwner] != in.Replika.String():
+		c.fatalf("%s of %s by %s, which does not own it: %v", action.Type, objectKey(live), in.Replika, annotations)
+	case annotations[v1alpha1.AnnotationAdopted] != "":
+		c.fatalf("%s of %s, which was adopted, by %s", action.Type, objectKey(live), in.Replika)
+	case action.Type == Recreate:
+		return
+	}
+	for name, other := range view.replikas {
+		if name == in.Replika || other.DeletionTimestamp != nil || other.TargetName() != live.GetName() ||
+			!naiveSelects(other, view.namespaces[live.GetNamespace()]) {
+			continue
+		}
+		if readyReason(other) != v1alpha1.ReasonSynced || other.Spec.Suspend || other.Status.ObservedGeneration != other.Generation {
+			c.record("claimant skipped")
+			continue
+		}
+		c.fatalf("%s deleted %s although %s claims it", in.Replika, objectKey(live), name)
+	}
+}
+
+// checkChange checks before a patch that the object is this Replika's own copy, or one that it may take over.
+func (c *cluster) checkChange(in *Input, view snapshot, action Action, live *unstructured.Unstructured) {
+	if live.GetNamespace() == in.SourceNamespace {
+		c.fatalf("%s %s in the source's namespace by %s", action.Type, objectKey(live), in.Replika)
+	}
+	annotations := live.GetAnnotations()
+	version, marked := annotations[v1alpha1.AnnotationMarksVersion]
+	ownMarks := version == v1alpha1.MarksVersion && annotations[v1alpha1.AnnotationSelf] == objectKey(live).String()
+	if ownMarks && annotations[v1alpha1.AnnotationOwner] == in.Replika.String() {
+		c.recordChange(action, live)
+		return
+	}
+	if version == "2" && !c.recovering {
+		// The guard does not detect that a newer operator has written marks for the same owner since the view.
+		c.record("raced with a newer operator")
+		return
+	}
+	owner, readable := parseName(annotations[v1alpha1.AnnotationOwner])
+	switch {
+	case action.Type != Update:
+		c.fatalf("%s of %s by %s, which does not own it: %v", action.Type, objectKey(live), in.Replika, annotations)
+	case marked && version != v1alpha1.MarksVersion:
+		c.fatalf("%s changed %s, whose marks are newer", in.Replika, objectKey(live))
+	case ownMarks && readable && annotations[v1alpha1.AnnotationApplied] != "":
+		other := view.replikas[owner]
+		if other != nil && other.DeletionTimestamp == nil && other.TargetName() == live.GetName() &&
+			naiveSelects(other, view.namespaces[live.GetNamespace()]) {
+			c.fatalf("%s took over %s from %s, which claims it", in.Replika, objectKey(live), owner)
+		}
+		c.record("take over")
+	case in.ConflictPolicy == v1alpha1.ConflictPolicyAdopt && action.Adopt:
+		if metav1.GetControllerOf(live) != nil {
+			c.fatalf("%s adopted %s, which has a controller", in.Replika, objectKey(live))
+		}
+		c.record("adopt")
+	default:
+		content := c.cleaner.Content(in.Kind, live.Object)
+		got := map[string]any{"data": content["data"], "immutable": content["immutable"]}
+		want := map[string]any{"data": nil, "immutable": nil}
+		source := c.objects[types.NamespacedName{Namespace: in.SourceNamespace, Name: "x"}]
+		if source != nil {
+			want = map[string]any{"data": source.Object["data"], "immutable": source.Object["immutable"]}
+		}
+		legacy := live.GetLabels()[v1alpha1.LabelCreatedBy] == v1alpha1.CreatedByValue &&
+			live.GetLabels()[v1alpha1.LabelPartOf] == in.Replika.Name
+		for _, key := range MarkKeys() {
+			_, marked := annotations[key]
+			legacy = legacy && !marked
+		}
+		if !legacy || c.recovering && !cmp.Equal(want, got) {
+			c.fatalf("%s changed the foreign object %s: %v", in.Replika, objectKey(live), live.Object)
+		}
+		c.record("mark a legacy copy")
+	}
+}
+
+// recordChange records the relevant changes of this Replika's own copies.
+func (c *cluster) recordChange(action Action, live *unstructured.Unstructured) {
+	adopted := live.GetAnnotations()[v1alpha1.AnnotationAdopted] != ""
+	switch {
+	case action.Type == Release && adopted:
+		c.record("release an adopted object")
+	case action.Type == HandOver && adopted:
+		c.record("hand over an adopted object")
+	case action.Type == Update && live.GetLabels()[v1alpha1.LabelCreatedBy] == "":
+		c.record("repair removed labels")
+	}
+}
+
+// mayRemain reports whether a copy that is not desired may remain, because nothing is written at its key.
+func (c *cluster) mayRemain(in *Input, key types.NamespacedName) bool {
+	return key.Namespace == in.SourceNamespace || !c.namespaceActive(key.Namespace) || c.objects[key].GetDeletionTimestamp() != nil
+}
+
+// checkStable checks after recovery that nothing changes, that each desired copy is in sync or has a valid reason not to be,
+// and that no Replika owns a copy that it does not desire.
+func (c *cluster) checkStable() {
+	before := c.clone()
+	for _, name := range sortedKeys(c.replikas) {
+		replika := c.replikas[name]
+		in, _ := c.input(replika, c.clone())
+		for _, action := range Plan(in) {
+			last, _ := c.execute(in, c.clone(), action)
+			c.checkAction(in, last)
+		}
+		for key, object := range c.objects {
+			desired := in.Selection != nil && key.Name == in.Name && naiveSelects(replika, c.namespaces[key.Namespace])
+			if !desired && c.observe(object).OwnedBy(name) && !c.mayRemain(in, key) {
+				c.fatalf("%s owns %s, which it does not desire", name, key)
+			}
+		}
+		c.checkCoverage(in, replika)
+	}
+	if diff := cmp.Diff(before, c.snapshot, cmp.AllowUnexported(snapshot{}), cmpopts.EquateEmpty()); diff != "" {
+		c.fatalf("a stable cluster changed: %s", diff)
+	}
+	for _, object := range c.objects {
+		if owner, marked := c.observe(object).Owner(); marked && c.replikas[owner] == nil {
+			c.record("orphaned copy")
+		}
+	}
+}
+
+// checkAction checks that an action is valid in a stable cluster.
+func (c *cluster) checkAction(in *Input, action Action) {
+	key := types.NamespacedName{Namespace: action.Namespace, Name: action.Name}
+	live := c.objects[key]
+	observed := c.observe(live)
+	switch action.Type {
+	case Keep:
+		if in.Template == nil {
+			return
+		}
+		if live == nil || !observed.OwnedBy(in.Replika) || observed.Digests != in.Template.Digests {
+			c.fatalf("%s keeps %s, which is not in sync", in.Replika, key)
+		}
+		if c.tampered[live.GetUID()] || observed.Adopted {
+			return
+		}
+		for name := range live.GetLabels() {
+			if _, desired := in.Template.Labels[name]; strings.HasPrefix(name, targetKeys) && !desired {
+				c.fatalf("%s still has the label %s of an earlier spec", key, name)
+			}
+		}
+	case Wait:
+		if live.GetDeletionTimestamp() == nil {
+			c.fatalf("%s waits for %s, which is not terminating", in.Replika, key)
+		}
+	case Conflict:
+		c.checkConflict(in, action, live)
+	case Update:
+		// A field is immutable, and the object is not recreated: the policy is Fail, or it must not be deleted.
+		if in.ImmutableFields != v1alpha1.ImmutableFieldsFail && observed.OwnedBy(in.Replika) && !observed.Adopted {
+			c.fatalf("%s neither updates nor recreates %s", in.Replika, key)
+		}
+	default:
+		c.fatalf("%s is not stable: %s %s", in.Replika, action.Type, key)
+	}
+}
+
+// checkConflict checks that a conflict in a stable cluster has a valid reason.
+func (c *cluster) checkConflict(in *Input, action Action, live *unstructured.Unstructured) {
+	if action.Message == "" {
+		c.fatalf("%s reports no message for the conflict %s/%s", in.Replika, action.Namespace, action.Name)
+	}
+	if !action.Desired {
+		if action.Namespace != in.SourceNamespace {
+			c.fatalf("%s does not prune %s/%s", in.Replika, action.Namespace, action.Name)
+		}
+		c.record("conflict: source's namespace")
+		return
+	}
+	annotations := live.GetAnnotations()
+	observed := c.observe(live)
+	owner, marked := observed.Owner()
+	switch {
+	case annotations[v1alpha1.AnnotationMarksVersion] == "2":
+		c.record("conflict: newer marks")
+	case marked && owner != in.Replika:
+		other := c.replikas[owner]
+		if other == nil || other.DeletionTimestamp != nil || other.TargetName() != live.GetName() ||
+			!naiveSelects(other, c.namespaces[live.GetNamespace()]) {
+			c.fatalf("%s leaves %s to %s, which does not claim it", in.Replika, objectKey(live), owner)
+		}
+		c.record("conflict: other owner")
+	case marked:
+		c.fatalf("%s reports a conflict on its own copy %s", in.Replika, objectKey(live))
+	case in.ConflictPolicy == v1alpha1.ConflictPolicyAdopt:
+		if metav1.GetControllerOf(live) == nil {
+			c.fatalf("%s does not adopt %s", in.Replika, objectKey(live))
+		}
+		c.record("conflict: controller")
+	default:
+		c.record("conflict: foreign")
+	}
+}
+
+// checkCoverage checks that a plan has exactly one action for each namespace that the spec selects.
+func (c *cluster) checkCoverage(in *Input, replika *v1alpha1.Replika) {
+	var want []string
+	for name, namespace := range c.namespaces {
+		if in.Selection != nil && naiveSelects(replika, namespace) {
+			want = append(want, name)
+		}
+	}
+	var got []string
+	for _, action := range Plan(in) {
+		if action.Desired {
+			got = append(got, action.Namespace)
+		}
+	}
+	slices.Sort(want)
+	if !cmp.Equal(want, got, cmpopts.EquateEmpty()) {
+		c.fatalf("%s plans for %v, want %v", in.Replika, got, want)
+	}
+}

@@ -1,0 +1,126 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prosimcorp/replika/test/cluster"
+)
+
+// auditRecord is a part of the API server's audit log. It has one event per request: the event of the complete response,
+// or, for a watch, the event of the started response.
+type auditRecord []cluster.AuditEvent
+
+// auditLag is the maximum delay between a response and its entry in the audit log.
+const auditLag = 300 * time.Millisecond
+
+// auditSince returns the events that were logged after the mark.
+func (e *environment) auditSince(mark int64) (auditRecord, error) {
+	time.Sleep(auditLag)
+	return e.cluster.AuditEvents(mark, func(e cluster.AuditEvent) bool {
+		return (e.Verb == "watch") == (e.Stage == cluster.StageStarted)
+	})
+}
+
+// only returns the events that match all filters.
+func (r auditRecord) only(filters ...cluster.Filter) auditRecord {
+	var picked auditRecord
+	for _, event := range r {
+		if !slices.ContainsFunc(filters, func(f cluster.Filter) bool { return !f(event) }) {
+			picked = append(picked, event)
+		}
+	}
+	return picked
+}
+
+func not(filter cluster.Filter) cluster.Filter {
+	return func(e cluster.AuditEvent) bool { return !filter(e) }
+}
+
+// Operator and baseline use the same account. The operator cannot be identified by its user agent, because some of its
+// requests, such as those for leader election, have another one.
+var (
+	byBaseline = cluster.ByUserAgent(baselineAgent)
+	byBench    = cluster.ByUserAgent(benchAgent)
+)
+
+func byOperator(e cluster.AuditEvent) bool { return e.User == accountUser && !byBaseline(e) }
+
+// writes matches successful writes.
+func writes(e cluster.AuditEvent) bool { return e.Writes() && e.Code < 300 }
+
+// onCopies matches requests for the copies of that name.
+func onCopies(name string) cluster.Filter {
+	return func(e cluster.AuditEvent) bool {
+		return e.Resource == "configmaps" && e.Name == name && strings.HasPrefix(e.Namespace, "target-")
+	}
+}
+
+// request matches requests with this verb for objects of this resource and name.
+func request(verb, resource, name string) cluster.Filter {
+	return func(e cluster.AuditEvent) bool { return e.Verb == verb && e.Resource == resource && e.Name == name }
+}
+
+// onLease matches the requests of leader election: those for the lease and for its events.
+func onLease(e cluster.AuditEvent) bool { return e.Namespace == accountNamespace }
+
+// perCopy returns the lowest and the highest number of requests per copy.
+func (r auditRecord) perCopy(copies int) (least, most int) {
+	counts := map[string]int{}
+	for _, event := range r {
+		counts[event.Namespace]++
+	}
+	all := slices.Collect(maps.Values(counts))
+	if len(all) == 0 {
+		return 0, 0
+	}
+	least, most = slices.Min(all), slices.Max(all)
+	if len(all) < copies {
+		least = 0
+	}
+	return least, most
+}
+
+// tally counts the requests by verb and resource.
+func (r auditRecord) tally() map[string]int {
+	counts := map[string]int{}
+	for _, event := range r {
+		resource := event.Resource
+		if resource == "" {
+			resource, _, _ = strings.Cut(event.RequestURI, "?")
+		}
+		if event.Subresource != "" {
+			resource += "/" + event.Subresource
+		}
+		counts[event.Verb+" "+resource]++
+	}
+	return counts
+}
+
+// firstReceived returns when the API server received the first request.
+func (r auditRecord) firstReceived() time.Time {
+	return slices.MinFunc(r, func(a, b cluster.AuditEvent) int { return a.Received.Compare(b.Received) }).Received
+}
+
+// lastCompleted returns when the API server completed the last response.
+func (r auditRecord) lastCompleted() time.Time {
+	return slices.MaxFunc(r, func(a, b cluster.AuditEvent) int { return a.Completed.Compare(b.Completed) }).Completed
+}

@@ -1,0 +1,115 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/prosimcorp/replika/controllers/planner"
+)
+
+// baselineServer runs in the baseline's process.
+type baselineServer struct {
+	task    baselineTask
+	loop    *loop
+	cleaner *planner.Cleaner
+	// copies are the API server's last responses, in the order of the namespaces.
+	copies []*unstructured.Unstructured
+}
+
+// serveBaseline reads steps and executes them until the input ends.
+func serveBaseline(ctx context.Context, input io.Reader, output io.Writer) error {
+	lines := json.NewDecoder(input)
+	server := &baselineServer{cleaner: planner.NewCleaner()}
+	err := lines.Decode(&server.task)
+	if err != nil {
+		return err
+	}
+	if server.loop, err = newLoop(ctx, server.task); err != nil {
+		return err
+	}
+	fmt.Fprintln(output, replyReady)
+	for {
+		var step baselineStep
+		err := lines.Decode(&step)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		requests, err := server.prepare(ctx, step)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(output, replyReady)
+		var command string
+		if err := lines.Decode(&command); err != nil {
+			return err
+		}
+		if server.copies, err = server.loop.send(ctx, requests); err != nil {
+			return err
+		}
+		fmt.Fprintln(output, replyDone)
+	}
+}
+
+// prepare returns the requests that the operator would send for the step. They are byte-identical.
+func (s *baselineServer) prepare(ctx context.Context, step baselineStep) ([]rawRequest, error) {
+	template, err := s.template(step.Source)
+	if err != nil {
+		return nil, err
+	}
+	actions := make([]planner.Action, len(s.task.Namespaces))
+	for i, namespace := range s.task.Namespaces {
+		action := planner.Action{Namespace: namespace, Name: template.Name, Template: template}
+		switch step.Action {
+		case stepCreate:
+			action.Type = planner.Create
+		case stepUpdate:
+			action.Type = planner.Update
+		case stepDelete:
+			action.Type = planner.Delete
+		}
+		if step.Action != stepCreate {
+			if action.Observed, err = s.cleaner.Observe(s.copies[i]); err != nil {
+				return nil, err
+			}
+		}
+		actions[i] = action
+	}
+	return captureRequests(ctx, s.cleaner, actions)
+}
+
+func (s *baselineServer) template(source *corev1.ConfigMap) (*planner.Template, error) {
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(source)
+	if err != nil {
+		return nil, err
+	}
+	typed := &unstructured.Unstructured{Object: object}
+	typed.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
+	return s.cleaner.NewTemplate(s.task.Replika, typed)
+}
