@@ -100,8 +100,11 @@ var _ = Describe("A user with all permissions in one namespace", Ordered, func()
 	})
 
 	It("cannot read the metrics", func(ctx SpecContext) {
-		status, _ := scrape(ctx, Default, leader.metrics, tokenOf(ctx, ownedNamespace, namespaceOwner), &tls.Config{InsecureSkipVerify: true})
-		Expect(status).To(Equal(http.StatusForbidden))
+		token := tokenOf(ctx, ownedNamespace, namespaceOwner)
+		Eventually(ctx, func(g Gomega) {
+			status, _ := scrape(ctx, g, leader.metrics, token, &tls.Config{InsecureSkipVerify: true})
+			g.Expect(status).To(Equal(http.StatusForbidden))
+		}).Should(Succeed())
 	})
 
 	// The label is not prevented, docs/security.md warns of it.
