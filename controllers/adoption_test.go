@@ -90,7 +90,7 @@ var _ = Describe("Adoption", func() {
 		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Target.ConflictPolicy = v1alpha1.ConflictPolicyFail })
 		expect.Ready(ctx, api, replika, 1)
 		deleteAndWait(ctx, replika)
-		Expect(read(ctx, source, a).GetUID()).To(Equal(foreign.UID), "what was adopted is released")
+		Expect(read(ctx, source, a).GetUID()).To(Equal(foreign.UID), "an adopted object is released")
 	})
 
 	It("Should never re-create an adopted object with immutable fields", func(ctx SpecContext) {

@@ -28,10 +28,14 @@ import (
 	"github.com/prosimcorp/replika/test/cluster"
 )
 
-// patienceForNothing is a few of the shortest synchronization times.
+// auditPolling is the interval at which a spec waits for requests in the audit log. Each time, it parses all requests since a
+// mark, which under the race detector takes a while.
+const auditPolling = 300 * time.Millisecond
+
+// quietPeriod is a few of the shortest intervals.
 const quietPeriod = 2500 * time.Millisecond
 
-// moment is a point in the audit log: a request that was received earlier may be recorded behind it.
+// auditMark is a point in the audit log. A request that the API server received before may be recorded after it.
 type auditMark struct {
 	offset int64
 	time   time.Time
@@ -41,7 +45,7 @@ func markAudit() auditMark {
 	return auditMark{offset: controlPlane.Mark(), time: time.Now()}
 }
 
-// requests lists what the operator asked for in the scene's namespaces since the moment, but for events.
+// requests lists the operator's requests in the fixture's namespaces since the mark, without those about events.
 func (f *fixture) requests(since auditMark, filters ...cluster.Filter) []cluster.AuditEvent {
 	GinkgoHelper()
 	filters = append(filters, cluster.ByUserAgent(operatorAgent), func(e cluster.AuditEvent) bool {
@@ -52,7 +56,7 @@ func (f *fixture) requests(since auditMark, filters ...cluster.Filter) []cluster
 	return events
 }
 
-// writes lists what the operator wrote in the scene's namespaces since the moment, for people.
+// writes lists, as text, the operator's writes in the fixture's namespaces since the mark.
 func (f *fixture) writes(since auditMark) []string {
 	GinkgoHelper()
 	var written []string
@@ -63,8 +67,8 @@ func (f *fixture) writes(since auditMark) []string {
 	return written
 }
 
-// changesOf lists the writes of the operator since the moment that took effect on the scene's objects of the resource, and
-// of the name unless that is empty, as people would say them: "create in team-a".
+// writesTo lists the operator's successful writes since the mark to the fixture's objects of the resource, and of the name
+// unless that is empty: "create in team-a".
 func (f *fixture) writesTo(since auditMark, resource, name string) []string {
 	GinkgoHelper()
 	changes := []string{}
@@ -76,7 +80,7 @@ func (f *fixture) writesTo(since auditMark, resource, name string) []string {
 	return changes
 }
 
-// attemptsOn lists the same writes, those among them that were refused or only tried.
+// attemptedWrites lists the same writes, and those that were refused or were dry runs.
 func (f *fixture) attemptedWrites(since auditMark, resource, name string) []cluster.AuditEvent {
 	GinkgoHelper()
 	return f.requests(since, cluster.AuditEvent.Writes, func(event cluster.AuditEvent) bool {
@@ -84,7 +88,7 @@ func (f *fixture) attemptedWrites(since auditMark, resource, name string) []clus
 	})
 }
 
-// isDryRun tells whether a request only asked what would happen.
+// isDryRun reports whether a request was a dry run.
 func isDryRun(event cluster.AuditEvent) bool {
 	return strings.Contains(event.RequestURI, "dryRun=")
 }

@@ -36,7 +36,7 @@ import (
 )
 
 var _ = Describe("Backup restore", func() {
-	// restored is an object as a restore makes it: with its name, labels, annotations and finalizers, and a UID of its own.
+	// restored returns an object as a restore creates it: with its name, labels, annotations and finalizers, and a new UID.
 	restored := func(saved *unstructured.Unstructured) *unstructured.Unstructured {
 		again := saved.DeepCopy()
 		delete(again.Object, "metadata")
@@ -67,7 +67,7 @@ var _ = Describe("Backup restore", func() {
 		deleteAndWait(ctx, replika)
 		expect.Gone(ctx, api, source, a, b, c)
 
-		saved[c].SetAnnotations(nil) // as of a tool that keeps labels only
+		saved[c].SetAnnotations(nil) // as restored by a tool that keeps only labels
 		for _, object := range saved {
 			create(ctx, restored(object))
 		}
@@ -96,7 +96,7 @@ var _ = Describe("A copy whose Replika no longer exists", func() {
 		expect.Ready(ctx, api, witness, 1)
 		expect.Ready(ctx, api, replika, 1)
 
-		// As when the operator was uninstalled first: somebody frees the Replika by hand, and the copy stays.
+		// The operator was uninstalled first: an administrator removes the finalizer by hand, and the copy stays.
 		saved := read(ctx, source, a)
 		deleteAndWait(ctx, replika)
 		expect.Gone(ctx, api, source, a)
@@ -105,7 +105,7 @@ var _ = Describe("A copy whose Replika no longer exists", func() {
 		create(ctx, orphan)
 
 		update(ctx, other, func(other *corev1.ConfigMap) { other.Data["key"] = "two" })
-		expect.Copied(ctx, api, other, a) // the operator is at work on this very kind
+		expect.Copied(ctx, api, other, a) // the operator reconciles this kind
 		barrier(ctx, orphan, witness)
 		Expect(read(ctx, orphan, a).GetResourceVersion()).To(Equal(orphan.ResourceVersion))
 
@@ -139,7 +139,7 @@ var _ = Describe("A copy that loses its labels", func() {
 		},
 		Entry("all labels", `null`),
 		Entry("the label that the watch selects", `{"`+v1alpha1.LabelCreatedBy+`":null}`),
-		Entry("the label that names the Replika", `{"`+v1alpha1.LabelPartOf+`":"somebody"}`),
+		Entry("the label that names the Replika", `{"`+v1alpha1.LabelPartOf+`":"another"}`),
 		Entry("all labels, under Retain", `null`, kit.Retain()),
 	)
 })
@@ -163,7 +163,7 @@ var _ = Describe("A source with frequent updates", func() {
 				stir(ctx, source, round)
 				g.Expect(f.writesTo(since, kindPlural(source), source.GetName())).To(BeEmpty())
 			}).WithTimeout(2 * time.Second).Should(Succeed())
-			Expect(round).To(BeNumerically(">=", 3), "it was not busy")
+			Expect(round).To(BeNumerically(">=", 3), "too few updates")
 			Expect(kit.Content(read(ctx, source, a))).To(Equal(kit.Content(byOthers)))
 			Expect(read(ctx, source, a).GetAnnotations()).To(HaveKey(v1alpha1.AnnotationOwner))
 			Expect(expect.Ready(ctx, api, replika, 1).Status.Source.ResourceVersion).To(Equal(shown))
@@ -233,7 +233,7 @@ var _ = Describe("A Replika that waits", func() {
 	})
 })
 
-// kindPlural is the resource that holds objects of the kind.
+// kindPlural returns the resource of the object.
 func kindPlural(object *unstructured.Unstructured) string {
 	return strings.ToLower(object.GetKind()) + "s"
 }

@@ -36,8 +36,8 @@ import (
 )
 
 // barrier waits until the operator has received every event about copies of like's kind that was sent before, and has
-// reconciled each of the Replikas completely afterwards. What the operator does to their copies, it has then done: one look
-// shows it, without waiting for nothing to happen. The spec of the Replikas gets a slightly longer interval.
+// reconciled each of the Replikas completely afterwards. Then it has also done whatever these events make it do: one look is
+// enough, without waiting for nothing to happen. The spec of the Replikas gets a slightly longer interval.
 func barrier(ctx context.Context, like client.Object, replikas ...*v1alpha1.Replika) {
 	GinkgoHelper()
 	receiveCopyEvents(ctx, like)
@@ -105,5 +105,5 @@ func (f *fixture) waitForReads(ctx context.Context, since auditMark, source clie
 		return f.requests(since, func(e cluster.AuditEvent) bool {
 			return e.Verb == "get" && e.Namespace == source.GetNamespace() && e.Name == source.GetName()
 		})
-	}).Should(WithTransform(func(reads []cluster.AuditEvent) int { return len(reads) }, BeNumerically(">=", count)), "reads of the source")
+	}).WithPolling(auditPolling).Should(WithTransform(func(reads []cluster.AuditEvent) int { return len(reads) }, BeNumerically(">=", count)))
 }

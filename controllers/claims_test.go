@@ -24,6 +24,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/kit"
@@ -31,7 +32,7 @@ import (
 )
 
 var _ = Describe("An object that two Replikas claim", func() {
-	// rivals are the sources of two Replikas, to be created, and what makes each Replika.
+	// rivals are the sources of two Replikas, not created yet, and functions that create the Replikas.
 	type rivals struct {
 		first, second *corev1.ConfigMap
 		makeFirst     func() *v1alpha1.Replika
@@ -115,7 +116,7 @@ var _ = Describe("An object that two Replikas claim", func() {
 		update(ctx, owner, kit.Adopt())
 		update(ctx, rival, kit.Adopt())
 		expect.Ready(ctx, api, owner, 1)
-		// What another Replika owns is not foreign, and not to be adopted.
+		// An object that another Replika owns is not foreign, so it is not adopted.
 		expect.Failures(ctx, api, rival, map[string]string{a: v1alpha1.FailureConflict})
 		update(ctx, r.second, func(source *corev1.ConfigMap) { source.Data["key"] = "three" })
 		expect.CopiedAs(ctx, api, r.second, "shared", b)
@@ -144,15 +145,15 @@ var _ = Describe("An object that two Replikas claim", func() {
 		deleteAndWait(ctx, present)
 		expect.Ready(ctx, api, former, 1)
 		expect.CopiedAs(ctx, api, r.first, "shared", a)
-		Expect(read(ctx, kit.ConfigMap(a, "shared", ""), a).GetUID()).To(Equal(uid), "never missing")
-		// It is handed over and given the new owner's content, twice; or in one go, by an heir who is quick.
+		Expect(read(ctx, kit.ConfigMap(a, "shared", ""), a).GetUID()).To(Equal(uid), "the object was re-created")
+		// Each handover is one patch of owner and labels and one of content, or a single patch of both.
 		Expect(f.writesTo(since, "configmaps", "shared")).To(And(HaveEach("patch in "+a), WithTransform(func(changes []string) int { return len(changes) }, BeNumerically("<=", 4))))
 		expect.Gone(ctx, api, kit.ConfigMap(a, "elsewhere", ""), a)
 	})
 
 	It("Should be one object in all served versions of its kind", func(ctx SpecContext) {
 		installTwins(ctx)
-		f := newFixture() // it ends before the kind does
+		f := newFixture() // cleaned up before the kind is removed
 		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
 		first, second := create(ctx, twin("v1", home, "first", 1)), create(ctx, twin("v2", home, "second", 2))
 		owner := f.replika(ctx, first, kit.TargetNamespaces(a), kit.TargetName("shared"))
@@ -178,13 +179,13 @@ var _ = Describe("An object that two Replikas claim", func() {
 		deleteAndWait(ctx, owner)
 		expect.Ready(ctx, api, rival, 1)
 		expect.CopiedAs(ctx, api, second, "shared", a)
-		Expect(read(ctx, shared, a).GetUID()).To(Equal(before.GetUID()), "never missing")
+		Expect(read(ctx, shared, a).GetUID()).To(Equal(before.GetUID()), "the object was re-created")
 		deleteAndWait(ctx, rival)
 		expect.Gone(ctx, api, shared, a)
 	})
 })
 
-// installTwins installs, for one spec, a CRD whose objects are served in two versions that look alike.
+// installTwins installs, for one spec, a CRD with two served versions of the same schema.
 func installTwins(ctx context.Context) {
 	GinkgoHelper()
 	version := `{name: %s, served: true, storage: %t, schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {number: {type: integer}}}}}}}`
@@ -202,7 +203,9 @@ spec:
 `, playlistGroup, fmt.Sprintf(version, "v1", true), fmt.Sprintf(version, "v2", false)))
 	create(ctx, definition)
 	DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, definition)).To(Succeed()) })
-	Eventually(ctx, func() string { return conditionOf(read(ctx, definition, ""), "Established") }).Should(Equal("True"))
+	for _, version := range []string{"v1", "v2"} {
+		waitUntilServed(ctx, schema.GroupVersionKind{Group: playlistGroup, Version: version, Kind: "Twin"})
+	}
 }
 
 func twin(version, namespace, name string, number int) *unstructured.Unstructured {

@@ -88,14 +88,14 @@ var _ = Describe("A conflicting foreign object", func() {
 			}
 			return create(ctx, copied)
 		}
-		wanted, unwanted := duplicate(b), duplicate(c)
+		selected, notSelected := duplicate(b), duplicate(c)
 
 		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Target.Namespaces.ReplicateIn = []string{a, b} })
 		expect.Failures(ctx, api, replika, map[string]string{b: v1alpha1.FailureConflict})
 		deleteAndWait(ctx, replika)
 		expect.Gone(ctx, api, source, a)
-		Expect(read(ctx, source, b).GetResourceVersion()).To(Equal(wanted.ResourceVersion))
-		Expect(read(ctx, source, c).GetResourceVersion()).To(Equal(unwanted.ResourceVersion))
+		Expect(read(ctx, source, b).GetResourceVersion()).To(Equal(selected.ResourceVersion))
+		Expect(read(ctx, source, c).GetResourceVersion()).To(Equal(notSelected.ResourceVersion))
 	})
 
 	It("Should include a copy with ownership annotations of a newer version", func(ctx SpecContext) {

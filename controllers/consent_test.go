@@ -24,6 +24,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers"
@@ -31,7 +32,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-// Every change of consent is noticed at once: these Replikas look again by themselves only in an hour.
+// Every change of consent is noticed promptly: the interval of these Replikas is an hour.
 var _ = Describe("Source consent", func() {
 	It("Should restrict the target namespaces, and delete copies where it is withdrawn", func(ctx SpecContext) {
 		f := newFixture()
@@ -74,6 +75,32 @@ var _ = Describe("Source consent", func() {
 		Expect(failing.Status.Failures[0].Message).To(ContainSubstring(v1alpha1.AnnotationAllowedNamespaces))
 		Expect(failing.Status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{Desired: 2, Synced: 1, Failed: 1})))
 		update(ctx, source, func(source *corev1.ConfigMap) { allowNamespaces(source, "*") })
+		expect.Ready(ctx, api, replika, 2)
+	})
+
+	It("Should change no copy because of a list that cannot be read", func(ctx SpecContext) {
+		f := newFixture()
+		a, b, c := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c")
+		source := create(ctx, allowNamespaces(kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"), a, b))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(f.id+"-*"), kit.Interval(time.Second))
+		expect.Ready(ctx, api, replika, 2)
+		before := map[string]*unstructured.Unstructured{a: read(ctx, source, a), b: read(ctx, source, b)}
+
+		for _, list := range []string{"“" + a + "”", a + ";" + c, "^" + f.id + ".*$", a + ",," + c} {
+			update(ctx, source, func(source *corev1.ConfigMap) {
+				source.Annotations[v1alpha1.AnnotationAllowedNamespaces] = list
+				source.Data["key"] = "changed with " + list
+			})
+			frozen := expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotAllowed)
+			Expect(kit.Ready(frozen).Message).To(ContainSubstring(v1alpha1.AnnotationAllowedNamespaces))
+			for namespace, copied := range before {
+				Expect(read(ctx, source, namespace)).To(Equal(copied), list)
+			}
+			Expect(read(ctx, source, c)).To(BeNil(), list)
+		}
+		update(ctx, source, func(source *corev1.ConfigMap) { allowNamespaces(source, a, c) })
+		expect.Copied(ctx, api, source, a, c)
+		expect.Gone(ctx, api, source, b)
 		expect.Ready(ctx, api, replika, 2)
 	})
 
@@ -144,7 +171,7 @@ var _ = Describe("Administrator policy", serial, func() {
 	})
 })
 
-// allowing lists on a source where copies of it may be.
+// allowNamespaces sets the annotation that lists the namespaces of copies.
 func allowNamespaces(source *corev1.ConfigMap, namespaces ...string) *corev1.ConfigMap {
 	list := ""
 	for _, namespace := range namespaces {
@@ -154,7 +181,7 @@ func allowNamespaces(source *corev1.ConfigMap, namespaces ...string) *corev1.Con
 	return source
 }
 
-// optOut labels a namespace, whose owners want no copies if it says true.
+// optOut sets the opt-out label of a namespace.
 func optOut(ctx context.Context, namespace, value string) {
 	GinkgoHelper()
 	update(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, func(namespace *corev1.Namespace) {

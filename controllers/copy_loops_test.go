@@ -30,7 +30,8 @@ import (
 )
 
 var _ = Describe("Replikas whose sources are copies", func() {
-	// ring makes three Replikas, each of which copies an object of one name from its own namespace to the next one.
+	// ring returns functions that create three Replikas, each of which copies an object of the same name from its own
+	// namespace to the next.
 	ring := func(ctx context.Context, f *fixture, changes ...kit.ReplikaOption) (namespaces []string, replikas map[string]func() *v1alpha1.Replika) {
 		for _, suffix := range []string{"one", "two", "three"} {
 			namespaces = append(namespaces, f.namespace(ctx, suffix))
@@ -74,7 +75,7 @@ var _ = Describe("Replikas whose sources are copies", func() {
 		Entry("middle first", 1, 0, 2),
 	)
 
-	It("Should pass nothing around a ring, even under Adopt", func(ctx SpecContext) {
+	It("Should copy nothing around a ring, even under Adopt", func(ctx SpecContext) {
 		f := newFixture()
 		namespaces, replikaIn := ring(ctx, f, kit.Adopt())
 		one, two, three := namespaces[0], namespaces[1], namespaces[2]
@@ -105,7 +106,7 @@ var _ = Describe("Replikas whose sources are copies", func() {
 		f := newFixture()
 		one, two, three := f.namespace(ctx, "one"), f.namespace(ctx, "two"), f.namespace(ctx, "three")
 		theirs := create(ctx, kit.ConfigMap(two, "settings", "theirs"))
-		// Its copies must not go either: the source is still there.
+		// Its copies must stay under Delete, because the source exists.
 		replika := f.replika(ctx, theirs, kit.TargetNamespaces(three), kit.OnSourceDeletion(v1alpha1.SourceDeletionDelete))
 		expect.Ready(ctx, api, replika, 1)
 		before := read(ctx, theirs, three)

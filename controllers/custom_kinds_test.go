@@ -23,6 +23,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/test/kit"
 )
@@ -30,7 +32,7 @@ import (
 // playlistGroup is the API group of the kinds that the suite defines.
 const playlistGroup = "suite.example.com"
 
-// installKind installs a CRD of a kind with lists inside lists, and waits until it is served. Its objects have a status.
+// installCRD installs a CRD of a kind with nested lists and a status, and waits until it is served.
 func installCRD(ctx context.Context, kind, plural string) *unstructured.Unstructured {
 	GinkgoHelper()
 	definition := kit.FromYAML(fmt.Sprintf(`
@@ -73,11 +75,7 @@ spec:
                           tags: {type: array, items: {type: string}}
 `, kind, plural, playlistGroup))
 	create(ctx, definition)
-	Eventually(ctx, func(g Gomega) {
-		now := read(ctx, definition, "")
-		g.Expect(now).NotTo(BeNil())
-		g.Expect(conditionOf(now, "Established")).To(Equal("True"))
-	}).Should(Succeed())
+	waitUntilServed(ctx, schema.GroupVersionKind{Group: playlistGroup, Version: "v1", Kind: kind})
 	return definition
 }
 
@@ -85,7 +83,16 @@ func installPlaylists(ctx context.Context) {
 	installCRD(ctx, "Playlist", "playlists")
 }
 
-// conditionOf is the status of one of the object's conditions.
+// waitUntilServed waits until the API server serves the kind: discovery is updated a little after the CRD has the condition
+// Established.
+func waitUntilServed(ctx context.Context, kind schema.GroupVersionKind) {
+	GinkgoHelper()
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+	Eventually(ctx, func() error { return api.List(ctx, list, client.Limit(1)) }).Should(Succeed(), kind.String())
+}
+
+// conditionOf returns the status of one of the object's conditions.
 func conditionOf(object *unstructured.Unstructured, conditionType string) string {
 	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
 	for _, condition := range conditions {
@@ -96,7 +103,7 @@ func conditionOf(object *unstructured.Unstructured, conditionType string) string
 	return ""
 }
 
-// playlist is an object to be created, of a kind with lists inside lists.
+// playlist builds an object of a kind with nested lists.
 func playlist(namespace, name string) *unstructured.Unstructured {
 	return playlistOf("Playlist", namespace, name)
 }

@@ -103,7 +103,7 @@ var _ = Describe("A copy", func() {
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a))
 		expect.Ready(ctx, api, replika, 1)
-		// Suspended, so that nobody repairs the copy meanwhile.
+		// Suspended, so that the operator does not repair the copy.
 		update(ctx, replika, kit.Suspended())
 		expect.Reason(ctx, api, replika, v1alpha1.ReasonSuspended)
 		update(ctx, kit.CopyIn(a, source), func(copy *corev1.ConfigMap) { copy.Labels = nil })
@@ -144,7 +144,7 @@ var _ = Describe("A copy", func() {
 		replika := f.replika(ctx, source, kit.InNamespace(home), kit.TargetNamespaces(a))
 		expect.Ready(ctx, api, replika, 1)
 		Expect(api.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: home}})).To(Succeed())
-		// When the namespace's content is deleted is up to a controller that may be busy with other namespaces.
+		// The namespace controller may be busy with other namespaces.
 		Eventually(ctx, func() *unstructured.Unstructured { return read(ctx, source, a) }).WithTimeout(2 * time.Minute).Should(BeNil())
 		expect.Gone(ctx, api, replika, home)
 	})
@@ -156,7 +156,7 @@ var _ = Describe("A copy", func() {
 		grantInNamespace(ctx, a, "podtemplates")
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a))
 		expect.Ready(ctx, api, replika, 1)
-		update(ctx, replika, kit.Suspended()) // so that nothing is in flight when the right is taken away
+		update(ctx, replika, kit.Suspended()) // so that no request is in flight when the permission is revoked
 		expect.Reason(ctx, api, replika, v1alpha1.ReasonSuspended)
 		deleteAndWait(ctx, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: a, Name: "operator-podtemplates"}})
 
@@ -188,7 +188,7 @@ var _ = Describe("A copy", func() {
 	})
 })
 
-// eventuallyReleased waits until the very object of the source's name in the namespace carries no label or mark of ours.
+// expectReleased waits until the object with the source's name and this UID has no label or annotation of the operator.
 func expectReleased(ctx context.Context, source *corev1.ConfigMap, namespace string, uid any) {
 	GinkgoHelper()
 	Eventually(ctx, func(g Gomega) {

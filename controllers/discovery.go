@@ -18,7 +18,6 @@ package controllers
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
@@ -36,26 +35,24 @@ type refresh struct {
 // CustomResourceDefinition is installed, changed or removed.
 type discoveryRefresher struct {
 	queue workqueue.TypedDelayingInterface[refresh]
-	// delays after which the kinds are discovered again: discovery may lag behind.
+	// delays after which the kinds are discovered again.
 	delays []time.Duration
 	// refreshed is called for the group, once after each delay.
 	refreshed func(ctx context.Context, group string)
 }
 
-func newDiscoveryRefresher(refreshed func(ctx context.Context, group string)) *discoveryRefresher {
+func newDiscoveryRefresher(delays []time.Duration, refreshed func(ctx context.Context, group string)) *discoveryRefresher {
 	return &discoveryRefresher{
 		queue:     workqueue.NewTypedDelayingQueue[refresh](),
-		delays:    []time.Duration{0, time.Second, 3 * time.Second, 10 * time.Second},
+		delays:    delays,
 		refreshed: refreshed,
 	}
 }
 
-// crdChanged schedules the refreshes for the group of the CustomResourceDefinition, which is part of its name.
-func (d *discoveryRefresher) crdChanged(name string) {
-	if _, group, found := strings.Cut(name, "."); found {
-		for _, delay := range d.delays {
-			d.queue.AddAfter(refresh{group: group, delay: delay}, delay)
-		}
+// schedule schedules the refreshes for a group of which a CustomResourceDefinition changed.
+func (d *discoveryRefresher) schedule(group string) {
+	for _, delay := range d.delays {
+		d.queue.AddAfter(refresh{group: group, delay: delay}, delay)
 	}
 }
 

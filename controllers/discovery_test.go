@@ -25,10 +25,9 @@ import (
 
 func TestDiscoveryRefresher(t *testing.T) {
 	groups := make(chan string, 10)
-	refresher := newDiscoveryRefresher(func(_ context.Context, group string) { groups <- group })
-	refresher.delays = []time.Duration{0, time.Millisecond, 2 * time.Millisecond}
-	refresher.crdChanged("playlists.music.example.com")
-	refresher.crdChanged("nonsense")
+	delays := []time.Duration{0, time.Millisecond, 2 * time.Millisecond}
+	refresher := newDiscoveryRefresher(delays, func(_ context.Context, group string) { groups <- group })
+	refresher.schedule("music.example.com")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)

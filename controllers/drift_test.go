@@ -45,12 +45,12 @@ var _ = Describe("Drift", func() {
 
 			spoiled := kit.CopyIn(a, source)
 			update(ctx, spoiled, spoil)
-			Expect(spoiled.ResourceVersion).NotTo(Equal(good.GetResourceVersion()), "nothing was spoiled")
+			Expect(spoiled.ResourceVersion).NotTo(Equal(good.GetResourceVersion()), "the copy was not changed")
 
 			Eventually(ctx, func(g Gomega) {
 				now := read(ctx, source, a)
 				g.Expect(now.GetResourceVersion()).NotTo(Equal(spoiled.ResourceVersion), "not repaired yet")
-				g.Expect(now.GetUID()).To(Equal(good.GetUID()), "an edit is no reason to make it anew")
+				g.Expect(now.GetUID()).To(Equal(good.GetUID()), "an update does not re-create it")
 				g.Expect(now.GetLabels()).To(Equal(good.GetLabels()))
 				g.Expect(now.GetAnnotations()).To(Equal(good.GetAnnotations()))
 				g.Expect(kit.Content(now)).To(Equal(kit.Content(good)))

@@ -83,7 +83,7 @@ var _ = Describe("Events", func() {
 	})
 })
 
-// told are the events about the Replika.
+// eventsOf lists the events about the Replika.
 func eventsOf(ctx context.Context, replika *v1alpha1.Replika) []eventsv1.Event {
 	GinkgoHelper()
 	list := &eventsv1.EventList{}
@@ -107,7 +107,7 @@ func expectEvent(ctx context.Context, replika *v1alpha1.Replika, eventType, reas
 	)))
 }
 
-// quoteSecrets installs a policy that refuses Secrets in the namespace and says what was in them.
+// installQuotingPolicy installs a policy that denies Secrets in the namespace with a message that quotes them.
 func installQuotingPolicy(ctx context.Context, namespace string) {
 	GinkgoHelper()
 	policy := create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{

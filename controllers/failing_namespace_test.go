@@ -37,7 +37,7 @@ import (
 
 var _ = Describe("A failing namespace", func() {
 	Describe("in deletion", func() {
-		// A namespace with a held object stays Terminating until the object is let go.
+		// A namespace stays Terminating while an object in it has a finalizer.
 		terminate := func(ctx context.Context, namespace string, held client.Object) {
 			GinkgoHelper()
 			addFinalizer(ctx, held)
@@ -186,12 +186,13 @@ func fillQuota(ctx context.Context, namespace string) *corev1.ResourceQuota {
 	Eventually(ctx, func(g Gomega) {
 		g.Expect(api.Get(ctx, client.ObjectKeyFromObject(quota), quota)).To(Succeed())
 		used := quota.Status.Used[counted]
-		g.Expect(used.Cmp(full)).To(BeZero(), "it is not counted yet")
+		g.Expect(used.Cmp(full)).To(BeZero(), "the quota is not counted yet")
 	}).Should(Succeed())
 	return quota
 }
 
-// refuse installs a policy that refuses ConfigMaps in a namespace, until the returned binding is deleted, or the spec over.
+// installDenyPolicy installs a policy that denies ConfigMaps in a namespace, until the returned binding is deleted or the
+// spec ends.
 func installDenyPolicy(ctx context.Context, namespace, message string, reason *metav1.StatusReason, operation admissionregistrationv1.OperationType) client.Object {
 	GinkgoHelper()
 	policy := create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{
@@ -204,7 +205,7 @@ func installDenyPolicy(ctx context.Context, namespace, message string, reason *m
 					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
 				}}},
 			},
-			// What is already there may be let go, whatever the policy.
+			// Namespace deletion needs an update of this one.
 			Validations: []admissionregistrationv1.Validation{{
 				Expression: "object.metadata.name == 'kube-root-ca.crt'", Message: message, Reason: reason,
 			}},
@@ -222,7 +223,7 @@ func installDenyPolicy(ctx context.Context, namespace, message string, reason *m
 	return binding
 }
 
-// brokenWebhook lets a webhook that nobody answers decide about ConfigMaps of the namespace.
+// installBrokenWebhook installs an unreachable webhook for ConfigMaps in the namespace.
 func installBrokenWebhook(ctx context.Context, namespace string, operation admissionregistrationv1.OperationType) client.Object {
 	GinkgoHelper()
 	hook := create(ctx, &admissionregistrationv1.ValidatingWebhookConfiguration{
@@ -244,7 +245,7 @@ func installBrokenWebhook(ctx context.Context, namespace string, operation admis
 	return hook
 }
 
-// eventuallyRefused waits until admission, which learns of its rules with a delay, refuses ConfigMaps in the namespace.
+// waitUntilDenied waits until admission, which learns its rules with a delay, denies ConfigMaps in the namespace.
 func waitUntilDenied(ctx context.Context, namespace string, operation admissionregistrationv1.OperationType) {
 	GinkgoHelper()
 	probe := kit.ConfigMap(namespace, "probe", "")

@@ -90,12 +90,13 @@ var _ = Describe("Handover between Replikas", func() {
 		expect.Ready(ctx, api, owner, 1)
 		rival := f.replika(ctx, second, kit.TargetNamespaces(a), kit.TargetName("shared"), patient)
 		expect.Failures(ctx, api, rival, map[string]string{a: v1alpha1.FailureConflict})
+		barrier(ctx, first, owner, rival) // a reconcile of the claimant that is under way could create the object
 		for range 5 {
 			before := read(ctx, kit.ConfigMap("", "shared", ""), a)
 			Expect(api.Delete(ctx, before)).To(Succeed())
 			expect.CopiedAs(ctx, api, first, "shared", a)
 		}
-		// The owner may not be deaf to what it deselects: there, the rival is the one to be woken.
+		// The owner ignores events in a namespace that it no longer selects; there, the claimant must be reconciled.
 		update(ctx, owner, kit.TargetNamespaces("no-such-namespace-*"))
 		expect.CopiedAs(ctx, api, second, "shared", a)
 	})
@@ -129,7 +130,7 @@ var _ = Describe("Handover between Replikas", func() {
 			g.Expect(now.Status.ObservedGeneration).To(Equal(now.Generation))
 		})
 		deleteAndWait(ctx, owner)
-		Expect(read(ctx, first, a).GetAnnotations()).To(HaveKeyWithValue(v1alpha1.AnnotationOwner, home+"/rival"), "it inherits")
+		Expect(read(ctx, first, a).GetAnnotations()).To(HaveKeyWithValue(v1alpha1.AnnotationOwner, home+"/rival"), "the claimant takes over")
 		deleteAndWait(ctx, rival)
 		expect.Gone(ctx, api, first, a)
 		expect.Gone(ctx, api, second, a)
@@ -158,14 +159,14 @@ var _ = Describe("Handover between Replikas", func() {
 		a := f.namespace(ctx, "a")
 		first := create(ctx, kit.ConfigMap(f.namespace(ctx, "one"), "first", "one"))
 		second := create(ctx, kit.ConfigMap(f.namespace(ctx, "two"), "second", "two"))
-		gone := f.replika(ctx, first, kit.WithName("same"), kit.TargetNamespaces(a))
+		deleted := f.replika(ctx, first, kit.WithName("same"), kit.TargetNamespaces(a))
 		stays := f.replika(ctx, second, kit.WithName("same"), kit.TargetNamespaces(a))
-		expect.Ready(ctx, api, gone, 1)
+		expect.Ready(ctx, api, deleted, 1)
 		expect.Ready(ctx, api, stays, 1)
 		before := read(ctx, second, a)
-		Expect(before.GetLabels()).To(Equal(read(ctx, first, a).GetLabels()), "their copies are labelled alike")
+		Expect(before.GetLabels()).To(Equal(read(ctx, first, a).GetLabels()), "the labels of the copies are equal")
 
-		deleteAndWait(ctx, gone)
+		deleteAndWait(ctx, deleted)
 		expect.Gone(ctx, api, first, a)
 		barrier(ctx, second, stays)
 		Expect(read(ctx, second, a)).To(Equal(before))
@@ -188,7 +189,7 @@ var _ = Describe("Handover between Replikas", func() {
 	})
 })
 
-// watchValues watches a ConfigMap and returns what reports the values that it had so far, with "gone" for none.
+// watchValues watches a ConfigMap and returns a function that lists the values that it has had, "gone" for none.
 func watchValues(ctx context.Context, object *corev1.ConfigMap) func() []string {
 	GinkgoHelper()
 	watcher, err := client.NewWithWatch(controlPlane.Config, client.Options{Scheme: kit.Scheme()})

@@ -46,7 +46,7 @@ var _ = Describe("An idle operator", func() {
 			expect.Status(ctx, api, replika, func(g Gomega, now *v1alpha1.Replika) {
 				g.Expect(meta.FindStatusCondition(now.Status.Conditions, v1alpha1.ConditionReady).Reason).To(Equal(reason))
 			})
-			f.waitForReads(ctx, markAudit(), source, 2) // what was left to do is done
+			f.waitForReads(ctx, markAudit(), source, 2) // everything left to do is done
 
 			idle, before := markAudit(), f.resourceVersions(ctx, replika, targets...)
 			f.waitForReads(ctx, idle, source, 3)
@@ -89,7 +89,7 @@ var _ = Describe("An idle operator", func() {
 	})
 })
 
-// resourceVersions are those of the Replika and of what stands at the copies' places.
+// resourceVersions returns those of the Replika and of the objects with its copies' names.
 func (f *fixture) resourceVersions(ctx context.Context, replika *v1alpha1.Replika, namespaces ...string) map[string]string {
 	GinkgoHelper()
 	now := &v1alpha1.Replika{}

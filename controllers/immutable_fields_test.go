@@ -57,7 +57,7 @@ var _ = Describe("An immutable field", func() {
 	}
 
 	type kind func(namespace, value string) client.Object
-	// replace makes the source anew, as its owner has to.
+	// replace re-creates the source, as its owner has to.
 	replace := func(ctx context.Context, kind kind, old client.Object) client.Object {
 		GinkgoHelper()
 		deleteAndWait(ctx, old)

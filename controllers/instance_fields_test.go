@@ -39,24 +39,24 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-// perInstance is a kind of which every object gets values of its own, from the API server or from a controller. Fields
+// instanceFields is a kind of which every object gets values of its own, from the API server or from a controller. Fields
 // are named by JSON Pointers.
 type instanceFields struct {
 	// source is a manifest without a namespace.
 	source string
-	// rights are those that the suite does not give the operator anyway.
-	rights []rbacv1.PolicyRule
-	// beside makes what an object needs around it.
-	beside func(ctx context.Context, namespace string)
-	// past is done to the source before it is copied, so that it has one.
-	past func(ctx context.Context, source *unstructured.Unstructured)
-	// byHand does to the copy what parts of a cluster do that a control plane lacks: scheduler, cloud provider.
-	byHand func(ctx context.Context, copy *unstructured.Unstructured)
-	// settled tells when the controllers are done with an object; nil for one that none takes an interest in.
-	settled func(g Gomega, object *unstructured.Unstructured)
-	// own are fields that source and copy have different values in; common ones are equal although they look alike.
+	// rules are permissions that the suite does not give the operator otherwise.
+	rules []rbacv1.PolicyRule
+	// prepareNamespace creates what an object needs in its namespace.
+	prepareNamespace func(ctx context.Context, namespace string)
+	// prepareSource changes the source before it is copied.
+	prepareSource func(ctx context.Context, source *unstructured.Unstructured)
+	// changeCopy does to the copy what a scheduler or a cloud provider does, which the control plane lacks.
+	changeCopy func(ctx context.Context, copy *unstructured.Unstructured)
+	// isDone reports whether the controllers are done with an object; nil for a kind without one.
+	isDone func(g Gomega, object *unstructured.Unstructured)
+	// own are fields with different values in source and copy; common are fields with equal ones.
 	own, common []string
-	// field is edited in the source, to be value.
+	// field is the field of the source that is set to value.
 	field string
 	value any
 }
@@ -64,32 +64,32 @@ type instanceFields struct {
 var _ = Describe("A kind with fields that differ in every object", func() {
 	DescribeTable("Should be copied, left unchanged while in sync, and updated with its source",
 		func(ctx SpecContext, kind instanceFields) {
-			if kind.rights != nil {
-				grant(ctx, allNamespaces, kind.rights...)
+			if kind.rules != nil {
+				grant(ctx, allNamespaces, kind.rules...)
 			}
-			f := newFixture() // it ends before the rights do
+			f := newFixture() // cleaned up before the permissions are revoked
 			home, a := f.namespace(ctx, "source"), f.namespace(ctx, "a")
-			if kind.beside != nil {
-				kind.beside(ctx, home)
-				kind.beside(ctx, a)
+			if kind.prepareNamespace != nil {
+				kind.prepareNamespace(ctx, home)
+				kind.prepareNamespace(ctx, a)
 			}
 			source := kit.FromYAML(kind.source)
 			source.SetNamespace(home)
 			create(ctx, source)
-			if kind.past != nil {
-				kind.past(ctx, source)
+			if kind.prepareSource != nil {
+				kind.prepareSource(ctx, source)
 			}
 			replika := f.replika(ctx, source, kit.TargetNamespaces(a))
 			expect.Ready(ctx, api, replika, 1)
 
 			copied := read(ctx, source, a)
-			if kind.byHand != nil {
-				kind.byHand(ctx, copied)
+			if kind.changeCopy != nil {
+				kind.changeCopy(ctx, copied)
 			}
-			if kind.settled != nil {
+			if kind.isDone != nil {
 				Eventually(ctx, func(g Gomega) {
 					copied = read(ctx, source, a)
-					kind.settled(g, copied)
+					kind.isDone(g, copied)
 				}).Should(Succeed())
 			}
 			copied, since := read(ctx, source, a), markAudit()
@@ -107,7 +107,7 @@ var _ = Describe("A kind with fields that differ in every object", func() {
 			Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(copied.GetResourceVersion()), "the copy changed")
 			Expect(f.requests(since, cluster.AuditEvent.Writes, func(e cluster.AuditEvent) bool { return e.Namespace == a })).To(BeEmpty())
 
-			Expect(valueAt(copied, kind.field)).NotTo(Equal(kind.value), "nothing is edited")
+			Expect(valueAt(copied, kind.field)).NotTo(Equal(kind.value), "the update changes nothing")
 			setValueAt(ctx, source, kind.field, kind.value)
 			Eventually(ctx, func(g Gomega) {
 				now := read(ctx, source, a)
@@ -131,7 +131,7 @@ var _ = Describe("A kind with fields that differ in every object", func() {
 		}),
 		Entry("Service of type LoadBalancer", instanceFields{
 			source: `{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: LoadBalancer, externalTrafficPolicy: Local, selector: {app: web}, ports: [{port: 80}]}}`,
-			byHand: func(ctx context.Context, copy *unstructured.Unstructured) {
+			changeCopy: func(ctx context.Context, copy *unstructured.Unstructured) {
 				patchStatus(ctx, copy, `{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}`)
 			},
 			own:   []string{"/spec/clusterIP", "/spec/ports/0/nodePort", "/spec/healthCheckNodePort", "/status/loadBalancer/ingress"},
@@ -143,18 +143,18 @@ var _ = Describe("A kind with fields that differ in every object", func() {
 			field:  "/spec/publishNotReadyAddresses", value: true,
 		}),
 		Entry("PersistentVolumeClaim with a static volume", instanceFields{
-			source: `{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: disk}, spec: {storageClassName: by-hand, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`,
-			beside: volumeFor("disk"),
-			past: func(ctx context.Context, source *unstructured.Unstructured) {
-				Eventually(ctx, func(g Gomega) { bound(g, read(ctx, source, source.GetNamespace())) }).Should(Succeed())
+			source:           `{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: disk}, spec: {storageClassName: by-hand, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`,
+			prepareNamespace: volumeFor("disk"),
+			prepareSource: func(ctx context.Context, source *unstructured.Unstructured) {
+				Eventually(ctx, func(g Gomega) { expectBound(g, read(ctx, source, source.GetNamespace())) }).Should(Succeed())
 			},
-			settled: bound,
-			own:     []string{"/spec/volumeName"},
-			field:   "/spec/resources/requests/storage", value: "2Gi",
+			isDone: expectBound,
+			own:    []string{"/spec/volumeName"},
+			field:  "/spec/resources/requests/storage", value: "2Gi",
 		}),
 		Entry("ServiceAccount", instanceFields{
 			source: `{apiVersion: v1, kind: ServiceAccount, metadata: {name: robot}, secrets: [{name: token-of-the-source}]}`,
-			byHand: func(ctx context.Context, copy *unstructured.Unstructured) {
+			changeCopy: func(ctx context.Context, copy *unstructured.Unstructured) {
 				setValueAt(ctx, copy, "/secrets", []any{map[string]any{"name": "token-of-the-copy"}})
 			},
 			own:   []string{"/secrets"},
@@ -162,7 +162,7 @@ var _ = Describe("A kind with fields that differ in every object", func() {
 		}),
 		Entry("Job", instanceFields{
 			source: `{apiVersion: batch/v1, kind: Job, metadata: {name: once}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: "example.com/main:1"}]}}}}`,
-			settled: func(g Gomega, job *unstructured.Unstructured) {
+			isDone: func(g Gomega, job *unstructured.Unstructured) {
 				g.Expect(valueAt(job, "/status/active")).To(Equal(int64(1)))
 			},
 			own:   []string{"/spec/selector", "/spec/template/metadata/labels"},
@@ -170,14 +170,14 @@ var _ = Describe("A kind with fields that differ in every object", func() {
 		}),
 		Entry("Pod", instanceFields{
 			source: `{apiVersion: v1, kind: Pod, metadata: {name: one}, spec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: "example.com/main:1"}]}}`,
-			rights: []rbacv1.PolicyRule{policyRule("", "pods", copyVerbs...)},
-			beside: func(ctx context.Context, namespace string) {
-				expect.Exists(ctx, api, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, namespace) // no Pod is admitted before
+			rules:  []rbacv1.PolicyRule{policyRule("", "pods", copyVerbs...)},
+			prepareNamespace: func(ctx context.Context, namespace string) {
+				expect.Exists(ctx, api, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, namespace) // Pods need it
 			},
-			byHand: func(ctx context.Context, copy *unstructured.Unstructured) {
+			changeCopy: func(ctx context.Context, copy *unstructured.Unstructured) {
 				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: copy.GetNamespace(), Name: copy.GetName()}}
 				Expect(api.SubResource("binding").Create(ctx, pod, &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: "n1"}})).To(Succeed())
-				// Nobody would end it on that node; that it is still there would hold up its namespace.
+				// No kubelet deletes it, and it would block its namespace's deletion.
 				DeferCleanup(func(ctx SpecContext) {
 					Expect(client.IgnoreNotFound(api.Delete(ctx, pod, client.GracePeriodSeconds(0)))).To(Succeed())
 				})
@@ -187,14 +187,14 @@ var _ = Describe("A kind with fields that differ in every object", func() {
 		}),
 		Entry("Deployment", instanceFields{
 			source: `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: main, image: "example.com/main:0"}]}}}}`,
-			past: func(ctx context.Context, source *unstructured.Unstructured) {
+			prepareSource: func(ctx context.Context, source *unstructured.Unstructured) {
 				setValueAt(ctx, source, "/spec/template/spec/containers/0/image", "example.com/main:1")
 				Eventually(ctx, func(g Gomega) {
 					now := read(ctx, source, source.GetNamespace())
 					g.Expect(now.GetAnnotations()).To(HaveKeyWithValue("deployment.kubernetes.io/revision", "2"))
 				}).Should(Succeed())
 			},
-			settled: func(g Gomega, deployment *unstructured.Unstructured) {
+			isDone: func(g Gomega, deployment *unstructured.Unstructured) {
 				g.Expect(valueAt(deployment, "/status/observedGeneration")).To(Equal(deployment.GetGeneration()))
 				g.Expect(valueAt(deployment, "/status/unavailableReplicas")).To(Equal(int64(1)))
 				g.Expect(valueAt(deployment, "/status/updatedReplicas")).To(Equal(int64(1)))
@@ -204,24 +204,24 @@ var _ = Describe("A kind with fields that differ in every object", func() {
 		}),
 		Entry("HorizontalPodAutoscaler", instanceFields{
 			source: `{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: web}, spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}}`,
-			rights: []rbacv1.PolicyRule{policyRule("autoscaling", "horizontalpodautoscalers", copyVerbs...)},
-			settled: func(g Gomega, autoscaler *unstructured.Unstructured) {
+			rules:  []rbacv1.PolicyRule{policyRule("autoscaling", "horizontalpodautoscalers", copyVerbs...)},
+			isDone: func(g Gomega, autoscaler *unstructured.Unstructured) {
 				g.Expect(valueAt(autoscaler, "/status/conditions")).NotTo(BeNil())
 			},
 			field: "/spec/maxReplicas", value: int64(5),
 		}),
 		Entry("Ingress", instanceFields{
 			source: `{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: web}, spec: {rules: [{host: a.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}}`,
-			byHand: func(ctx context.Context, copy *unstructured.Unstructured) {
+			changeCopy: func(ctx context.Context, copy *unstructured.Unstructured) {
 				patchStatus(ctx, copy, `{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}`)
 			},
 			own:   []string{"/status/loadBalancer/ingress"},
 			field: "/spec/rules/0/host", value: "b.example.com",
 		}),
-		// Others show by this kind what a missing right looks like.
+		// Another spec needs that the operator is not allowed to read this kind.
 		Entry("NetworkPolicy", serial, instanceFields{
 			source: `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed}, spec: {podSelector: {}, policyTypes: [Ingress]}}`,
-			rights: []rbacv1.PolicyRule{policyRule("networking.k8s.io", "networkpolicies", copyVerbs...)},
+			rules:  []rbacv1.PolicyRule{policyRule("networking.k8s.io", "networkpolicies", copyVerbs...)},
 			field:  "/spec/policyTypes", value: []any{"Ingress", "Egress"},
 		}),
 		Entry("Role", instanceFields{
@@ -237,7 +237,7 @@ var _ = Describe("A kind with fields that differ in every object", func() {
 	It("Should have the beginning of a long refusal in its status", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
-		// RBAC lists every right that the operator lacks and so may not grant: a ClusterRole's worth of them.
+		// RBAC lists every permission of the ClusterRole that the operator does not have itself.
 		source := kit.FromYAML(`{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: editors},
 			roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}}`)
 		source.SetNamespace(f.namespace(ctx, "source"))
@@ -247,8 +247,8 @@ var _ = Describe("A kind with fields that differ in every object", func() {
 	})
 })
 
-// volumeFor makes, in each namespace it is called for, a volume that a person has set aside for the claim of that name
-// there, of a class that lets it grow.
+// volumeFor creates, in each namespace that it is called for, a static volume for the claim of that name, of a class that
+// lets it grow.
 func volumeFor(claim string) func(context.Context, string) {
 	return func(ctx context.Context, namespace string) {
 		GinkgoHelper()
@@ -274,14 +274,14 @@ func volumeFor(claim string) func(context.Context, string) {
 	}
 }
 
-// bound tells whether both controllers that look after claims are done with this one.
-func bound(g Gomega, claim *unstructured.Unstructured) {
+// expectBound checks that both controllers of claims are done with this one.
+func expectBound(g Gomega, claim *unstructured.Unstructured) {
 	g.Expect(valueAt(claim, "/status/phase")).To(Equal("Bound"))
 	g.Expect(claim.GetAnnotations()).To(HaveKey("pv.kubernetes.io/bind-completed"))
-	g.Expect(valueAt(claim, "/status/conditions")).NotTo(BeNil(), "whether a Pod uses it")
+	g.Expect(valueAt(claim, "/status/conditions")).NotTo(BeNil(), "no condition yet")
 }
 
-// valueAt is the value that a JSON Pointer leads to; nil for none.
+// valueAt returns the value at a JSON Pointer; nil for none.
 func valueAt(object *unstructured.Unstructured, pointer string) any {
 	var value any = object.Object
 	for _, segment := range strings.Split(pointer, "/")[1:] {
@@ -302,7 +302,7 @@ func valueAt(object *unstructured.Unstructured, pointer string) any {
 	return value
 }
 
-// setValueAt changes one field of an object.
+// setValueAt sets one field of an object.
 func setValueAt(ctx context.Context, object *unstructured.Unstructured, pointer string, value any) {
 	GinkgoHelper()
 	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": pointer, "value": value}})

@@ -61,8 +61,8 @@ func (r *ReplikaReconciler) handleWatchEvent(ctx context.Context, event tracking
 	now, aboutObject := r.Clock.Now(), event.Key != tracking.Key{}
 	switch {
 	case event.Watch.Type == tracking.CRDs:
-		if aboutObject {
-			r.discovery.crdChanged(event.Key.Name)
+		if group, found := event.CRDGroup(); found {
+			r.discovery.schedule(group)
 		}
 	case event.Watch.Type == tracking.Copies && aboutObject:
 		for _, replika := range r.replikasForCopy(ctx, event) {

@@ -34,9 +34,9 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-// metric sums what the operator's metric says, over all series that bear the labels: a gauge, a counter, or how often a
-// histogram was told something. found tells whether there is any.
-func metric(name string, labels map[string]string) (sum float64, found bool) {
+// metricValue sums the operator's metric over all series with the labels: a gauge, a counter, or the number of a histogram's
+// samples. found reports whether there is a series.
+func metricValue(name string, labels map[string]string) (sum float64, found bool) {
 	GinkgoHelper()
 	families, err := metrics.Registry.Gather()
 	Expect(err).NotTo(HaveOccurred())
@@ -68,7 +68,7 @@ func all(labels map[string]string, holds func(key, value string) bool) bool {
 	return true
 }
 
-// The metrics are those of the process that the operator runs in, where no spec runs but serial ones.
+// Metrics are those of the process that the operator runs in.
 var _ = Describe("Metrics", serial, func() {
 	It("Should report each Replika's state and writes, and no series of a deleted Replika", func(ctx SpecContext) {
 		f := newFixture()
@@ -76,19 +76,19 @@ var _ = Describe("Metrics", serial, func() {
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
 		foreign := create(ctx, kit.ConfigMap(c, "settings", "theirs"))
 		writes := func(operation, result string) float64 {
-			count, _ := metric("replika_writes_total", map[string]string{"operation": operation, "result": result})
+			count, _ := metricValue("replika_writes_total", map[string]string{"operation": operation, "result": result})
 			return count
 		}
 		created, updated, deleted := writes("create", "done"), writes("update", "done"), writes("delete", "done")
 		rejected := writes("update", "rejected")
-		propagated := func() float64 { count, _ := metric("replika_propagation_seconds", nil); return count }
+		propagated := func() float64 { count, _ := metricValue("replika_propagation_seconds", nil); return count }
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b, c))
 		mine := map[string]string{"namespace": replika.Namespace, "name": replika.Name}
 		eventually := func(name string, more map[string]string, value float64) {
 			GinkgoHelper()
 			labels := maps.Clone(mine)
 			maps.Copy(labels, more)
-			Eventually(ctx, func() float64 { now, _ := metric(name, labels); return now }).Should(Equal(value), "%s%v", name, labels)
+			Eventually(ctx, func() float64 { now, _ := metricValue(name, labels); return now }).Should(Equal(value), "%s%v", name, labels)
 		}
 		copies := func(desired, synced, failed float64) {
 			GinkgoHelper()
@@ -147,7 +147,7 @@ var _ = Describe("Metrics", serial, func() {
 			for _, name := range []string{
 				"replika_ready", "replika_copies", "replika_contested_copies", "replika_drift_repairs_total", "replika_next_sync_timestamp_seconds",
 			} {
-				_, found := metric(name, mine)
+				_, found := metricValue(name, mine)
 				g.Expect(found).To(BeFalse(), name)
 			}
 		}).Should(Succeed())
@@ -159,18 +159,18 @@ var _ = Describe("Metrics", serial, func() {
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
 		replika := f.replika(ctx, source, kit.TargetNamespaces(f.namespace(ctx, "a")), kit.Interval(time.Hour))
 		due := func() (float64, bool) {
-			return metric("replika_next_sync_timestamp_seconds", map[string]string{"namespace": replika.Namespace, "name": replika.Name})
+			return metricValue("replika_next_sync_timestamp_seconds", map[string]string{"namespace": replika.Namespace, "name": replika.Name})
 		}
 		expect.Ready(ctx, api, replika, 1)
 		Eventually(ctx, func() float64 { at, _ := due(); return at }).Should(BeNumerically("~", time.Now().Add(time.Hour).Unix(), 60))
 
 		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = true })
 		isDue := func() bool { _, found := due(); return found }
-		Eventually(ctx, isDue).Should(BeFalse(), "a suspended Replika waits for nothing")
+		Eventually(ctx, isDue).Should(BeFalse(), "a suspended Replika has no next sync")
 		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = false })
 		Eventually(ctx, isDue).Should(BeTrue())
 		deleteAndWait(ctx, replika)
-		Eventually(ctx, isDue).Should(BeFalse(), "nothing is told of a Replika that is gone")
+		Eventually(ctx, isDue).Should(BeFalse(), "no series of a deleted Replika")
 	})
 
 	It("Should all be documented with their labels", func() {

@@ -27,25 +27,25 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// everyNamespace is where a right holds that holds everywhere.
+// allNamespaces grants a permission cluster-wide.
 const allNamespaces = ""
 
-// right is what a role says of one resource.
+// policyRule returns a role's rule about one resource.
 func policyRule(group, resource string, verbs ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
 }
 
-// toCopy are the verbs that the operator needs to read sources and to write copies.
+// copyVerbs are the verbs that the operator needs to read sources and to write copies.
 var copyVerbs = []string{"get", "list", "watch", "create", "update", "patch", "delete"}
 
-// allow gives the operator, in the namespace or in every one, rights that the suite does not, until the spec is over or
-// they are revoked. Both wait until the API server goes by it.
+// grant gives the operator permissions in the namespace, or cluster-wide, until the spec ends or they are revoked. Both wait
+// until the API server applies it.
 func grant(ctx context.Context, namespace string, rules ...rbacv1.PolicyRule) (revoke func(context.Context)) {
 	GinkgoHelper()
 	return grantUser(ctx, operatorUser, namespace, rules...)
 }
 
-// allowUser gives them to any user.
+// grantUser gives permissions to any user.
 func grantUser(ctx context.Context, user, namespace string, rules ...rbacv1.PolicyRule) (revoke func(context.Context)) {
 	GinkgoHelper()
 	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}
@@ -76,7 +76,7 @@ func roleRef(kind, name string) rbacv1.RoleRef {
 	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: name}
 }
 
-// eventuallyAllowed waits until the API server grants the user each of the rights, or refuses each.
+// waitUntilAllowed waits until the API server allows the user each of the verbs, or none.
 func waitUntilAllowed(ctx context.Context, user, namespace string, rules []rbacv1.PolicyRule, wanted bool) {
 	GinkgoHelper()
 	for _, rule := range rules {

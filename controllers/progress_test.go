@@ -41,16 +41,38 @@ var _ = Describe("A slow reconcile", func() {
 		installSlowWebhook(ctx, a)
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b))
-		progressing := expect.Reason(ctx, api, replika, v1alpha1.ReasonProgressing)
+		progressing := expect.Progressing(ctx, api, replika)
+		Expect(progressing.Status.ObservedGeneration).To(BeEquivalentTo(-1), "the reconcile is not finished")
 		Expect(meta.IsStatusConditionTrue(progressing.Status.Conditions, v1alpha1.ConditionReconciling)).To(BeTrue())
-		Expect(read(ctx, source, a)).To(BeNil(), "it is not under way any more")
+		Expect(read(ctx, source, a)).To(BeNil(), "the reconcile has ended")
 		Expect(read(ctx, source, b)).NotTo(BeNil())
 		expect.Ready(ctx, api, replika, 2)
 		expect.Copied(ctx, api, source, a)
 	})
+
+	It("Should never be reported as the result of a spec that was written meanwhile", func(ctx SpecContext) {
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		installSlowWebhook(ctx, a)
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a))
+		expect.Progressing(ctx, api, replika)
+		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Target.Name = "renamed" })
+		renamed := kit.ConfigMap(a, "renamed", "")
+		Eventually(ctx, func(g Gomega) {
+			current := &v1alpha1.Replika{}
+			g.Expect(api.Get(ctx, client.ObjectKeyFromObject(replika), current)).To(Succeed())
+			if current.Status.ObservedGeneration == replika.Generation && read(ctx, renamed, a) == nil {
+				StopTrying("the status claims a generation that was not reconciled").Now()
+			}
+			g.Expect(current.Status.ObservedGeneration).To(Equal(replika.Generation))
+		}).Should(Succeed())
+		expect.Ready(ctx, api, replika, 1)
+	})
 })
 
-// slowDown makes a webhook that never answers, and may be ignored, hold up what is created in the namespace.
+// installSlowWebhook installs a webhook that never responds, and that is ignored after a delay, for ConfigMaps in the
+// namespace.
 func installSlowWebhook(ctx context.Context, namespace string) {
 	GinkgoHelper()
 	const delay = 4 * time.Second

@@ -32,7 +32,7 @@ import (
 )
 
 var _ = Describe("Re-creation of a copy", func() {
-	// replace makes the source anew, as its owner has to, while the Replika does not look.
+	// replace re-creates the source, as its owner has to, while the Replika is suspended.
 	replace := func(ctx context.Context, replika *v1alpha1.Replika, before, after client.Object) {
 		GinkgoHelper()
 		update(ctx, replika, kit.Suspended())

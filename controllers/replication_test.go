@@ -62,7 +62,7 @@ var _ = Describe("Replication", func() {
 				g.Expect(now.GetAnnotations()).To(And(HaveKeyWithValue("note", "second"), Not(HaveKey("dropped"))))
 			}).Should(Succeed())
 		}
-		Expect(read(ctx, source, a).GetUID()).To(Equal(uid), "an edit is no reason to make a copy anew")
+		Expect(read(ctx, source, a).GetUID()).To(Equal(uid), "an update does not re-create a copy")
 		expect.Status(ctx, api, replika, func(g Gomega, now *v1alpha1.Replika) {
 			g.Expect(now.Status.Source.ResourceVersion).To(And(Equal(source.ResourceVersion), Not(Equal(first))))
 		})
@@ -91,7 +91,7 @@ var _ = Describe("Replication", func() {
 	It("Should copy a Secret with its type, and remove a key that the source no longer has", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
-		source := kit.Secret(f.namespace(ctx, "source"), "account", "pass")
+		source := kit.Secret(f.namespace(ctx, "source"), "account", "one")
 		source.Type = "example.com/account"
 		source.Data["old"] = []byte{0, 255}
 		create(ctx, source)

@@ -28,7 +28,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-// The operator is everybody's, so no other spec may run while it is away.
+// No other spec may run while the operator is stopped.
 var _ = Describe("A restart of the operator", serial, func() {
 	It("Should sync what changed meanwhile, and write nothing else", func(ctx SpecContext) {
 		f := newFixture()
@@ -56,8 +56,8 @@ var _ = Describe("A restart of the operator", serial, func() {
 			}
 		}
 		expect.Failures(ctx, api, replikas["conflict"], map[string]string{a: v1alpha1.FailureConflict})
-		copied("heir", kit.TargetName("shared"))
-		expect.Failures(ctx, api, replikas["heir"], map[string]string{a: v1alpha1.FailureConflict, b: v1alpha1.FailureConflict})
+		copied("claimant", kit.TargetName("shared"))
+		expect.Failures(ctx, api, replikas["claimant"], map[string]string{a: v1alpha1.FailureConflict, b: v1alpha1.FailureConflict})
 		shared, retained := read(ctx, kit.ConfigMap("", "shared", ""), a).GetUID(), read(ctx, sources["retained"], a).GetUID()
 
 		var since auditMark
@@ -67,7 +67,7 @@ var _ = Describe("A restart of the operator", serial, func() {
 			update(ctx, replikas["renamed"], kit.TargetName("again"))
 			update(ctx, replikas["narrowed"], kit.TargetNamespaces(b))
 			update(ctx, replikas["adopted"], kit.TargetNamespaces(b))
-			create(ctx, kit.Secret(home, "moved", "pass"))
+			create(ctx, kit.Secret(home, "moved", "one"))
 			update(ctx, replikas["moved"], kit.SourceKind("", "v1", "Secret"))
 			for _, gone := range []client.Object{replikas["removed"], replikas["retained"], replikas["owner"], sources["sourceless"]} {
 				Expect(api.Delete(ctx, gone)).To(Succeed())
@@ -79,15 +79,15 @@ var _ = Describe("A restart of the operator", serial, func() {
 		expect.Copied(ctx, api, sources["stripped"], a, b)
 		expect.CopiedAs(ctx, api, sources["renamed"], "again", a, b)
 		expect.Copied(ctx, api, kit.Secret(home, "moved", ""), a, b)
-		expect.CopiedAs(ctx, api, sources["heir"], "shared", a, b)
+		expect.CopiedAs(ctx, api, sources["claimant"], "shared", a, b)
 		expectReleased(ctx, sources["adopted"], a, theirs.UID)
 		expectReleased(ctx, sources["retained"], a, retained)
 		for _, name := range []string{"renamed", "moved", "removed", "sourceless"} {
 			expect.Gone(ctx, api, sources[name], a, b)
 		}
 		expect.Gone(ctx, api, sources["narrowed"], a)
-		expect.Ready(ctx, api, replikas["heir"], 2)
-		Expect(read(ctx, kit.ConfigMap("", "shared", ""), a).GetUID()).To(Equal(shared), "never missing")
+		expect.Ready(ctx, api, replikas["claimant"], 2)
+		Expect(read(ctx, kit.ConfigMap("", "shared", ""), a).GetUID()).To(Equal(shared), "the object was re-created")
 		Expect(read(ctx, foreign, a).GetResourceVersion()).To(Equal(foreign.ResourceVersion))
 		expect.Failures(ctx, api, replikas["conflict"], map[string]string{a: v1alpha1.FailureConflict})
 
@@ -113,7 +113,7 @@ var _ = Describe("A restart of the operator", serial, func() {
 		for _, name := range []string{"edited", "stripped", "renamed", "moved"} {
 			expect.Ready(ctx, api, replikas[name], 2)
 		}
-		Expect(f.writesTo(since, "configmaps", "")).To(ConsistOf(in("patch", a, b)), "only the edit")
+		Expect(f.writesTo(since, "configmaps", "")).To(ConsistOf(in("patch", a, b)), "only the update")
 		Expect(f.writesTo(since, "secrets", "")).To(BeEmpty())
 	})
 
@@ -143,7 +143,7 @@ var _ = Describe("A restart of the operator", serial, func() {
 	})
 })
 
-// whileAway stops the operator, does something, and starts it again, whatever happened, with these options.
+// whileStopped stops the operator, calls the function, and starts the operator with these options in any case.
 func whileStopped(meanwhile func(), changes ...option) {
 	GinkgoHelper()
 	stopOperator()
@@ -151,7 +151,7 @@ func whileStopped(meanwhile func(), changes ...option) {
 	meanwhile()
 }
 
-// withOptions starts the operator again with these options, until the spec is over.
+// restartWith restarts the operator with these options, until the spec ends.
 func restartWith(changes ...option) {
 	GinkgoHelper()
 	DeferCleanup(func() { whileStopped(func() {}) })

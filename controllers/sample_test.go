@@ -31,7 +31,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-// The sample copies to every namespace, so no other spec may run beside it.
+// The sample copies to all namespaces, those of other specs too.
 var _ = Describe("The sample manifest", serial, func() {
 	DescribeTable("Should copy to all namespaces except the excluded ones",
 		func(ctx SpecContext, source *unstructured.Unstructured) {
@@ -79,18 +79,18 @@ spec: {shuffle: true, matrix: [[1, 2], [], [3]], records: [{title: First light, 
 	})
 })
 
-// sampleSource is an object that the sample, or one of the same shape for another kind, copies.
+// sampleSource builds a source of the sample, or of a sample for another kind.
 func sampleSource(manifest string) *unstructured.Unstructured {
 	object := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal([]byte(manifest), &object.Object); err != nil {
-		panic(err) // while the specs are listed there is nothing to fail yet
+		panic(err) // no spec runs yet that could fail
 	}
 	object.SetNamespace(metav1.NamespaceDefault)
 	object.SetName("sample-configmap")
 	return object
 }
 
-// sampleOf is the sample as the file has it, but for the source's kind.
+// sampleReplika returns the sample's Replika with the source's kind.
 func sampleReplika(source client.Object) *v1alpha1.Replika {
 	GinkgoHelper()
 	sample := &v1alpha1.Replika{}

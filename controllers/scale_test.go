@@ -34,7 +34,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-// It takes both cores, and would make other specs late.
+// It uses all cores, and would delay other specs.
 var _ = Describe("300 namespaces", serial, func() {
 	const count = 300
 
@@ -61,7 +61,7 @@ var _ = Describe("300 namespaces", serial, func() {
 	})
 })
 
-// manyNamespaces makes so many namespaces called many-….
+// createNamespaces creates this number of namespaces with the prefix many-.
 func (f *fixture) createNamespaces(ctx context.Context, count int) {
 	GinkgoHelper()
 	group := &errgroup.Group{}
@@ -76,8 +76,8 @@ func (f *fixture) createNamespaces(ctx context.Context, count int) {
 	Expect(group.Wait()).To(Succeed())
 }
 
-// copyRequests counts, by verb and answer, what the operator asked for about single objects in the scene's many namespaces
-// since the moment. A request may be recorded a little after it was answered; so the count is taken when it stands still.
+// copyRequests counts, by verb and code, the operator's requests in the fixture's many namespaces since the mark. A request
+// may be recorded with a delay, so it waits until the count is stable.
 func (f *fixture) copyRequests(since auditMark) map[string]int {
 	GinkgoHelper()
 	count := func() map[string]int {

@@ -181,7 +181,7 @@ var _ = Describe("Selection", func() {
 	})
 })
 
-// relabel puts labels on a namespace, and leaves the others.
+// relabel adds labels to a namespace.
 func relabel(ctx context.Context, namespace string, labels map[string]string) {
 	GinkgoHelper()
 	update(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, func(namespace *corev1.Namespace) {
@@ -189,7 +189,7 @@ func relabel(ctx context.Context, namespace string, labels map[string]string) {
 	})
 }
 
-// activeNamespaces counts those that are not on their way out.
+// activeNamespaces counts the namespaces that are not being deleted.
 func activeNamespaces(ctx context.Context) int {
 	GinkgoHelper()
 	list := &corev1.NamespaceList{}

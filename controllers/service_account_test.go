@@ -36,7 +36,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-// The account of these specs. Its rights are bound to its name; that it exists matters to nobody.
+// copier is the account of most specs. Permissions are bound to its name, so it does not have to exist.
 const copier = "copier"
 
 var (
@@ -75,7 +75,7 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		for _, event := range f.requests(since, isConfigMap, func(event cluster.AuditEvent) bool { return event.Verb == "get" }) {
 			Expect(event.User).To(Equal(serviceAccountUser(home, copier)), event.RequestURI)
 		}
-		f.grantAccount(ctx, home, copier, a, writeConfigMaps) // to be cleared up after
+		f.grantAccount(ctx, home, copier, a, writeConfigMaps) // for the cleanup
 	})
 
 	It("Should need no permission of the operator but to watch the kind", func(ctx SpecContext) {
@@ -161,7 +161,7 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		revoke(ctx)
 		deleteAndWait(ctx, replika)
 		Expect(read(ctx, source, a)).To(BeNil())
-		Expect(read(ctx, source, b)).NotTo(BeNil(), "the operator's own rights are not used in the account's place")
+		Expect(read(ctx, source, b)).NotTo(BeNil(), "the operator does not use its own permissions")
 		Expect(expectRetainedCopiesEvent(ctx, home, replika.Name)).To(And(ContainSubstring(b), ContainSubstring(v1alpha1.FailureForbidden)))
 	})
 
@@ -189,20 +189,20 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		source, second := create(ctx, kit.ConfigMap(home, "settings", "one")), create(ctx, kit.ConfigMap(home, "second", "two"))
 		first := f.replika(ctx, source, kit.TargetNamespaces(a, b), kit.TargetName("shared"))
 		expect.Ready(ctx, api, first, 2)
-		heir := f.replika(ctx, second, kit.TargetNamespaces(a, b), kit.TargetName("shared"), kit.ServiceAccount(copier), kit.WithName("heir"))
-		expect.Failures(ctx, api, heir, map[string]string{a: v1alpha1.FailureConflict, b: v1alpha1.FailureConflict})
+		claimant := f.replika(ctx, second, kit.TargetNamespaces(a, b), kit.TargetName("shared"), kit.ServiceAccount(copier), kit.WithName("claimant"))
+		expect.Failures(ctx, api, claimant, map[string]string{a: v1alpha1.FailureConflict, b: v1alpha1.FailureConflict})
 		shared := kit.ConfigMap("", "shared", "")
-		inherited := read(ctx, shared, a).GetUID()
+		uid := read(ctx, shared, a).GetUID()
 
 		deleteAndWait(ctx, first)
 		expect.CopiedAs(ctx, api, second, "shared", a)
-		Expect(read(ctx, shared, a).GetUID()).To(Equal(inherited), "handed over")
+		Expect(read(ctx, shared, a).GetUID()).To(Equal(uid), "handed over")
 		expect.Gone(ctx, api, shared, b)
-		expect.Failures(ctx, api, heir, map[string]string{b: v1alpha1.FailureForbidden})
+		expect.Failures(ctx, api, claimant, map[string]string{b: v1alpha1.FailureForbidden})
 	})
 })
 
-// The operator is everybody's, so no other spec may run while it has other options.
+// No other spec may run while the operator has other options.
 var _ = Describe("ServiceAccount policy", serial, func() {
 	It("Should require a ServiceAccount of every Replika, and leave copies of others unchanged", func(ctx SpecContext) {
 		f := newFixture()
@@ -230,7 +230,7 @@ var _ = Describe("ServiceAccount policy", serial, func() {
 		update(ctx, without, kit.ServiceAccount(""))
 		expect.Reason(ctx, api, without, v1alpha1.ReasonServiceAccountRequired)
 		deleteAndWait(ctx, without)
-		Expect(read(ctx, source, a)).To(BeNil(), "a refused Replika is cleared up after all the same")
+		Expect(read(ctx, source, a)).To(BeNil(), "copies of a refused Replika are deleted")
 	})
 
 	It("Should apply a default ServiceAccount", func(ctx SpecContext) {
@@ -253,8 +253,7 @@ var _ = Describe("ServiceAccount policy", serial, func() {
 	})
 })
 
-// allowAccount gives a ServiceAccount rights in a namespace. They last until the scene's Replikas are gone, which could not be
-// cleared up after without.
+// grantAccount gives a ServiceAccount permissions in a namespace until the fixture's Replikas are deleted, which needs them.
 func (f *fixture) grantAccount(
 	ctx context.Context, home, account, namespace string, rules ...rbacv1.PolicyRule,
 ) (revoke func(context.Context)) {
@@ -264,13 +263,13 @@ func (f *fixture) grantAccount(
 	return revoke
 }
 
-// userOf is the user that a ServiceAccount is.
+// serviceAccountUser returns the user name of a ServiceAccount.
 func serviceAccountUser(namespace, account string) string {
 	return "system:serviceaccount:" + namespace + ":" + account
 }
 
-// grantImpersonation lets the operator impersonate the ServiceAccounts of a namespace, as long as grantAccount's permissions
-// last.
+// grantImpersonation lets the operator impersonate the ServiceAccounts of a namespace until the fixture's Replikas are
+// deleted.
 func (f *fixture) grantImpersonation(ctx context.Context, namespace string) {
 	GinkgoHelper()
 	grant(ctx, namespace, policyRule("", "serviceaccounts", "impersonate"))
@@ -279,7 +278,7 @@ func (f *fixture) grantImpersonation(ctx context.Context, namespace string) {
 
 func isConfigMap(event cluster.AuditEvent) bool { return event.Resource == "configmaps" }
 
-// eventNotes lists what the events in a namespace say, once there are some.
+// eventNotes lists the notes of the events in a namespace, once there are some.
 func eventNotes(ctx context.Context, namespace string) []string {
 	GinkgoHelper()
 	var notes []string

@@ -74,7 +74,7 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		MaxConcurrentWrites:     options.MaxConcurrentWrites,
 	}
 	reconciler.Watches = tracking.NewWatches(objects, metadataClient, cleaner, reconciler.handleWatchEvent)
-	reconciler.discovery = newDiscoveryRefresher(reconciler.refreshGroup)
+	reconciler.discovery = newDiscoveryRefresher(reconciler.Mapper.InvalidationDelays(), reconciler.refreshGroup)
 	if reconciler.metrics, err = newMetricSet(ctrlmetrics.Registry, reconciler.Watches); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}

@@ -105,8 +105,17 @@ func (r *ReplikaReconciler) reconcileSource(ctx context.Context, s *scope, mappi
 	if err != nil {
 		return source{}, &notReadyError{Reason: v1alpha1.ReasonSourceNotAllowed, Message: err.Error(), Stalled: true}
 	}
+	allowed, err := planner.AllowedNamespaces(object)
+	if err != nil {
+		// Neither consent nor its withdrawal: the copies stay as they are, and the last list in the status still applies.
+		return source{}, &notReadyError{
+			Reason: v1alpha1.ReasonSourceNotAllowed,
+			Message: fmt.Sprintf("the annotation %s of %s cannot be read, so no copy is created, updated or deleted because of it: %s",
+				v1alpha1.AnnotationAllowedNamespaces, sourceTitle(object), err),
+			Stalled: true,
+		}
+	}
 	unchanged, version := s.state.recordTemplate(template.Digests, object.GetResourceVersion())
-	allowed := planner.AllowedNamespaces(object)
 	recordSource(&s.replika.Status, version, allowed)
 	if problem := r.consentProblem(allowed); problem != "" {
 		return source{Unchanged: unchanged, NoneDesired: true}, &notReadyError{

@@ -56,10 +56,10 @@ var _ = Describe("The source's kind", func() {
 				}).Should(Succeed())
 			}
 			expect.Status(ctx, api, replika, func(g Gomega, now *v1alpha1.Replika) {
-				g.Expect(now.Status.Source.ResourceVersion).NotTo(Equal(first), "the edit is not seen")
+				g.Expect(now.Status.Source.ResourceVersion).NotTo(Equal(first), "the update is not in the status")
 			})
 			expect.Ready(ctx, api, replika, 2)
-			Expect(read(ctx, source, a).GetUID()).To(Equal(uid), "an edit is no reason to make a copy anew")
+			Expect(read(ctx, source, a).GetUID()).To(Equal(uid), "an update does not re-create a copy")
 
 			idle := markAudit()
 			f.waitForReads(ctx, idle, source, 2)
@@ -103,7 +103,7 @@ var _ = Describe("The source's kind", func() {
 		replika := f.replika(ctx, kit.ConfigMap(source.GetNamespace(), source.GetName(), ""), kit.TargetNamespaces(a), kit.SourceKind(playlistGroup, "v1", kind))
 		expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotFound)
 
-		for range 2 { // it may come back, too
+		for range 2 { // it may be installed again
 			definition := installCRD(ctx, kind, strings.ToLower(kind)+"s")
 			DeferCleanup(deleteAndWait, definition)
 			expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotFound)
@@ -153,7 +153,7 @@ var _ = Describe("The source's kind", func() {
 		})
 		expect.Copied(ctx, api, source, a)
 		expect.Ready(ctx, api, replika, 1)
-		deleteAndWait(ctx, replika) // while it still has the right
+		deleteAndWait(ctx, replika) // while the operator has the permission
 		expect.Gone(ctx, api, source, a)
 	})
 
@@ -169,19 +169,20 @@ var _ = Describe("The source's kind", func() {
 
 		grantInNamespace(ctx, b, "podtemplates")
 		expect.Ready(ctx, api, replika, 2)
-		deleteAndWait(ctx, replika) // while it still has the right
+		deleteAndWait(ctx, replika) // while the operator has the permission
 		expect.Gone(ctx, api, source, a, b)
 	})
 })
 
-// podTemplate is of a kind that the operator may read everywhere, and write nowhere unless a spec allows it.
+// podTemplate builds an object of a kind that the operator is allowed to read in all namespaces, and to write only where a
+// spec grants it.
 func podTemplate(namespace string) *unstructured.Unstructured {
 	GinkgoHelper()
 	return kit.FromYAML(fmt.Sprintf(`{apiVersion: v1, kind: PodTemplate, metadata: {namespace: %s, name: it},
 		template: {spec: {containers: [{name: c, image: "example.com/c:1"}]}}}`, namespace))
 }
 
-// grantEverywhere gives the operator a right until the spec is over.
+// grantClusterWide gives the operator a permission until the spec ends.
 func grantClusterWide(ctx context.Context, name string, rule rbacv1.PolicyRule) {
 	GinkgoHelper()
 	role := create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{rule}})
@@ -194,7 +195,7 @@ func grantClusterWide(ctx context.Context, name string, rule rbacv1.PolicyRule) 
 	DeferCleanup(deleteAndWait, binding)
 }
 
-// grantIn gives the operator every right to a core resource in one namespace.
+// grantInNamespace gives the operator all permissions on a core resource in one namespace.
 func grantInNamespace(ctx context.Context, namespace, resource string) {
 	GinkgoHelper()
 	name := "operator-" + resource

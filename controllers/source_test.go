@@ -83,7 +83,7 @@ var _ = Describe("The source", func() {
 		expect.Gone(ctx, api, source, a)
 		expect.Status(ctx, api, replika, func(g Gomega, now *v1alpha1.Replika) {
 			g.Expect(kit.Ready(now).Reason).To(Equal(v1alpha1.ReasonSourceNotFound))
-			g.Expect(now.Status.Copies).To(HaveField("Synced", BeZero()), "there are none any more")
+			g.Expect(now.Status.Copies).To(HaveField("Synced", BeZero()), "all copies are deleted")
 		})
 
 		again := create(ctx, kit.ConfigMap(source.Namespace, source.Name, "two"))
@@ -131,7 +131,7 @@ var _ = Describe("The source", func() {
 				source := kit.Secret(f.namespace(ctx, "source"), "token", "s3cr3t")
 				source.Type = secretType
 				source.Annotations = map[string]string{corev1.ServiceAccountNameKey: "default"}
-				expect.Exists(ctx, api, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, source.Namespace) // else the token is deleted at once
+				expect.Exists(ctx, api, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, source.Namespace) // else the token is deleted promptly
 				create(ctx, source)
 				replika := f.replika(ctx, source, kit.TargetNamespaces(a))
 				refused := expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotAllowed)
@@ -165,7 +165,7 @@ var _ = Describe("The source", func() {
 			Expect(read(ctx, source, a)).To(Equal(before))
 			deleteAndWait(ctx, replika)
 			expect.Gone(ctx, api, source, a)
-			Expect(read(ctx, source, source.Namespace)).NotTo(BeNil(), "the source is nobody's copy")
+			Expect(read(ctx, source, source.Namespace)).NotTo(BeNil(), "the source is no copy")
 		})
 	})
 })

@@ -14,8 +14,8 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package controllers_test proves the operator's behaviour over the API of a real control plane: one control plane and one
-// operator for the whole suite, one file for each behaviour, and namespaces of its own for each spec.
+// Package controllers_test checks the behaviour of the operator on the API of a real control plane. All specs share one
+// control plane and one operator, which runs in process 1. Each spec has namespaces of its own.
 package controllers_test
 
 import (
@@ -42,10 +42,10 @@ import (
 )
 
 const (
-	// operatorAgent and testsAgent tell the two apart in the audit log.
+	// operatorAgent and testsAgent distinguish the two in the audit log.
 	operatorAgent = "operator-under-test"
 	testsAgent    = "controllers-suite"
-	// operatorUser has the rights that the project's own role gives, and those to the kinds that the suite copies.
+	// operatorUser has the permissions of the project's own role, and those on the kinds that the suite copies.
 	operatorUser = "replika-operator"
 	// cleanupTimeout is how long the operator retries to clean up after a Replika in deletion.
 	cleanupTimeout = 20 * time.Second
@@ -54,7 +54,7 @@ const (
 var (
 	// controlPlane is shared by all processes of the suite.
 	controlPlane *cluster.Cluster
-	// api is the administrator's access, never from a cache.
+	// api is the administrator's client. It has no cache.
 	api client.Client
 
 	stopOperator func()
@@ -76,13 +76,13 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	controlPlane, err = cluster.Start(ctx, cluster.Options{CRDs: []string{"../config/crd/bases"}, AuditLog: true})
 	Expect(err).NotTo(HaveOccurred())
 	connect()
-	grantRights(ctx)
+	grantOperator(ctx)
 	installPlaylists(ctx)
 	startOperator()
 	return []byte(controlPlane.Kubeconfig)
 }, func(kubeconfig []byte) {
 	EnforceDefaultTimeoutsWhenUsingContexts()
-	SetDefaultEventuallyTimeout(30 * time.Second) // two busy cores, under the race detector
+	SetDefaultEventuallyTimeout(time.Minute) // for a busy machine, under the race detector
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	SetDefaultConsistentlyDuration(1200 * time.Millisecond)
 	SetDefaultConsistentlyPollingInterval(100 * time.Millisecond)
@@ -103,7 +103,7 @@ var _ = SynchronizedAfterSuite(func() {}, func() {
 	}
 })
 
-// connect makes the client that the specs use.
+// connect creates the client of the specs.
 func connect() {
 	config := rest.CopyConfig(controlPlane.Config)
 	config.UserAgent = testsAgent
@@ -114,10 +114,10 @@ func connect() {
 	api = client.WithFieldValidation(api, metav1.FieldValidationStrict)
 }
 
-// option is what an administrator sets.
+// option changes the flags of the operator.
 type option func(*controllers.Options)
 
-// startOperator runs the operator in this process, as the user that has no more than its role.
+// startOperator runs the operator in this process, as a user that has no more permissions than its role.
 func startOperator(changes ...option) {
 	access, err := controlPlane.User(operatorUser)
 	Expect(err).NotTo(HaveOccurred())
@@ -126,7 +126,7 @@ func startOperator(changes ...option) {
 	manager, err := ctrl.NewManager(access, ctrl.Options{
 		Scheme:  kit.Scheme(),
 		Metrics: metricsserver.Options{BindAddress: "0"},
-		// Some specs stop it and start it anew, in the same process.
+		// Some specs restart the operator in the same process.
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	Expect(err).NotTo(HaveOccurred())
@@ -145,9 +145,9 @@ func startOperator(changes ...option) {
 	}
 }
 
-// grantRights gives the operator the role of the project's manifests and, as its documentation tells administrators to, a
-// second one for the kinds that are to be copied. NetworkPolicies are left out: they show what a missing right looks like.
-func grantRights(ctx context.Context) {
+// grantOperator gives the operator the role of the project's manifests and, as its documentation shows, a second one for the
+// kinds that are copied. NetworkPolicies are missing, for a spec about missing permissions.
+func grantOperator(ctx context.Context) {
 	manifest, err := os.ReadFile("../config/rbac/role.yaml")
 	Expect(err).NotTo(HaveOccurred())
 	role := &rbacv1.ClusterRole{}
@@ -160,7 +160,7 @@ func grantRights(ctx context.Context) {
 		{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"ingresses"}, Verbs: everything},
 		{APIGroups: []string{"rbac.authorization.k8s.io"}, Resources: []string{"roles", "rolebindings"}, Verbs: append(everything, "bind", "escalate")},
 		{APIGroups: []string{playlistGroup}, Resources: []string{"*"}, Verbs: everything},
-		// Copies of these are written where a spec allows it, and nowhere else.
+		// Written only where a spec grants it.
 		{APIGroups: []string{""}, Resources: []string{"podtemplates"}, Verbs: []string{"get", "list", "watch"}},
 	}}
 	for _, granted := range []*rbacv1.ClusterRole{role, kinds} {

@@ -38,7 +38,7 @@ var _ = Describe("Suspension", func() {
 
 		update(ctx, replika, func(replika *v1alpha1.Replika) {
 			replika.Spec.Suspend = true
-			replika.Spec.Target.Namespaces.ReplicateIn = []string{a, c, d} // b goes, c comes
+			replika.Spec.Target.Namespaces.ReplicateIn = []string{a, c, d} // without b, with c
 		})
 		suspended := expect.Reason(ctx, api, replika, v1alpha1.ReasonSuspended)
 		Expect(meta.IsStatusConditionTrue(suspended.Status.Conditions, v1alpha1.ConditionReady)).To(BeTrue(), "Ready stays as it was")

@@ -36,7 +36,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-// watchesUp is what the operator's metric says of its watches, by group and resource.
+// watchMetrics returns the operator's metric of watches, by group and resource.
 func watchMetrics() map[string]float64 {
 	GinkgoHelper()
 	families, err := metrics.Registry.Gather()
@@ -57,7 +57,7 @@ func watchMetrics() map[string]float64 {
 	return up
 }
 
-// reflectors counts the goroutines of this process in which client-go watches something.
+// reflectors counts the goroutines of client-go's watches in this process.
 func reflectors() int {
 	GinkgoHelper()
 	var stacks bytes.Buffer
@@ -65,11 +65,11 @@ func reflectors() int {
 	return strings.Count(stacks.String(), "cache.(*Reflector).RunWithContext(")
 }
 
-// openWatches counts the operator's watches of the definitions' kinds that the API server has answered and not ended.
-func openWatches(since auditMark, definitions []*customKind) int {
+// openWatches counts the operator's open watches of these kinds.
+func openWatches(since auditMark, customKinds []*customKind) int {
 	GinkgoHelper()
 	groups := map[string]bool{}
-	for _, d := range definitions {
+	for _, d := range customKinds {
 		groups[d.group] = true
 	}
 	events, err := controlPlane.AuditEvents(since.offset, cluster.ByUserAgent(operatorAgent), func(e cluster.AuditEvent) bool {
@@ -95,13 +95,13 @@ var _ = Describe("The deletion of Replikas", func() {
 		began := markAudit()
 		f := newFixture()
 		target, home := f.namespace(ctx, "target"), f.namespace(ctx, "source")
-		// One that comes and goes first has the operator make what it keeps: connections, for one.
+		// A first Replika makes the operator create what it keeps, such as connections.
 		first := create(ctx, kit.ConfigMap(home, "first", "one"))
 		replika := f.replika(ctx, first, kit.TargetNamespaces(target))
 		expect.Ready(ctx, api, replika, 1)
 		deleteAndWait(ctx, replika)
 
-		// The watches of earlier specs may still be ending: what two looks in a row find alike is there to stay.
+		// Watches of earlier specs may still be ending: wait until two readings are equal.
 		var watches map[string]float64
 		var watching, goroutines int
 		Eventually(ctx, func(g Gomega) {
@@ -112,18 +112,18 @@ var _ = Describe("The deletion of Replikas", func() {
 			g.Expect(goroutines).To(BeNumerically("~", goroutinesBefore, 2))
 		}).WithPolling(500 * time.Millisecond).Should(Succeed())
 
-		definitions := make([]*customKind, kinds)
-		for i := range definitions {
-			definitions[i] = newCustomKind()
+		customKinds := make([]*customKind, kinds)
+		for i := range customKinds {
+			customKinds[i] = newCustomKind()
 			verbs := everyVerb
 			if i == forbidden {
 				verbs = []string{"get", "list", "create", "update", "patch", "delete"}
 			}
-			definitions[i].grant(ctx, verbs...)
-			definitions[i].install(ctx)
+			customKinds[i].grant(ctx, verbs...)
+			customKinds[i].install(ctx)
 		}
 		replikas := make([][]*v1alpha1.Replika, kinds)
-		for i, d := range definitions {
+		for i, d := range customKinds {
 			for n := range each {
 				source := d.create(ctx, home, fmt.Sprintf("%s-%d", d.group[:7], n), "one")
 				replikas[i] = append(replikas[i], f.replika(ctx, source, kit.TargetNamespaces(target), kit.Interval(time.Minute)))
@@ -135,9 +135,9 @@ var _ = Describe("The deletion of Replikas", func() {
 			}
 		}
 		Expect(reflectors()).To(Equal(watching+kinds*(1+each)), "one watch for the copies of each kind, one for each source")
-		Eventually(ctx, func() int { return openWatches(began, definitions) }).Should(Equal((kinds - 1) * (1 + each)))
+		Eventually(ctx, func() int { return openWatches(began, customKinds) }).WithPolling(auditPolling).Should(Equal((kinds - 1) * (1 + each)))
 
-		definitions[removed].remove(ctx)
+		customKinds[removed].remove(ctx)
 		for _, replika := range replikas[removed] {
 			expect.Reason(ctx, api, replika, v1alpha1.ReasonKindNotFound)
 		}
@@ -153,16 +153,16 @@ var _ = Describe("The deletion of Replikas", func() {
 		}
 		Eventually(ctx, watchMetrics).Should(Equal(watches))
 		Eventually(ctx, reflectors).Should(Equal(watching))
-		Eventually(ctx, func() int { return openWatches(began, definitions) }).Should(BeZero())
+		Eventually(ctx, func() int { return openWatches(began, customKinds) }).WithPolling(auditPolling).Should(BeZero())
 		Eventually(ctx, runtime.NumGoroutine).Should(BeNumerically("<=", goroutines+5), stacks)
-		gone(ctx, definitions, target)
+		expectNoCopies(ctx, customKinds, target)
 	})
 })
 
-// gone checks that the copies went with the Replikas.
-func gone(ctx context.Context, definitions []*customKind, namespace string) {
+// expectNoCopies checks that the copies were deleted with the Replikas.
+func expectNoCopies(ctx context.Context, customKinds []*customKind, namespace string) {
 	GinkgoHelper()
-	for _, d := range definitions[2:] {
+	for _, d := range customKinds[2:] {
 		list := &unstructured.UnstructuredList{}
 		list.SetAPIVersion(d.group + "/" + d.version)
 		list.SetKind(d.kind + "List")
@@ -173,7 +173,7 @@ func gone(ctx context.Context, definitions []*customKind, namespace string) {
 	}
 }
 
-// stacks says what all goroutines do.
+// stacks returns the stacks of all goroutines.
 func stacks() string {
 	var text bytes.Buffer
 	_ = pprof.Lookup("goroutine").WriteTo(&text, 1) // a buffer takes everything

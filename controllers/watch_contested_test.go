@@ -33,24 +33,23 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-// mostRounds bounds a contest of a suite, so that no defect of the operator makes it endless.
+// mostRounds limits a contest, so that a defect of the operator does not make it endless.
 const mostRounds = 300
 
-// strike is what somebody else does to a copy. It tells whether it did anything.
+// competingWrite is a write of another client to a copy. It reports whether it changed anything.
 type competingWrite func(ctx context.Context, now *corev1.ConfigMap) bool
 
-// rewriting strikes by an update, if the function finds anything to change.
+// updating returns a competing update, if the function finds anything to change.
 func updating(change func(*corev1.ConfigMap) bool) competingWrite {
 	return func(ctx context.Context, now *corev1.ConfigMap) bool {
 		return change(now) && api.Update(ctx, now) == nil
 	}
 }
 
-// deleting strikes by a delete.
+// deleting is a competing delete.
 func deleting(ctx context.Context, now *corev1.ConfigMap) bool { return api.Delete(ctx, now) == nil }
 
-// contest has somebody else strike the copy as soon as it is as the operator wants it, again and again, until the function
-// that it returns is called.
+// startContest repeats the competing write as soon as the copy is in sync, until the returned function is called.
 func startContest(copy *corev1.ConfigMap, write competingWrite) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var contester sync.WaitGroup
@@ -74,7 +73,7 @@ func startContest(copy *corev1.ConfigMap, write competingWrite) (end func()) {
 	return end
 }
 
-// repairs lists when the operator changed the object since the moment.
+// repairs lists the times at which the operator changed the object since the mark.
 func (f *fixture) repairs(since auditMark, copy client.Object) []time.Time {
 	GinkgoHelper()
 	var times []time.Time
@@ -86,7 +85,7 @@ func (f *fixture) repairs(since auditMark, copy client.Object) []time.Time {
 	return times
 }
 
-// strikes are what a careless tool might do to copies for ever.
+// competingWrites are what a misconfigured tool might keep doing to copies.
 var competingWrites = map[string]competingWrite{
 	"content": updating(func(copy *corev1.ConfigMap) bool {
 		changed := copy.Data["key"] != "theirs"
@@ -119,7 +118,7 @@ var competingWrites = map[string]competingWrite{
 
 var _ = Describe("A contested copy", func() {
 	It("Should be repaired with a backoff, reported, and repaired when the contest ends", func(ctx SpecContext) {
-		const interval = 3 * time.Second // the longest that a copy is left alone
+		const interval = 3 * time.Second // the longest backoff
 		f := newFixture()
 		a, b, home := f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "source")
 		sources, replikas := map[string]*corev1.ConfigMap{}, map[string]*v1alpha1.Replika{}
@@ -139,8 +138,8 @@ var _ = Describe("A contested copy", func() {
 			By("contesting: " + name)
 			copy := kit.CopyIn(a, sources[name])
 			expect.Failures(ctx, api, replikas[name], map[string]string{a: v1alpha1.FailureContested})
-			// After it was made, three times at once, then after 0.5, 1, 2 and 3 seconds, and every 3 seconds from then on.
-			Eventually(ctx, func() int { return len(f.repairs(began, copy)) }).Should(BeNumerically(">", 8))
+			// After the creation: three at once, then after 0.5, 1, 2 and 3 seconds, and every 3 seconds from then on.
+			Eventually(ctx, func() int { return len(f.repairs(began, copy)) }).WithPolling(auditPolling).Should(BeNumerically(">", 8))
 			repairs := f.repairs(began, copy)
 			Expect(repairs[8].Sub(repairs[3])).To(BeNumerically(">", 6*time.Second), "%v", repairs)
 			Expect(len(repairs)).To(BeNumerically("<=", 8+int(time.Since(repairs[7])/interval)), "%v", repairs)
@@ -170,7 +169,7 @@ var _ = Describe("A contested copy", func() {
 		update(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
 		expect.Copied(ctx, api, source, a)
 		end()
-		expect.Ready(ctx, api, replika, 1) // when it is over, however long the synchronization time
+		expect.Ready(ctx, api, replika, 1) // when it ends, whatever the interval
 	})
 
 	It("Should stay reported while another client changes it slowly", func(ctx SpecContext) {
@@ -180,18 +179,18 @@ var _ = Describe("A contested copy", func() {
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Interval(time.Hour))
 		expect.Ready(ctx, api, replika, 1)
-		began, struck := markAudit(), time.Time{}
+		began, written := markAudit(), time.Time{}
 		startContest(kit.CopyIn(a, source), func(ctx context.Context, now *corev1.ConfigMap) bool {
-			if time.Since(struck) < pause || !competingWrites["content"](ctx, now) {
+			if time.Since(written) < pause || !competingWrites["content"](ctx, now) {
 				return false
 			}
-			struck = time.Now()
+			written = time.Now()
 			return true
 		})
 		reported := expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureContested})
 		Consistently(ctx, func() string { return read(ctx, replika, replika.Namespace).GetResourceVersion() }).
 			WithTimeout(6 * pause).Should(Equal(reported.ResourceVersion))
-		// Three at once, and after 0.5, 1, 2 and 4 seconds, or when it is struck if that is later.
+		// Three at once, and after 0.5, 1, 2 and 4 seconds, or at the next competing write if that is later.
 		Expect(len(f.repairs(began, kit.CopyIn(a, source)))).To(BeNumerically("~", 6, 1))
 	})
 })

@@ -36,7 +36,7 @@ var _ = Describe("An idle operator with 100 Replikas", func() {
 		const (
 			count    = 100
 			interval = 8 * time.Second
-			// mostRepairs of the contested copy in two intervals: the contest has reached its longest hold by then.
+			// mostRepairs of the contested copy in two intervals: the backoff has reached its limit by then.
 			mostRepairs = 3
 		)
 		f := newFixture()
@@ -67,12 +67,12 @@ var _ = Describe("An idle operator with 100 Replikas", func() {
 		startContest(contested, competingWrites["content"])
 		expect.Failures(ctx, api, replikas[2], map[string]string{a: v1alpha1.FailureContested})
 		// Three at once, and four after 0.5, 1, 2 and 4 seconds.
-		Eventually(ctx, func() []time.Time { return f.repairs(contestBegan, contested) }).Should(HaveLen(7))
+		Eventually(ctx, func() []time.Time { return f.repairs(contestBegan, contested) }).WithPolling(auditPolling).Should(HaveLen(7))
 
 		began := markAudit()
-		before := f.versions(ctx, contested)
+		before := f.allResourceVersions(ctx, contested)
 		Expect(before).To(HaveLen(4*count - 1)) // sources, two copies of each but one, Replikas
-		Consistently(ctx, func() map[string]string { return f.versions(ctx, contested) }).
+		Consistently(ctx, func() map[string]string { return f.allResourceVersions(ctx, contested) }).
 			WithTimeout(2 * interval).WithPolling(time.Second).Should(Equal(before))
 		window := time.Since(began.time)
 
@@ -87,10 +87,10 @@ var _ = Describe("An idle operator with 100 Replikas", func() {
 			switch {
 			case request.Verb == "get" && request.Resource == "configmaps" && request.Namespace == home:
 				reads[request.Name] = append(reads[request.Name], request.Received)
-			case request.Verb == "watch": // one that was open is over, or taken up again
+			case request.Verb == "watch": // ended or restarted
 			case request.Verb == "patch" && request.Namespace == a && request.Name == contested.Name:
 				repairs++
-			case request.Writes() && request.Resource == "events" && repairs > 0: // which tells of the repair
+			case request.Writes() && request.Resource == "events" && repairs > 0: // about the repair
 			default:
 				Fail("unexpected request: " + asked)
 			}
@@ -99,7 +99,7 @@ var _ = Describe("An idle operator with 100 Replikas", func() {
 		Expect(reads).To(HaveLen(count))
 		for name, times := range reads {
 			if name == contested.Name {
-				// A repair and its being undone are two more occasions.
+				// A repair and the competing write are two more reasons to read it.
 				Expect(len(times)).To(BeNumerically("<=", 3+2*mostRepairs), name)
 				continue
 			}
@@ -111,9 +111,9 @@ var _ = Describe("An idle operator with 100 Replikas", func() {
 	})
 })
 
-// versions are the resourceVersions of all ConfigMaps and Replikas in the scene but one ConfigMap, and those that every
-// namespace has of the API server.
-func (f *fixture) versions(ctx SpecContext, but client.Object) map[string]string {
+// allResourceVersions returns those of all ConfigMaps and Replikas of the fixture, without one ConfigMap and those that the
+// API server creates in every namespace.
+func (f *fixture) allResourceVersions(ctx SpecContext, but client.Object) map[string]string {
 	GinkgoHelper()
 	versions := map[string]string{}
 	for _, namespace := range f.namespaces(ctx) {

@@ -45,7 +45,7 @@ type customKind struct {
 	group, kind, plural, version, scope string
 }
 
-// newDefinition returns a kind that nobody has heard of. The spec's end removes it and the rights to it.
+// newCustomKind returns a new kind. The spec's end removes it and the permissions on it.
 func newCustomKind() *customKind {
 	id := rand.String(6)
 	d := &customKind{group: "t" + id + ".example.com", kind: "Widget", plural: "widgets", version: "v1", scope: "Namespaced"}
@@ -53,7 +53,7 @@ func newCustomKind() *customKind {
 	return d
 }
 
-// install makes the API server serve the kind, and waits for no one.
+// install creates the CRD, without waiting until it is served.
 func (d *customKind) install(ctx context.Context) {
 	GinkgoHelper()
 	create(ctx, kit.FromYAML(fmt.Sprintf(`
@@ -72,7 +72,7 @@ spec:
 `, d.group, d.kind, d.plural, d.version, d.scope)))
 }
 
-// remove has the API server forget the kind and all its objects, and waits until it has.
+// remove deletes the CRD with all its objects, and waits until it is gone.
 func (d *customKind) remove(ctx context.Context) {
 	GinkgoHelper()
 	deleteAndWait(ctx, kit.FromYAML(fmt.Sprintf(`
@@ -82,7 +82,7 @@ metadata: {name: %s.%s}
 `, d.plural, d.group)))
 }
 
-// grant gives the operator these rights to the kind, and no others.
+// grant gives the operator these permissions on the kind, and no others.
 func (d *customKind) grant(ctx context.Context, verbs ...string) {
 	GinkgoHelper()
 	name := "operator-" + d.group
@@ -105,7 +105,7 @@ func (d *customKind) grant(ctx context.Context, verbs ...string) {
 	})
 }
 
-// object is one of the kind, to be created.
+// object builds an object of the kind.
 func (d *customKind) object(namespace, name, value string) *unstructured.Unstructured {
 	object := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"key": value}}}
 	object.SetAPIVersion(d.group + "/" + d.version)
@@ -115,7 +115,7 @@ func (d *customKind) object(namespace, name, value string) *unstructured.Unstruc
 	return object
 }
 
-// create creates one of the kind as soon as the API server serves it.
+// create creates an object of the kind as soon as the API server serves it.
 func (d *customKind) create(ctx context.Context, namespace, name, value string) *unstructured.Unstructured {
 	GinkgoHelper()
 	object := d.object(namespace, name, value)
@@ -129,7 +129,7 @@ func setKey(value string) func(*unstructured.Unstructured) {
 	}
 }
 
-// lists counts the lists of the kind that the operator asked for since the moment, with these words in the address.
+// lists counts the operator's list requests of the kind since the mark whose URI contains the text.
 func (d *customKind) lists(since auditMark, words string) int {
 	GinkgoHelper()
 	events, err := controlPlane.AuditEvents(since.offset, cluster.ByUserAgent(operatorAgent), func(e cluster.AuditEvent) bool {
@@ -171,8 +171,8 @@ var _ = Describe("A watched kind", func() {
 			WithTimeout(5*interval).Should(Equal(ready.ResourceVersion), "the Replika's status")
 		Expect(kit.Ready(ready).Message).To(ContainSubstring(unwatched))
 		Expect(f.writes(began)).To(BeEmpty())
-		Expect(d.lists(began, "part-of")).To(BeNumerically("<=", 6+3), "one list of its copies in an interval, and some while kinds settle")
-		Expect(d.lists(began, "")).To(Equal(d.lists(began, "part-of")), "lists for watches that cannot be had")
+		Expect(d.lists(began, "part-of")).To(BeNumerically("<=", 6+3), "one list of its copies in an interval, and some after the kind was installed")
+		Expect(d.lists(began, "")).To(Equal(d.lists(began, "part-of")), "no lists for forbidden watches")
 
 		By("granting the permission")
 		d.grant(ctx, everyVerb...)
@@ -239,7 +239,7 @@ var _ = Describe("A watched kind", func() {
 		d.version = "v1alpha1"
 		d.grant(ctx, everyVerb...)
 		d.install(ctx)
-		// Another kind of the group has a version that ranks before, and so is the one that the group prefers.
+		// Another kind of the group has a version of higher priority, which the group prefers.
 		grown := &customKind{group: d.group, kind: "Gadget", plural: "gadgets", version: "v1", scope: "Namespaced"}
 		grown.install(ctx)
 		DeferCleanup(grown.remove)

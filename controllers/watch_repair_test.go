@@ -30,7 +30,7 @@ import (
 
 // promptly is how soon the operator handles a watch's event: much sooner than any interval of these specs, even on two busy
 // cores under the race detector.
-const promptly = 10 * time.Second
+const promptly = 30 * time.Second
 
 // expectPromptly checks that the function returns promptly.
 func expectPromptly(wait func()) {
@@ -138,16 +138,16 @@ var _ = Describe("A watch", func() {
 		f := newFixture()
 		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
-		obstacle := create(ctx, kit.ConfigMap(a, source.Name, "theirs"))
+		foreign := create(ctx, kit.ConfigMap(a, source.Name, "theirs"))
 		second := create(ctx, kit.ConfigMap(b, source.Name, "theirs"))
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a, b), kit.Interval(time.Hour))
 		expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureConflict, b: v1alpha1.FailureConflict})
 
-		Expect(api.Delete(ctx, obstacle)).To(Succeed())
+		Expect(api.Delete(ctx, foreign)).To(Succeed())
 		expectPromptly(func() { expect.Copied(ctx, api, source, a) })
 		expect.Failures(ctx, api, replika, map[string]string{b: v1alpha1.FailureConflict})
 		if deselect {
-			// What is in the way of nobody is no longer looked at.
+			// Objects that no longer conflict are not watched.
 			update(ctx, replika, kit.TargetNamespaces(a))
 			expect.Ready(ctx, api, replika, 1)
 			Expect(api.Delete(ctx, second)).To(Succeed())
@@ -155,7 +155,7 @@ var _ = Describe("A watch", func() {
 			expectAbsent(ctx, source, b)
 			return
 		}
-		// It comes back before it goes for good.
+		// The copy replaces it again after a deletion.
 		Expect(api.Delete(ctx, kit.CopyIn(a, source))).To(Succeed())
 		expectPromptly(func() { expect.Copied(ctx, api, source, a) })
 		update(ctx, second, func(second *corev1.ConfigMap) { second.Data["key"] = "edited" })
@@ -171,12 +171,12 @@ var _ = Describe("A watch", func() {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
-		obstacle := create(ctx, kit.ConfigMap(a, source.Name, "theirs"))
-		addFinalizer(ctx, obstacle)
-		Expect(api.Delete(ctx, obstacle)).To(Succeed())
+		foreign := create(ctx, kit.ConfigMap(a, source.Name, "theirs"))
+		addFinalizer(ctx, foreign)
+		Expect(api.Delete(ctx, foreign)).To(Succeed())
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Interval(time.Hour))
 		expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureUnavailable})
-		removeFinalizers(ctx, obstacle)
+		removeFinalizers(ctx, foreign)
 		expectPromptly(func() { expect.Copied(ctx, api, source, a) })
 		expect.Ready(ctx, api, replika, 1)
 	})

@@ -17,8 +17,10 @@ limitations under the License.
 package planner
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -26,25 +28,49 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// namespacePattern is the pattern of replicateIn in the CRD schema. Other entries in a list of allowed namespaces match
-// nothing.
+// namespacePattern is the pattern of replicateIn in the CRD schema.
 var namespacePattern = regexp.MustCompile(`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`)
 
+// Limits of a list of allowed namespaces, which anyone who owns a source can write: it is matched against every namespace,
+// and is copied to the status of every Replika of the source.
+const (
+	maxAllowedNamespaces = 1000
+	maxNamespaceLength   = 63
+)
+
 // AllowedNamespaces returns the consent of the source: names and globs of the namespaces that are allowed to have a copy,
-// sorted and without duplicates. It is nil if the source has no such annotation, and empty if it allows no namespace.
-func AllowedNamespaces(source *unstructured.Unstructured) []string {
+// sorted and without duplicates. It is nil if the source has no such annotation, and empty if it allows no namespace. A list
+// with an entry that is neither a name nor a glob is an error, not a shorter list: its owner meant something by the entry.
+func AllowedNamespaces(source *unstructured.Unstructured) ([]string, error) {
 	list, restricted := source.GetAnnotations()[v1alpha1.AnnotationAllowedNamespaces]
 	if !restricted {
-		return nil
+		return nil, nil
 	}
-	allowed := []string{}
+	if strings.TrimSpace(list) == "" {
+		return []string{}, nil
+	}
+	if entries := strings.Count(list, ",") + 1; entries > maxAllowedNamespaces {
+		return nil, fmt.Errorf("it has %d entries; use globs such as team-* to list at most %d", entries, maxAllowedNamespaces)
+	}
+	var allowed []string
 	for entry := range strings.SplitSeq(list, ",") {
-		if entry = strings.TrimSpace(entry); namespacePattern.MatchString(entry) {
-			allowed = append(allowed, entry)
+		entry = strings.TrimSpace(entry)
+		if len(entry) > maxNamespaceLength || !namespacePattern.MatchString(entry) {
+			return nil, fmt.Errorf("its entry %s is neither the name of a namespace nor a glob such as team-*; separate entries by commas",
+				quoteEntry(entry))
 		}
+		allowed = append(allowed, entry)
 	}
 	slices.Sort(allowed)
-	return slices.Compact(allowed)
+	return slices.Compact(allowed), nil
+}
+
+// quoteEntry quotes an entry for a message, which must not grow with it.
+func quoteEntry(entry string) string {
+	if len(entry) <= maxNamespaceLength {
+		return strconv.Quote(entry)
+	}
+	return strconv.Quote(strings.ToValidUTF8(entry[:maxNamespaceLength], "")) + "…"
 }
 
 // DenialReason returns a human-readable reason why a namespace that the Replika lists by name is not a target: its owners,

@@ -33,23 +33,53 @@ func TestAllowedNamespaces(t *testing.T) {
 		annotations map[string]string
 		want        []string
 	}{
-		"no annotations":                      {nil, nil},
-		"other annotations":                   {map[string]string{"note": "shop"}, nil},
-		"one name":                            {allow("shop"), []string{"shop"}},
-		"names and globs are sorted":          {allow("web,team-*,*-test,shop"), []string{"*-test", "shop", "team-*", "web"}},
-		"white space is trimmed":              {allow(" shop ,\n\tweb\n"), []string{"shop", "web"}},
-		"duplicates are removed":              {allow("shop,shop"), []string{"shop"}},
-		"all namespaces":                      {allow("*"), []string{"*"}},
-		"no namespace":                        {allow(""), []string{}},
-		"commas only":                         {allow(" , ,"), []string{}},
-		"other patterns are ignored":          {allow("sho?,[a-z]*,team-{a,b},shop|web"), []string{}},
-		"invalid namespace names are ignored": {allow("Shop,-shop,shop-,sh op"), []string{}},
+		"no annotations":             {nil, nil},
+		"other annotations":          {map[string]string{"note": "shop"}, nil},
+		"one name":                   {allow("shop"), []string{"shop"}},
+		"names and globs are sorted": {allow("web,team-*,*-test,shop"), []string{"*-test", "shop", "team-*", "web"}},
+		"white space is trimmed":     {allow(" shop ,\n\tweb\n"), []string{"shop", "web"}},
+		"duplicates are removed":     {allow("shop,shop"), []string{"shop"}},
+		"all namespaces":             {allow("*"), []string{"*"}},
+		"no namespace":               {allow(""), []string{}},
+		"white space only":           {allow(" \n"), []string{}},
 	}
 	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := AllowedNamespaces(newObject("vault", "settings", withAnnotations(testCase.annotations)))
-			if diff := cmp.Diff(testCase.want, got); diff != "" {
-				t.Error(diff)
+			got, err := AllowedNamespaces(newObject("vault", "settings", withAnnotations(testCase.annotations)))
+			if diff := cmp.Diff(testCase.want, got); diff != "" || err != nil {
+				t.Error(diff, err)
+			}
+		})
+	}
+}
+
+func TestAllowedNamespaces_Unreadable(t *testing.T) {
+	cases := map[string]struct{ list, wantQuoted string }{
+		"typographic quotes":    {"“shop”", `"“shop”"`},
+		"quotes":                {`"shop"`, `"\"shop\""`},
+		"question mark":         {"web,sho?", `"sho?"`},
+		"regular expression":    {"[a-z]*", `"[a-z]*"`},
+		"alternatives":          {"shop|web", `"shop|web"`},
+		"semicolons":            {"shop;web", `"shop;web"`},
+		"spaces":                {"shop web", `"shop web"`},
+		"upper case":            {"Shop", `"Shop"`},
+		"hyphen at the end":     {"shop-", `"shop-"`},
+		"empty entry":           {"shop,,web", `""`},
+		"comma at the end":      {"shop,", `""`},
+		"commas only":           {" , ,", `""`},
+		"line instead of comma": {"shop\nweb", `"shop\nweb"`},
+		"long entry":            {strings.Repeat("a", 10_000), `"` + strings.Repeat("a", 63) + `"…`},
+		"many entries":          {strings.Repeat("a,", 43_394) + "a", "43395 entries"},
+	}
+	for name, testCase := range cases {
+		t.Run(name, func(t *testing.T) {
+			source := newObject("vault", "settings", withAnnotations(map[string]string{v1alpha1.AnnotationAllowedNamespaces: testCase.list}))
+			allowed, err := AllowedNamespaces(source)
+			if err == nil || allowed != nil {
+				t.Fatalf("got %v, %v, want an error", allowed, err)
+			}
+			if !strings.Contains(err.Error(), testCase.wantQuoted) || len(err.Error()) > 300 {
+				t.Errorf("the error does not quote %s: %v", testCase.wantQuoted, err)
 			}
 		})
 	}

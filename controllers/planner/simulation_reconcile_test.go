@@ -85,8 +85,13 @@ func readyReason(replika *v1alpha1.Replika) string {
 func (c *cluster) input(replika *v1alpha1.Replika, view snapshot) (*Input, string) {
 	name := types.NamespacedName{Namespace: replika.Namespace, Name: replika.Name}
 	source := c.objects[types.NamespacedName{Namespace: replika.SourceNamespace(), Name: replika.Spec.Source.Name}]
+	var allowed []string
 	if source != nil {
-		replika.Status.Source = &v1alpha1.SourceStatus{AllowedNamespaces: AllowedNamespaces(source)}
+		var err error
+		if allowed, err = AllowedNamespaces(source); err != nil {
+			c.fatalf("consent: %v", err)
+		}
+		replika.Status.Source = &v1alpha1.SourceStatus{AllowedNamespaces: allowed}
 	}
 	selection, err := NewSelection(replika)
 	if err != nil {
@@ -116,7 +121,7 @@ func (c *cluster) input(replika *v1alpha1.Replika, view snapshot) (*Input, strin
 	} else if in.Template, err = c.cleaner.NewTemplate(replika, source.DeepCopy()); err != nil {
 		c.record("source not allowed")
 		in.Template, reason = nil, v1alpha1.ReasonSourceNotAllowed
-	} else if allowed := AllowedNamespaces(source); allowed != nil && len(allowed) == 0 {
+	} else if allowed != nil && len(allowed) == 0 {
 		c.record("consent withdrawn")
 		in.Selection, in.Template, reason = nil, nil, v1alpha1.ReasonSourceNotAllowed
 	}

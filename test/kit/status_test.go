@@ -52,6 +52,16 @@ func TestStatusViolations(t *testing.T) {
 			t.Error(violations)
 		}
 	})
+	t.Run("progress of a newer generation", func(t *testing.T) {
+		replika := valid()
+		replika.Status.ObservedGeneration = 1
+		for i := range replika.Status.Conditions {
+			replika.Status.Conditions[i].Reason = v1alpha1.ReasonProgressing
+		}
+		if violations := StatusViolations(replika, false); len(violations) > 0 {
+			t.Error(violations)
+		}
+	})
 	for name, spoil := range map[string]func(*v1alpha1.ReplikaStatus){
 		"earlier generation":               func(s *v1alpha1.ReplikaStatus) { s.ObservedGeneration = 1 },
 		"condition of earlier generation":  func(s *v1alpha1.ReplikaStatus) { s.Conditions[1].ObservedGeneration = 1 },

@@ -169,6 +169,18 @@ func Reason(ctx context.Context, c client.Reader, replika *v1alpha1.Replika, rea
 	})
 }
 
+// Progressing waits until the status reports a reconcile that is in progress. Its spec is not the observed one yet.
+func Progressing(ctx context.Context, c client.Reader, replika *v1alpha1.Replika) *v1alpha1.Replika {
+	GinkgoHelper()
+	current := &v1alpha1.Replika{}
+	Eventually(ctx, func(g Gomega) {
+		g.Expect(c.Get(ctx, client.ObjectKeyFromObject(replika), current)).To(Succeed())
+		g.Expect(kit.StatusViolations(current, false)).To(BeEmpty())
+		g.Expect(kit.Ready(current)).To(HaveValue(HaveField("Reason", v1alpha1.ReasonProgressing)))
+	}).Should(Succeed())
+	return current
+}
+
 // Failures waits until exactly these copies failed: reasons by namespace.
 func Failures(ctx context.Context, c client.Reader, replika *v1alpha1.Replika, reasons map[string]string) *v1alpha1.Replika {
 	GinkgoHelper()
