@@ -20,13 +20,19 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"net"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -66,7 +72,17 @@ type options struct {
 }
 
 func main() {
-	options := parseFlags()
+	options, err := parseFlags(flag.CommandLine, os.Args[1:])
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		flag.CommandLine.SetOutput(os.Stderr)
+		flag.Usage()
+		return
+	case err != nil:
+		// One line, without the description of all flags.
+		fmt.Fprintf(os.Stderr, "%s: %v\n", flag.CommandLine.Name(), err)
+		os.Exit(2)
+	}
 	if options.showVersion {
 		fmt.Println(version)
 		return
@@ -96,27 +112,71 @@ func (c cappedLevel) Enabled(level zapcore.Level) bool {
 	return level >= -maxVerbosity && c.LevelEnabler.Enabled(level)
 }
 
-func parseFlags() *options {
+// parseFlags parses and validates the command line. The error has one line.
+func parseFlags(flags *flag.FlagSet, args []string) (*options, error) {
 	options := &options{}
-	flag.StringVar(&options.metricsAddress, "metrics-bind-address", "0",
+	flags.StringVar(&options.metricsAddress, "metrics-bind-address", "0",
 		"The address the metrics endpoint binds to, for example :8443. Set to 0 to disable it.")
-	flag.BoolVar(&options.metricsSecure, "metrics-secure", true,
+	flags.BoolVar(&options.metricsSecure, "metrics-secure", true,
 		"If true, serve metrics over TLS with authentication and authorization. If false, serve them over plain HTTP.")
-	flag.StringVar(&options.metricsCertDir, "metrics-cert-dir", "",
+	flags.StringVar(&options.metricsCertDir, "metrics-cert-dir", "",
 		"Directory containing tls.crt and tls.key for the metrics endpoint. If empty, a self-signed certificate is generated.")
-	flag.StringVar(&options.probeAddress, "health-probe-bind-address", ":8081",
+	flags.StringVar(&options.probeAddress, "health-probe-bind-address", ":8081",
 		"The address the health probe endpoint binds to. Set to 0 to disable it.")
-	flag.StringVar(&options.pprofAddress, "pprof-bind-address", "0",
+	flags.StringVar(&options.pprofAddress, "pprof-bind-address", "0",
 		"The address the pprof endpoint binds to, for example 127.0.0.1:6060. Set to 0 to disable it.")
-	flag.BoolVar(&options.leaderElection, "leader-elect", false,
+	flags.BoolVar(&options.leaderElection, "leader-elect", false,
 		"Enable leader election, so that only one instance is active at a time.")
-	flag.StringVar(&options.leaseNamespace, "leader-election-namespace", "",
+	flags.StringVar(&options.leaseNamespace, "leader-election-namespace", "",
 		"Namespace of the leader election Lease. Defaults to the operator's namespace.")
-	flag.BoolVar(&options.showVersion, "version", false, "Print the version and exit.")
-	options.controllers.BindFlags(flag.CommandLine)
-	options.zap.BindFlags(flag.CommandLine)
-	flag.Parse()
-	return options
+	flags.BoolVar(&options.showVersion, "version", false, "Print the version and exit.")
+	options.controllers.BindFlags(flags)
+	options.zap.BindFlags(flags)
+	flags.Init(flags.Name(), flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if flags.NArg() > 0 {
+		// Parsing ended here, without the flags that follow.
+		return nil, fmt.Errorf("unexpected argument %q: write --flag=value", flags.Arg(0))
+	}
+	return options, options.validate()
+}
+
+// validate returns an error, of one line, for the first flag with an invalid value.
+func (o *options) validate() error {
+	for _, address := range []struct{ flag, value string }{
+		{"metrics-bind-address", o.metricsAddress},
+		{"health-probe-bind-address", o.probeAddress},
+		{"pprof-bind-address", o.pprofAddress},
+	} {
+		if !isBindAddress(address.value) {
+			return fmt.Errorf("--%s: %q: must be host:port or :port, or 0 to disable it", address.flag, address.value)
+		}
+	}
+	if o.metricsCertDir != "" && !o.metricsSecure {
+		return errors.New("--metrics-cert-dir: has no effect with --metrics-secure=false")
+	}
+	if o.leaseNamespace != "" {
+		if problems := validation.IsDNS1123Label(o.leaseNamespace); len(problems) > 0 {
+			return fmt.Errorf("--leader-election-namespace: %q: %s", o.leaseNamespace, strings.Join(problems, "; "))
+		}
+	}
+	return o.controllers.Validate()
+}
+
+// isBindAddress reports whether a server can bind to the address; 0 disables it.
+func isBindAddress(address string) bool {
+	if address == "0" {
+		return true
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 // metricsOptions returns the options of the metrics server.
