@@ -147,7 +147,8 @@ var _ = Describe("An object that two Replikas claim", func() {
 		expect.CopiedAs(ctx, api, r.first, "shared", a)
 		Expect(read(ctx, kit.ConfigMap(a, "shared", ""), a).GetUID()).To(Equal(uid), "the object was re-created")
 		// Each handover is one patch of owner and labels and one of content, or a single patch of both.
-		f.eventuallyWrites(ctx, since, "configmaps", "shared").Should(And(HaveEach("patch in "+a), WithTransform(func(changes []string) int { return len(changes) }, BeNumerically("<=", 4))))
+		f.eventuallyWrites(ctx, since, "configmaps", "shared").Should(And(HaveEach("patch in "+a),
+			WithTransform(func(writes []string) int { return len(writes) }, BeNumerically("<=", 4))))
 		expect.Gone(ctx, api, kit.ConfigMap(a, "elsewhere", ""), a)
 	})
 
