@@ -75,8 +75,10 @@ func (e *Executor) Execute(
 	switch action.Type {
 	case planner.Create:
 		result = target.create(ctx, action.Template)
+	case planner.LookUp:
+		result = target.lookUp(ctx)
 	case planner.Update:
-		if planner.HasInstanceFields(action.Template.Kind.GroupKind()) {
+		if action.NeedsLiveObject() {
 			result = target.merge(ctx, action)
 		} else {
 			result = target.update(ctx, action, updatePatch(action))
