@@ -101,7 +101,7 @@ func (r *ReplikaReconciler) reconcileSource(ctx context.Context, s *scope, mappi
 	if err != nil {
 		return r.handleSourceError(s, mapping, err)
 	}
-	template, err := r.Cleaner.NewTemplate(s.replika, object)
+	template, err := r.Cleaner.NewTemplate(mapping.Resource.GroupResource(), s.replika, object)
 	if err != nil {
 		return source{}, &notReadyError{Reason: v1alpha1.ReasonSourceNotAllowed, Message: err.Error(), Stalled: true}
 	}

@@ -65,6 +65,7 @@ var _ = Describe("The template of a copy", func() {
 			v1alpha1.AnnotationOwner:        replika.Namespace + "/" + replika.Name,
 			v1alpha1.AnnotationSource:       source.Namespace + "/" + source.Name,
 			v1alpha1.AnnotationSelf:         a + "/" + source.Name,
+			v1alpha1.AnnotationResource:     "configmaps",
 		}))
 		Expect(copied.GetFinalizers()).To(BeEmpty())
 		Expect(copied.GetOwnerReferences()).To(BeEmpty())

@@ -69,6 +69,13 @@ const (
 	// included, and the operator does not own it.
 	AnnotationSelf = KeyPrefix + "copy"
 
+	// AnnotationResource is the resource of the copy itself, as "resource.group"
+	// ("resource" alone in the core group). It has the same purpose as
+	// AnnotationSelf: controllers that copy the annotations of an object onto
+	// objects of another kind thereby create no copy. Earlier versions of the
+	// operator did not write it, so marks without it are valid.
+	AnnotationResource = KeyPrefix + "resource"
+
 	// AnnotationAdopted is AdoptedValue on an object that existed before the
 	// operator adopted it, and absent on every other object. An adopted object is
 	// never deleted, only released.
@@ -78,7 +85,9 @@ const (
 	AdoptedValue = "true"
 
 	// AnnotationApplied is a JSON object with the keys of the copy's labels and
-	// annotations that the template sets. The operator preserves all other keys.
+	// annotations, and the names of a ServiceAccount's imagePullSecrets, that the
+	// template sets. The operator preserves all others. A list that would be too
+	// long is replaced by a hash of each entry.
 	AnnotationApplied = KeyPrefix + "applied"
 )
 

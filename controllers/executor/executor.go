@@ -79,9 +79,11 @@ func (e *Executor) Execute(
 	switch action.Type {
 	case planner.Create:
 		result = target.create(ctx, action.Template)
+	case planner.LookUp:
+		result = target.lookUp(ctx)
 	case planner.Update:
 		patch := updatePatch(action)
-		if planner.HasInstanceFields(action.Template.Kind.GroupKind()) || len(patch) > maxPatchOperations {
+		if action.NeedsLiveObject() || len(patch) > maxPatchOperations {
 			result = target.merge(ctx, action)
 		} else {
 			result = target.update(ctx, action, patch)

@@ -67,7 +67,7 @@ func newRawTemplate(source client.Object, changes ...func(*v1alpha1.Replika)) *p
 	for _, change := range changes {
 		change(owner)
 	}
-	template, err := cleaner.NewTemplate(owner, object)
+	template, err := cleaner.NewTemplate(resourceOf(object.GroupVersionKind()).GroupResource(), owner, object)
 	Expect(err).NotTo(HaveOccurred())
 	return template
 }
@@ -143,7 +143,7 @@ func toUnstructured(object client.Object) *unstructured.Unstructured {
 
 func observe(object *unstructured.Unstructured) *planner.Observed {
 	GinkgoHelper()
-	observed, err := cleaner.Observe(object)
+	observed, err := cleaner.Observe(resourceOf(object.GroupVersionKind()).GroupResource(), object)
 	Expect(err).NotTo(HaveOccurred())
 	return observed
 }

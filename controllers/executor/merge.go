@@ -29,9 +29,10 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// merge updates a copy of a kind with fields inside its content that the API server sets for each object (the cluster IP of
-// a Service, the volume of a PersistentVolumeClaim). To keep these, it reads the object and sends only the difference between
-// its cleaned content and the template, with the resourceVersion that was read.
+// merge updates an object of which more must be known than what was observed, as [planner.Action.NeedsLiveObject] reports: a
+// copy of a kind with fields inside its content that the API server sets for each object (the cluster IP of a Service, the
+// volume of a PersistentVolumeClaim), or with thousands of keys. It reads the object and sends only the difference between its
+// cleaned content and the template, with the resourceVersion that was read.
 func (t target) merge(ctx context.Context, action *planner.Action) Result {
 	live, err := t.read(ctx)
 	if err != nil {
@@ -40,7 +41,7 @@ func (t target) merge(ctx context.Context, action *planner.Action) Result {
 	if live == nil {
 		return Result{Outcome: planner.Stale}
 	}
-	current, err := t.executor.cleaner.Observe(live)
+	current, err := t.executor.cleaner.Observe(t.resource.GroupResource(), live)
 	if err != nil {
 		return Result{Outcome: planner.Unavailable, Err: err}
 	}
@@ -74,11 +75,15 @@ func isUnchanged(current, observed *planner.Observed) bool {
 // mergePatch renders the difference between the live object, cleaned, and the template as a JSON Merge Patch (RFC 7386).
 func (t target) mergePatch(live *unstructured.Unstructured, current *planner.Observed, action *planner.Action) ([]byte, error) {
 	template := action.Template
-	before, err := json.Marshal(t.executor.cleaner.Content(template.Kind.GroupKind(), live.Object))
+	liveContent, content, err := t.executor.cleaner.MergeContent(action, live)
+	if err != nil {
+		return nil, fmt.Errorf("merge the template into the object: %w", err)
+	}
+	before, err := json.Marshal(liveContent)
 	if err != nil {
 		return nil, fmt.Errorf("render the object: %w", err)
 	}
-	after, err := json.Marshal(template.Content)
+	after, err := json.Marshal(content)
 	if err != nil {
 		return nil, fmt.Errorf("render the template: %w", err)
 	}
@@ -90,7 +95,7 @@ func (t target) mergePatch(live *unstructured.Unstructured, current *planner.Obs
 	if err := json.Unmarshal(difference, &patch); err != nil {
 		return nil, fmt.Errorf("compare the object with the template: %w", err)
 	}
-	stale := current.Applied().Without(template.Applied())
+	stale := t.executor.cleaner.StaleKeys(action, live)
 	patch["metadata"] = map[string]any{
 		"uid":             current.UID,
 		"resourceVersion": current.ResourceVersion,

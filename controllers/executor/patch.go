@@ -80,10 +80,14 @@ const (
 // operator may have changed. For an object without valid marks they compare the resourceVersion, which any change changes.
 func guard(observed *planner.Observed) jsonPatch {
 	tests := jsonPatch{{Op: "test", Path: "/metadata/uid", Value: observed.UID}}
-	if owner, marked := observed.Owner(); marked {
-		return append(tests,
+	owner, marked := observed.Owner()
+	if marked {
+		tests = append(tests,
 			operation{Op: "test", Path: annotationsPath + "/" + escape(v1alpha1.AnnotationOwner), Value: owner.String()},
 			operation{Op: "test", Path: annotationsPath + "/" + escape(v1alpha1.AnnotationMarksVersion), Value: v1alpha1.MarksVersion})
+	}
+	if marked && !observed.HasOwners {
+		return append(tests, operation{Op: "test", Path: "/metadata/ownerReferences", Value: null})
 	}
 	return append(tests, operation{Op: "test", Path: "/metadata/resourceVersion", Value: observed.ResourceVersion})
 }
@@ -101,7 +105,7 @@ func updatePatch(action *planner.Action) jsonPatch {
 		}
 	}
 	adopted := action.Adopt || observed.Adopted
-	stale := observed.Applied().Without(template.Applied())
+	stale := observed.StaleKeys(template)
 	patch = append(patch, setKeys(labelsPath, observed.HasLabels, template.CopyLabels(), stale.Labels)...)
 	return append(patch, setKeys(annotationsPath, observed.HasAnnotations,
 		template.CopyAnnotations(action.Namespace, adopted), stale.Annotations)...)

@@ -34,7 +34,7 @@ func (t target) get(ctx context.Context) (*planner.Observed, error) {
 	if err != nil || object == nil {
 		return nil, err
 	}
-	return t.executor.cleaner.Observe(object)
+	return t.executor.cleaner.Observe(t.resource.GroupResource(), object)
 }
 
 // read reads the current object with all its content; nil when it does not exist.

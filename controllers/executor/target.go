@@ -19,6 +19,7 @@ package executor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -66,6 +67,18 @@ func (t target) create(ctx context.Context, template *planner.Template) Result {
 	default:
 	}
 	return Result{Outcome: outcome, Err: err}
+}
+
+// lookUp reads an object that only the cluster creates. It exists, or will be created soon.
+func (t target) lookUp(ctx context.Context) Result {
+	current, err := t.get(ctx)
+	if err != nil {
+		return readFailed(err)
+	}
+	if current == nil {
+		return Result{Outcome: planner.Unavailable, Err: errors.New("the cluster creates this object in every namespace, but has not done so yet")}
+	}
+	return Result{Outcome: planner.Stale, Object: current, Err: errors.New("the object exists")}
 }
 
 // update sends the JSON Patch of an update, a release or a hand-over. It applies only to the object that was observed.
@@ -150,7 +163,7 @@ func (t target) handleResponse(response []byte, template *planner.Template) Resu
 	if err != nil {
 		return Result{Outcome: planner.Unavailable, Err: err}
 	}
-	observed, err := t.executor.cleaner.Observe(object)
+	observed, err := t.executor.cleaner.Observe(t.resource.GroupResource(), object)
 	if err != nil {
 		return Result{Outcome: planner.Unavailable, Err: err}
 	}

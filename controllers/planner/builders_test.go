@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -148,6 +149,11 @@ func withController(o *unstructured.Unstructured) {
 	})
 }
 
+// withOwner sets an owner reference without a controller.
+func withOwner(o *unstructured.Unstructured) {
+	o.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "owner", UID: "uid-owner"}})
+}
+
 // withLegacyLabels sets the labels that the 2022 release set on its copies.
 func withLegacyLabels(replika string) func(*unstructured.Unstructured) {
 	return withLabels(map[string]string{
@@ -157,7 +163,7 @@ func withLegacyLabels(replika string) func(*unstructured.Unstructured) {
 
 func mustTemplate(t testing.TB, replika *v1alpha1.Replika, source *unstructured.Unstructured) *Template {
 	t.Helper()
-	template, err := NewCleaner().NewTemplate(replika, source)
+	template, err := NewCleaner().NewTemplate(resourceOf(source), replika, source)
 	if err != nil {
 		t.Fatalf("template: %v", err)
 	}
@@ -183,9 +189,15 @@ func newCopy(t testing.TB, template *Template, namespace string, changes ...func
 	return object
 }
 
+// resourceOf returns the resource of the object's kind.
+func resourceOf(object *unstructured.Unstructured) schema.GroupResource {
+	resource, _ := meta.UnsafeGuessKindToResource(object.GroupVersionKind())
+	return resource.GroupResource()
+}
+
 func mustObserve(t testing.TB, object *unstructured.Unstructured) *Observed {
 	t.Helper()
-	observed, err := NewCleaner().Observe(object)
+	observed, err := NewCleaner().Observe(resourceOf(object), object)
 	if err != nil {
 		t.Fatalf("observe: %v", err)
 	}

@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -30,9 +31,12 @@ import (
 // objects (they would prune or overwrite the copies), and what controllers and the API server set per object. The tables
 // below list all of it. They apply to source and copy alike, so that per-instance values never count as drift.
 
-// strippedKeys are the labels and annotations that are not copied. An entry that ends in `*` is a prefix; an entry that
-// begins with `*` is a suffix of the key's domain.
-var strippedKeys = []string{
+// The tables of labels and annotations that are not copied. An entry that ends in `*` is a prefix; an entry that begins with
+// `*` is a suffix of the key's domain.
+
+// trackingKeys are those by which tools and operators track the objects that they manage. A copy of the 2022 release has the
+// ones of its source, and loses them when it is taken over.
+var trackingKeys = []string{
 	// kubectl: what was last applied to the source was never applied to the copy.
 	"kubectl.kubernetes.io/last-applied-configuration",
 
@@ -54,8 +58,9 @@ var strippedKeys = []string{
 	"helm.sh/*",
 	"app.kubernetes.io/managed-by",
 
-	// Sets of objects that are pruned together: ApplySet of kubectl, kapp, cli-utils, Config Sync, OLM, Rancher. For OLM only
-	// the keys that name an owner or an original are stripped; olm.skipRange and similar keys describe the object.
+	// Sets of objects that are pruned together: ApplySet of kubectl, kapp, cli-utils, Config Sync, OLM, Rancher, the Istio
+	// operator, Skaffold, Karmada. For OLM only the keys that name an owner or an original are stripped; olm.skipRange and
+	// similar keys describe the object.
 	"applyset.kubernetes.io/*",
 	"kapp.k14s.io/*",
 	"config.k8s.io/owning-inventory",
@@ -69,6 +74,12 @@ var strippedKeys = []string{
 	"olm.operatorframework.io/owner-*",
 	"operators.coreos.com/*",
 	"objectset.rio.cattle.io/*",
+	"operator.istio.io/*",
+	"install.operator.istio.io/*",
+	"skaffold.dev/run-id",
+	"*.karmada.io/*",
+	"karmada.io/managed",
+	"vcluster.loft.sh/*",
 
 	// Velero: backup and restore records. The exclusion from backups is kept.
 	"velero.io/backup-*",
@@ -76,9 +87,9 @@ var strippedKeys = []string{
 	"velero.io/schedule-name",
 
 	// Ownership by the operators that create common sources: External Secrets, cert-manager, trust-manager, Vault Secrets
-	// Operator, Sealed Secrets. Requests to them are kept: external-secrets.io/type, cert-manager.io/cluster-issuer on an
-	// Ingress, cert-manager.io/allow-direct-injection on a Secret. So are alt-names, common-name, issuer-kind and similar
-	// keys: they are informative on a Secret, but requests on an Ingress.
+	// Operator, Sealed Secrets, the Secrets Store CSI driver. Requests to them are kept: external-secrets.io/type,
+	// cert-manager.io/cluster-issuer on an Ingress, cert-manager.io/allow-direct-injection on a Secret. So are alt-names,
+	// common-name, issuer-kind and similar keys: they are informative on a Secret, but requests on an Ingress.
 	"reconcile.external-secrets.io/*",
 	"cert-manager.io/certificate-name",
 	"cert-manager.io/next-private-key",
@@ -87,6 +98,7 @@ var strippedKeys = []string{
 	"secrets.hashicorp.com/vso-*",
 	"sealedsecrets.bitnami.com/managed",
 	"sealedsecrets.bitnami.com/patch",
+	"secrets-store.csi.k8s.io/managed",
 
 	// Other replicators would copy the copies, or delete them: reflector, kubernetes-replicator, config-syncer (its keys
 	// use its former name, kubed), Kyverno generate rules, HNC, Sveltos. The keys of cleanup.kyverno.io and the template
@@ -103,13 +115,42 @@ var strippedKeys = []string{
 	"projectsveltos.io/reference-*",
 	"projectsveltos.io/hash",
 
-	// State that controllers store on one instance, and would overwrite on the copies. Configuration in the same domains is
-	// kept: volume.beta.kubernetes.io/storage-class, autoscaling.alpha.kubernetes.io/metrics and behavior,
-	// cloud.google.com/neg.
+	// Crossplane: composites, claims, and the external resource that an object manages. Two objects must not manage one.
+	"crossplane.io/composite",
+	"crossplane.io/claim-name",
+	"crossplane.io/claim-namespace",
+	"crossplane.io/composition-resource-name",
+	"crossplane.io/external-name",
+
+	// Our own keys: the template sets the labels and marks of a copy, and consent applies to the source only.
+	v1alpha1.KeyPrefix + "*",
+}
+
+// claimKeys are those by which an operator finds the objects that it created for one of its resources. It deletes or
+// overwrites an object that has them and that it did not create. On a resource of the operator's own API group they are
+// configuration, and kept: KafkaTopics name their cluster in strimzi.io/cluster.
+var claimKeys = []string{
+	"strimzi.io/*",
+	"*.k8s.elastic.co/*",
+	"cnpg.io/cluster",
+	"cnpg.io/instanceName",
+	"cnpg.io/operatorVersion",
+	"cnpg.io/userType",
+	"postgres-operator.crunchydata.com/*",
+}
+
+// instanceKeys hold the state that controllers store on one instance, and would overwrite on the copies. Configuration in
+// the same domains is kept: volume.beta.kubernetes.io/storage-class, autoscaling.alpha.kubernetes.io/metrics and behavior,
+// cloud.google.com/neg, service.beta.openshift.io/serving-cert-secret-name, purelb.io/service-group.
+var instanceKeys = []string{
+	// Kubernetes.
 	"deployment.kubernetes.io/*",
 	"deprecated.daemonset.template.generation",
 	"batch.kubernetes.io/job-tracking",
 	"batch.kubernetes.io/cronjob-scheduled-timestamp",
+	"batch.kubernetes.io/controller-uid",
+	"batch.kubernetes.io/job-name",
+	"batch.kubernetes.io/job-completion-index",
 	"pv.kubernetes.io/*",
 	"volume.kubernetes.io/selected-node",
 	"volume.kubernetes.io/storage-provisioner",
@@ -120,11 +161,97 @@ var strippedKeys = []string{
 	"endpoints.kubernetes.io/*",
 	"endpointslice.kubernetes.io/managed-by",
 	"control-plane.alpha.kubernetes.io/leader",
-	"field.cattle.io/publicEndpoints",
-	"cloud.google.com/neg-status",
+	"pod-template-hash",
+	"pod-template-generation",
+	"controller-revision-hash",
+	"statefulset.kubernetes.io/pod-name",
+	"apps.kubernetes.io/pod-index",
 
-	// Our own keys: the template sets the labels and marks of a copy, and consent applies to the source only.
-	v1alpha1.KeyPrefix + "*",
+	// Load balancers of Services: DigitalOcean, Vultr, Hetzner, Scaleway, Exoscale, OpenStack, Alibaba, Tencent, GKE, and
+	// MetalLB, kube-vip, PureLB. Two Services must not share one.
+	"kubernetes.digitalocean.com/load-balancer-id",
+	"kubernetes.vultr.com/load-balancer-id",
+	"load-balancer.hetzner.cloud/id",
+	"load-balancer.hetzner.cloud/ipv4",
+	"load-balancer.hetzner.cloud/ipv4-rdns",
+	"load-balancer.hetzner.cloud/ipv6",
+	"load-balancer.hetzner.cloud/ipv6-rdns",
+	"service.beta.kubernetes.io/scw-loadbalancer-id",
+	"k8s.scaleway.com/*",
+	"service.beta.kubernetes.io/exoscale-loadbalancer-id",
+	"loadbalancer.openstack.org/load-balancer-id",
+	"loadbalancer.openstack.org/load-balancer-address",
+	"service.beta.kubernetes.io/hash",
+	"service.k8s.alibaba/loadbalancer-id",
+	"service.kubernetes.io/loadbalance-id",
+	"service.kubernetes.io/backend-service*",
+	"service.kubernetes.io/firewall-rule*",
+	"service.kubernetes.io/healthcheck*",
+	"service.kubernetes.io/tcp-forwarding-rule*",
+	"service.kubernetes.io/udp-forwarding-rule*",
+	"service.kubernetes.io/l3-forwarding-rule*",
+	"cloud.google.com/neg-status",
+	"metallb.io/ip-allocated-from-pool",
+	"metallb.universe.tf/ip-allocated-from-pool",
+	"kube-vip.io/vipHost",
+	"purelb.io/allocated-*",
+	"purelb.io/announcing-*",
+
+	// Ingresses and Routes: GKE, Rancher, F5, Avi, OpenShift.
+	"ingress.kubernetes.io/backends",
+	"ingress.kubernetes.io/forwarding-rule",
+	"ingress.kubernetes.io/https-forwarding-rule",
+	"ingress.kubernetes.io/target-proxy",
+	"ingress.kubernetes.io/https-target-proxy",
+	"ingress.kubernetes.io/url-map",
+	"ingress.kubernetes.io/redirect-url-map",
+	"ingress.kubernetes.io/ssl-cert",
+	"ingress.kubernetes.io/static-ip",
+	"field.cattle.io/publicEndpoints",
+	"lifecycle.cattle.io/*",
+	"status.virtual-server.f5.com/*",
+	"ako.vmware.com/controller-cluster-uuid",
+	"ako.vmware.com/host-fqdn-vs-uuid-map",
+	"openshift.io/host.generated",
+
+	// ServiceAccounts, Secrets and ImageStreams of OpenShift.
+	"openshift.io/internal-registry-pull-secret-ref",
+	"openshift.io/internal-registry-auth-token.*",
+	"openshift.io/token-secret.*",
+	"openshift.io/image.dockerRepositoryCheck",
+	"service.alpha.openshift.io/expiry",
+	"service.alpha.openshift.io/originating-*",
+	"service.alpha.openshift.io/serving-cert-generation-error*",
+	"service.alpha.openshift.io/serving-cert-signed-by",
+	"service.beta.openshift.io/expiry",
+	"service.beta.openshift.io/originating-*",
+	"service.beta.openshift.io/serving-cert-generation-error*",
+	"service.beta.openshift.io/serving-cert-signed-by",
+
+	// Volumes: vSphere, CDI.
+	"volumehealth.storage.kubernetes.io/*",
+	"cns.vmware.com/pv-to-backingdiskobjectid-mapping",
+	"cdi.kubevirt.io/ownedByDataVolume",
+	"cdi.kubevirt.io/storage.condition.*",
+	"cdi.kubevirt.io/storage.pod.*",
+	"cdi.kubevirt.io/storage.populatedFor",
+
+	// Custom resources of Argo Rollouts, Knative, Crossplane and Azure Service Operator, and what Argo Rollouts sets on the
+	// Services that it switches.
+	"argo-rollouts.argoproj.io/managed-by-rollouts",
+	"rollout.argoproj.io/*",
+	"serving.knative.dev/creator",
+	"serving.knative.dev/lastModifier",
+	"eventing.knative.dev/creator",
+	"eventing.knative.dev/lastModifier",
+	"messaging.knative.dev/creator",
+	"messaging.knative.dev/lastModifier",
+	"crossplane.io/external-create-*",
+	"serviceoperator.azure.com/latest-reconciled-generation",
+	"serviceoperator.azure.com/operator-namespace",
+	"serviceoperator.azure.com/owner-*",
+	"serviceoperator.azure.com/poller-resume-*",
+	"serviceoperator.azure.com/resource-id",
 }
 
 // instanceFields are the fields inside the content that the API server or a controller sets per object, by kind.
@@ -133,9 +260,10 @@ var instanceFields = map[schema.GroupKind][]string{
 	{Kind: "Service"}: {
 		"spec.clusterIPs", "spec.clusterIP", "spec.healthCheckNodePort", "spec.ports.*.nodePort",
 	},
-	{Kind: "PersistentVolumeClaim"}: {"spec.volumeName"},
-	{Kind: "ServiceAccount"}:        {"secrets"},
-	{Kind: "Pod"}:                   {"spec.nodeName"},
+	{Kind: "PersistentVolumeClaim"}:              {"spec.volumeName"},
+	serviceAccountKind:                           {"secrets"},
+	{Kind: "Pod"}:                                {"spec.nodeName"},
+	{Group: "route.openshift.io", Kind: "Route"}: {"spec.host"},
 	{Group: "batch", Kind: "Job"}: {
 		"spec.selector",
 		"spec.template.metadata.labels.controller-uid",
@@ -148,12 +276,13 @@ var instanceFields = map[schema.GroupKind][]string{
 
 // Cleaner removes from an object what belongs to one instance only.
 type Cleaner struct {
-	keys []string
+	// tracking are the trackingKeys and the additional ones of the administrator.
+	tracking []string
 }
 
-// NewCleaner returns a Cleaner for the built-in table and the administrator's additional keys, which have the same syntax.
+// NewCleaner returns a Cleaner for the built-in tables and the administrator's additional keys, which have the same syntax.
 func NewCleaner(extraKeys ...string) *Cleaner {
-	return &Cleaner{keys: slices.Concat(strippedKeys, extraKeys)}
+	return &Cleaner{tracking: slices.Concat(trackingKeys, extraKeys)}
 }
 
 // HasInstanceFields reports whether the content of the kind's objects includes per-instance fields. A top-level field of
@@ -163,13 +292,24 @@ func HasInstanceFields(kind schema.GroupKind) bool {
 	return found
 }
 
-// Keys returns the labels or annotations without those that belong to one instance. The given map is not changed.
-func (c *Cleaner) Keys(keys map[string]string) map[string]string {
+// Keys returns the labels or annotations of an object of the kind without those that belong to one instance. The given map
+// is not changed.
+func (c *Cleaner) Keys(kind schema.GroupKind, keys map[string]string) map[string]string {
 	cleaned := maps.Clone(keys)
-	maps.DeleteFunc(cleaned, func(key, _ string) bool {
-		return slices.ContainsFunc(c.keys, func(rule string) bool { return matchesKey(rule, key) })
-	})
+	maps.DeleteFunc(cleaned, func(key, _ string) bool { return c.tracks(kind, key) || matchesAny(instanceKeys, key) })
 	return cleaned
+}
+
+// tracks reports whether a tool or another operator finds the objects that it manages by the label or annotation.
+func (c *Cleaner) tracks(kind schema.GroupKind, key string) bool {
+	return matchesAny(c.tracking, key) ||
+		slices.ContainsFunc(claimKeys, func(rule string) bool { return matchesKey(rule, key) && !isGroupOf(rule, kind) })
+}
+
+// isGroupOf reports whether the kind belongs to the operator that uses the keys of the rule.
+func isGroupOf(rule string, kind schema.GroupKind) bool {
+	domain, _, _ := strings.Cut(strings.TrimPrefix(rule, "*."), "/")
+	return kind.Group == domain || strings.HasSuffix(kind.Group, "."+domain)
 }
 
 // Content returns the object's content: every top-level field but apiVersion, kind, metadata and status, without null
@@ -185,7 +325,10 @@ func (c *Cleaner) Content(kind schema.GroupKind, object map[string]any) map[stri
 			}
 		}
 	}
-	if hasManualSelector(kind, content) {
+	if kind == serviceAccountKind {
+		removeGeneratedPullSecrets(content)
+	}
+	if isSetByUser(kind, object) {
 		return content
 	}
 	for _, path := range instanceFields[kind] {
@@ -194,11 +337,23 @@ func (c *Cleaner) Content(kind schema.GroupKind, object map[string]any) map[stri
 	return content
 }
 
-// hasManualSelector reports whether the object is a Job with a user-defined selector: the Job controller then sets neither
-// selector nor labels.
-func hasManualSelector(kind schema.GroupKind, content map[string]any) bool {
-	spec, _ := content["spec"].(map[string]any)
-	return kind == schema.GroupKind{Group: "batch", Kind: "Job"} && spec["manualSelector"] == true
+// isSetByUser reports whether a user set the instanceFields of an object of a kind where that is an exception: the selector
+// of a Job, or the host of a Route.
+func isSetByUser(kind schema.GroupKind, object map[string]any) bool {
+	switch kind {
+	case schema.GroupKind{Group: "batch", Kind: "Job"}:
+		manual, _, _ := unstructured.NestedFieldNoCopy(object, "spec", "manualSelector")
+		return manual == true
+	case schema.GroupKind{Group: "route.openshift.io", Kind: "Route"}:
+		generated, _, _ := unstructured.NestedFieldNoCopy(object, "metadata", "annotations", "openshift.io/host.generated")
+		return generated != "true"
+	default:
+		return false
+	}
+}
+
+func matchesAny(rules []string, key string) bool {
+	return slices.ContainsFunc(rules, func(rule string) bool { return matchesKey(rule, key) })
 }
 
 // matchesKey reports whether a label or annotation key matches a rule of the table.

@@ -138,11 +138,113 @@ var keyRuleExamples = map[string]struct{ stripped, kept []string }{
 	"field.cattle.io/publicEndpoints": {stripped: []string{"field.cattle.io/publicEndpoints"}, kept: []string{"field.cattle.io/projectId"}},
 	"cloud.google.com/neg-status":     {stripped: []string{"cloud.google.com/neg-status"}, kept: []string{"cloud.google.com/neg"}},
 
+	"operator.istio.io/*":                                       {stripped: []string{"operator.istio.io/managed"}, kept: []string{"istio.io/rev"}},
+	"install.operator.istio.io/*":                               {stripped: []string{"install.operator.istio.io/owning-resource"}, kept: []string{"sidecar.istio.io/inject"}},
+	"skaffold.dev/run-id":                                       {stripped: []string{"skaffold.dev/run-id"}, kept: []string{"skaffold.dev/mode"}},
+	"*.karmada.io/*":                                            {stripped: []string{"propagationpolicy.karmada.io/name"}, kept: []string{"karmada.example.com/name"}},
+	"karmada.io/managed":                                        {stripped: []string{"karmada.io/managed"}, kept: []string{"karmada.io/manage"}},
+	"vcluster.loft.sh/*":                                        {stripped: []string{"vcluster.loft.sh/managed-by"}, kept: []string{"loft.sh/project"}},
+	"secrets-store.csi.k8s.io/managed":                          {stripped: []string{"secrets-store.csi.k8s.io/managed"}, kept: []string{"secrets-store.csi.k8s.io/used"}},
+	"crossplane.io/composite":                                   {stripped: []string{"crossplane.io/composite"}, kept: []string{"crossplane.io/paused"}},
+	"crossplane.io/claim-name":                                  {stripped: []string{"crossplane.io/claim-name"}, kept: []string{"crossplane.io/claims"}},
+	"crossplane.io/claim-namespace":                             {stripped: []string{"crossplane.io/claim-namespace"}, kept: []string{"crossplane.io/poll-interval"}},
+	"crossplane.io/composition-resource-name":                   {stripped: []string{"crossplane.io/composition-resource-name"}, kept: []string{"crossplane.io/composition-resource"}},
+	"crossplane.io/external-name":                               {stripped: []string{"crossplane.io/external-name"}, kept: []string{"crossplane.io/external-names"}},
+	"strimzi.io/*":                                              {stripped: []string{"strimzi.io/cluster"}, kept: []string{"kafka.strimzi.example.com/cluster"}},
+	"*.k8s.elastic.co/*":                                        {stripped: []string{"eck.k8s.elastic.co/owner-name"}, kept: []string{"elastic.co/app"}},
+	"cnpg.io/cluster":                                           {stripped: []string{"cnpg.io/cluster"}, kept: []string{"cnpg.io/reload"}},
+	"cnpg.io/instanceName":                                      {stripped: []string{"cnpg.io/instanceName"}, kept: []string{"cnpg.io/hibernation"}},
+	"cnpg.io/operatorVersion":                                   {stripped: []string{"cnpg.io/operatorVersion"}, kept: []string{"cnpg.io/operator"}},
+	"cnpg.io/userType":                                          {stripped: []string{"cnpg.io/userType"}, kept: []string{"cnpg.io/user"}},
+	"postgres-operator.crunchydata.com/*":                       {stripped: []string{"postgres-operator.crunchydata.com/cluster"}, kept: []string{"crunchydata.com/cluster"}},
+	"batch.kubernetes.io/controller-uid":                        {stripped: []string{"batch.kubernetes.io/controller-uid"}, kept: []string{"batch.kubernetes.io/job-index-failure-count"}},
+	"batch.kubernetes.io/job-name":                              {stripped: []string{"batch.kubernetes.io/job-name"}, kept: []string{"batch.kubernetes.io/job-index-failure-count"}},
+	"batch.kubernetes.io/job-completion-index":                  {stripped: []string{"batch.kubernetes.io/job-completion-index"}, kept: []string{"batch.kubernetes.io/job-index-failure-count"}},
+	"pod-template-hash":                                         {stripped: []string{"pod-template-hash"}, kept: []string{"pod-template"}},
+	"pod-template-generation":                                   {stripped: []string{"pod-template-generation"}, kept: []string{"pod-template"}},
+	"controller-revision-hash":                                  {stripped: []string{"controller-revision-hash"}, kept: []string{"controller"}},
+	"statefulset.kubernetes.io/pod-name":                        {stripped: []string{"statefulset.kubernetes.io/pod-name"}, kept: []string{"statefulset.kubernetes.io/name"}},
+	"apps.kubernetes.io/pod-index":                              {stripped: []string{"apps.kubernetes.io/pod-index"}, kept: []string{"apps.kubernetes.io/name"}},
+	"kubernetes.digitalocean.com/load-balancer-id":              {stripped: []string{"kubernetes.digitalocean.com/load-balancer-id"}, kept: []string{"service.beta.kubernetes.io/do-loadbalancer-name"}},
+	"kubernetes.vultr.com/load-balancer-id":                     {stripped: []string{"kubernetes.vultr.com/load-balancer-id"}, kept: []string{"service.beta.kubernetes.io/vultr-loadbalancer-protocol"}},
+	"load-balancer.hetzner.cloud/id":                            {stripped: []string{"load-balancer.hetzner.cloud/id"}, kept: []string{"load-balancer.hetzner.cloud/name"}},
+	"load-balancer.hetzner.cloud/ipv4":                          {stripped: []string{"load-balancer.hetzner.cloud/ipv4"}, kept: []string{"load-balancer.hetzner.cloud/name"}},
+	"load-balancer.hetzner.cloud/ipv4-rdns":                     {stripped: []string{"load-balancer.hetzner.cloud/ipv4-rdns"}, kept: []string{"load-balancer.hetzner.cloud/name"}},
+	"load-balancer.hetzner.cloud/ipv6":                          {stripped: []string{"load-balancer.hetzner.cloud/ipv6"}, kept: []string{"load-balancer.hetzner.cloud/name"}},
+	"load-balancer.hetzner.cloud/ipv6-rdns":                     {stripped: []string{"load-balancer.hetzner.cloud/ipv6-rdns"}, kept: []string{"load-balancer.hetzner.cloud/name"}},
+	"service.beta.kubernetes.io/scw-loadbalancer-id":            {stripped: []string{"service.beta.kubernetes.io/scw-loadbalancer-id"}, kept: []string{"service.beta.kubernetes.io/scw-loadbalancer-type"}},
+	"k8s.scaleway.com/*":                                        {stripped: []string{"k8s.scaleway.com/cluster"}, kept: []string{"scaleway.com/cluster"}},
+	"service.beta.kubernetes.io/exoscale-loadbalancer-id":       {stripped: []string{"service.beta.kubernetes.io/exoscale-loadbalancer-id"}, kept: []string{"service.beta.kubernetes.io/exoscale-loadbalancer-zone"}},
+	"loadbalancer.openstack.org/load-balancer-id":               {stripped: []string{"loadbalancer.openstack.org/load-balancer-id"}, kept: []string{"loadbalancer.openstack.org/keep-floatingip"}},
+	"loadbalancer.openstack.org/load-balancer-address":          {stripped: []string{"loadbalancer.openstack.org/load-balancer-address"}, kept: []string{"loadbalancer.openstack.org/keep-floatingip"}},
+	"service.beta.kubernetes.io/hash":                           {stripped: []string{"service.beta.kubernetes.io/hash"}, kept: []string{"service.beta.kubernetes.io/alibaba-cloud-loadbalancer-spec"}},
+	"service.k8s.alibaba/loadbalancer-id":                       {stripped: []string{"service.k8s.alibaba/loadbalancer-id"}, kept: []string{"service.beta.kubernetes.io/class"}},
+	"service.kubernetes.io/loadbalance-id":                      {stripped: []string{"service.kubernetes.io/loadbalance-id"}, kept: []string{"service.kubernetes.io/service-proxy-name"}},
+	"service.kubernetes.io/backend-service*":                    {stripped: []string{"service.kubernetes.io/backend-service-ipv6"}, kept: []string{"service.kubernetes.io/service-proxy-name"}},
+	"service.kubernetes.io/firewall-rule*":                      {stripped: []string{"service.kubernetes.io/firewall-rule-for-hc"}, kept: []string{"service.kubernetes.io/service-proxy-name"}},
+	"service.kubernetes.io/healthcheck*":                        {stripped: []string{"service.kubernetes.io/healthcheck"}, kept: []string{"service.kubernetes.io/service-proxy-name"}},
+	"service.kubernetes.io/tcp-forwarding-rule*":                {stripped: []string{"service.kubernetes.io/tcp-forwarding-rule-ipv6"}, kept: []string{"service.kubernetes.io/service-proxy-name"}},
+	"service.kubernetes.io/udp-forwarding-rule*":                {stripped: []string{"service.kubernetes.io/udp-forwarding-rule"}, kept: []string{"service.kubernetes.io/service-proxy-name"}},
+	"service.kubernetes.io/l3-forwarding-rule*":                 {stripped: []string{"service.kubernetes.io/l3-forwarding-rule"}, kept: []string{"service.kubernetes.io/service-proxy-name"}},
+	"metallb.io/ip-allocated-from-pool":                         {stripped: []string{"metallb.io/ip-allocated-from-pool"}, kept: []string{"metallb.io/address-pool"}},
+	"metallb.universe.tf/ip-allocated-from-pool":                {stripped: []string{"metallb.universe.tf/ip-allocated-from-pool"}, kept: []string{"metallb.io/address-pool"}},
+	"kube-vip.io/vipHost":                                       {stripped: []string{"kube-vip.io/vipHost"}, kept: []string{"kube-vip.io/loadbalancerIPs"}},
+	"purelb.io/allocated-*":                                     {stripped: []string{"purelb.io/allocated-by"}, kept: []string{"purelb.io/service-group"}},
+	"purelb.io/announcing-*":                                    {stripped: []string{"purelb.io/announcing-node"}, kept: []string{"purelb.io/service-group"}},
+	"ingress.kubernetes.io/backends":                            {stripped: []string{"ingress.kubernetes.io/backends"}, kept: []string{"ingress.kubernetes.io/rewrite-target"}},
+	"ingress.kubernetes.io/forwarding-rule":                     {stripped: []string{"ingress.kubernetes.io/forwarding-rule"}, kept: []string{"ingress.kubernetes.io/rewrite-target"}},
+	"ingress.kubernetes.io/https-forwarding-rule":               {stripped: []string{"ingress.kubernetes.io/https-forwarding-rule"}, kept: []string{"ingress.kubernetes.io/rewrite-target"}},
+	"ingress.kubernetes.io/target-proxy":                        {stripped: []string{"ingress.kubernetes.io/target-proxy"}, kept: []string{"ingress.kubernetes.io/rewrite-target"}},
+	"ingress.kubernetes.io/https-target-proxy":                  {stripped: []string{"ingress.kubernetes.io/https-target-proxy"}, kept: []string{"ingress.kubernetes.io/rewrite-target"}},
+	"ingress.kubernetes.io/url-map":                             {stripped: []string{"ingress.kubernetes.io/url-map"}, kept: []string{"ingress.kubernetes.io/rewrite-target"}},
+	"ingress.kubernetes.io/redirect-url-map":                    {stripped: []string{"ingress.kubernetes.io/redirect-url-map"}, kept: []string{"ingress.kubernetes.io/rewrite-target"}},
+	"ingress.kubernetes.io/ssl-cert":                            {stripped: []string{"ingress.kubernetes.io/ssl-cert"}, kept: []string{"ingress.kubernetes.io/rewrite-target"}},
+	"ingress.kubernetes.io/static-ip":                           {stripped: []string{"ingress.kubernetes.io/static-ip"}, kept: []string{"ingress.kubernetes.io/rewrite-target"}},
+	"lifecycle.cattle.io/*":                                     {stripped: []string{"lifecycle.cattle.io/create.namespace-auth"}, kept: []string{"field.cattle.io/description"}},
+	"status.virtual-server.f5.com/*":                            {stripped: []string{"status.virtual-server.f5.com/ip"}, kept: []string{"virtual-server.f5.com/ip"}},
+	"ako.vmware.com/controller-cluster-uuid":                    {stripped: []string{"ako.vmware.com/controller-cluster-uuid"}, kept: []string{"ako.vmware.com/enable-shared-vip"}},
+	"ako.vmware.com/host-fqdn-vs-uuid-map":                      {stripped: []string{"ako.vmware.com/host-fqdn-vs-uuid-map"}, kept: []string{"ako.vmware.com/enable-shared-vip"}},
+	"openshift.io/host.generated":                               {stripped: []string{"openshift.io/host.generated"}, kept: []string{"openshift.io/display-name"}},
+	"openshift.io/internal-registry-pull-secret-ref":            {stripped: []string{"openshift.io/internal-registry-pull-secret-ref"}, kept: []string{"openshift.io/display-name"}},
+	"openshift.io/internal-registry-auth-token.*":               {stripped: []string{"openshift.io/internal-registry-auth-token.service-account"}, kept: []string{"openshift.io/display-name"}},
+	"openshift.io/token-secret.*":                               {stripped: []string{"openshift.io/token-secret.name"}, kept: []string{"openshift.io/display-name"}},
+	"openshift.io/image.dockerRepositoryCheck":                  {stripped: []string{"openshift.io/image.dockerRepositoryCheck"}, kept: []string{"openshift.io/display-name"}},
+	"service.alpha.openshift.io/expiry":                         {stripped: []string{"service.alpha.openshift.io/expiry"}, kept: []string{"service.alpha.openshift.io/serving-cert-secret-name"}},
+	"service.alpha.openshift.io/originating-*":                  {stripped: []string{"service.alpha.openshift.io/originating-service-uid"}, kept: []string{"service.alpha.openshift.io/serving-cert-secret-name"}},
+	"service.alpha.openshift.io/serving-cert-generation-error*": {stripped: []string{"service.alpha.openshift.io/serving-cert-generation-error-num"}, kept: []string{"service.alpha.openshift.io/serving-cert-secret-name"}},
+	"service.alpha.openshift.io/serving-cert-signed-by":         {stripped: []string{"service.alpha.openshift.io/serving-cert-signed-by"}, kept: []string{"service.alpha.openshift.io/serving-cert-secret-name"}},
+	"service.beta.openshift.io/expiry":                          {stripped: []string{"service.beta.openshift.io/expiry"}, kept: []string{"service.beta.openshift.io/inject-cabundle"}},
+	"service.beta.openshift.io/originating-*":                   {stripped: []string{"service.beta.openshift.io/originating-service-name"}, kept: []string{"service.beta.openshift.io/inject-cabundle"}},
+	"service.beta.openshift.io/serving-cert-generation-error*":  {stripped: []string{"service.beta.openshift.io/serving-cert-generation-error"}, kept: []string{"service.beta.openshift.io/inject-cabundle"}},
+	"service.beta.openshift.io/serving-cert-signed-by":          {stripped: []string{"service.beta.openshift.io/serving-cert-signed-by"}, kept: []string{"service.beta.openshift.io/inject-cabundle"}},
+	"volumehealth.storage.kubernetes.io/*":                      {stripped: []string{"volumehealth.storage.kubernetes.io/health"}, kept: []string{"storage.kubernetes.io/health"}},
+	"cns.vmware.com/pv-to-backingdiskobjectid-mapping":          {stripped: []string{"cns.vmware.com/pv-to-backingdiskobjectid-mapping"}, kept: []string{"csi.vsphere.volume-requested-topology"}},
+	"cdi.kubevirt.io/ownedByDataVolume":                         {stripped: []string{"cdi.kubevirt.io/ownedByDataVolume"}, kept: []string{"cdi.kubevirt.io/storage.usePopulator"}},
+	"cdi.kubevirt.io/storage.condition.*":                       {stripped: []string{"cdi.kubevirt.io/storage.condition.running"}, kept: []string{"cdi.kubevirt.io/storage.usePopulator"}},
+	"cdi.kubevirt.io/storage.pod.*":                             {stripped: []string{"cdi.kubevirt.io/storage.pod.phase"}, kept: []string{"cdi.kubevirt.io/storage.usePopulator"}},
+	"cdi.kubevirt.io/storage.populatedFor":                      {stripped: []string{"cdi.kubevirt.io/storage.populatedFor"}, kept: []string{"cdi.kubevirt.io/storage.usePopulator"}},
+	"argo-rollouts.argoproj.io/managed-by-rollouts":             {stripped: []string{"argo-rollouts.argoproj.io/managed-by-rollouts"}, kept: []string{"argo-rollouts.argoproj.io/managed"}},
+	"rollout.argoproj.io/*":                                     {stripped: []string{"rollout.argoproj.io/revision"}, kept: []string{"notifications.argoproj.io/subscribe"}},
+	"serving.knative.dev/creator":                               {stripped: []string{"serving.knative.dev/creator"}, kept: []string{"serving.knative.dev/visibility"}},
+	"serving.knative.dev/lastModifier":                          {stripped: []string{"serving.knative.dev/lastModifier"}, kept: []string{"serving.knative.dev/visibility"}},
+	"eventing.knative.dev/creator":                              {stripped: []string{"eventing.knative.dev/creator"}, kept: []string{"eventing.knative.dev/broker.class"}},
+	"eventing.knative.dev/lastModifier":                         {stripped: []string{"eventing.knative.dev/lastModifier"}, kept: []string{"eventing.knative.dev/broker.class"}},
+	"messaging.knative.dev/creator":                             {stripped: []string{"messaging.knative.dev/creator"}, kept: []string{"messaging.knative.dev/subscribable"}},
+	"messaging.knative.dev/lastModifier":                        {stripped: []string{"messaging.knative.dev/lastModifier"}, kept: []string{"messaging.knative.dev/subscribable"}},
+	"crossplane.io/external-create-*":                           {stripped: []string{"crossplane.io/external-create-pending"}, kept: []string{"crossplane.io/external"}},
+	"serviceoperator.azure.com/latest-reconciled-generation":    {stripped: []string{"serviceoperator.azure.com/latest-reconciled-generation"}, kept: []string{"serviceoperator.azure.com/reconcile-policy"}},
+	"serviceoperator.azure.com/operator-namespace":              {stripped: []string{"serviceoperator.azure.com/operator-namespace"}, kept: []string{"serviceoperator.azure.com/reconcile-policy"}},
+	"serviceoperator.azure.com/owner-*":                         {stripped: []string{"serviceoperator.azure.com/owner-name"}, kept: []string{"serviceoperator.azure.com/reconcile-policy"}},
+	"serviceoperator.azure.com/poller-resume-*":                 {stripped: []string{"serviceoperator.azure.com/poller-resume-token"}, kept: []string{"serviceoperator.azure.com/reconcile-policy"}},
+	"serviceoperator.azure.com/resource-id":                     {stripped: []string{"serviceoperator.azure.com/resource-id"}, kept: []string{"serviceoperator.azure.com/reconcile-policy"}},
+
 	v1alpha1.KeyPrefix + "*": {
 		stripped: []string{v1alpha1.LabelCreatedBy, v1alpha1.LabelPartOf, v1alpha1.AnnotationOwner, v1alpha1.KeyPrefix + "whatever"},
 		kept:     []string{"prosimcorp.com/owner", "replika.prosimcorp.com.example/owner", "replika.prosimcorp.com"},
 	},
 }
+
+var strippedKeys = slices.Concat(trackingKeys, claimKeys, instanceKeys)
 
 func TestCleaner_Keys(t *testing.T) {
 	cleaner := NewCleaner()
@@ -156,12 +258,12 @@ func TestCleaner_Keys(t *testing.T) {
 				if !matchesKey(rule, key) {
 					t.Errorf("the rule does not match %s", key)
 				}
-				if left := cleaner.Keys(newKeys(key)); len(left) > 0 {
+				if left := cleaner.Keys(configMapKind, newKeys(key)); len(left) > 0 {
 					t.Errorf("%s is kept", key)
 				}
 			}
 			for _, key := range testCase.kept {
-				if diff := cmp.Diff(newKeys(key), cleaner.Keys(newKeys(key))); diff != "" {
+				if diff := cmp.Diff(newKeys(key), cleaner.Keys(configMapKind, newKeys(key))); diff != "" {
 					t.Errorf("%s is stripped: %s", key, diff)
 				}
 			}
@@ -171,6 +273,27 @@ func TestCleaner_Keys(t *testing.T) {
 		if !slices.Contains(strippedKeys, rule) {
 			t.Errorf("%s is tested but is not a rule", rule)
 		}
+	}
+}
+
+// The keys by which an operator claims what it created are configuration on its own resources.
+func TestCleaner_Keys_ClaimedByOperator(t *testing.T) {
+	claimed := newKeys("strimzi.io/cluster", "eck.k8s.elastic.co/owner-name", "cnpg.io/cluster")
+	cases := map[string]struct {
+		kind schema.GroupKind
+		want map[string]string
+	}{
+		"Secret":        {secretKind, map[string]string{}},
+		"KafkaTopic":    {schema.GroupKind{Group: "kafka.strimzi.io", Kind: "KafkaTopic"}, newKeys("strimzi.io/cluster")},
+		"Elasticsearch": {schema.GroupKind{Group: "elasticsearch.k8s.elastic.co", Kind: "Elasticsearch"}, newKeys("eck.k8s.elastic.co/owner-name")},
+		"another group": {schema.GroupKind{Group: "notstrimzi.io", Kind: "KafkaTopic"}, map[string]string{}},
+	}
+	for name, testCase := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(testCase.want, NewCleaner().Keys(testCase.kind, claimed)); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 
@@ -194,16 +317,16 @@ func TestNewCleaner_ExtraKeys(t *testing.T) {
 	)
 	want := newKeys("example.com/owners", "tools.example.com/a", "suite.example.com/b")
 	unchanged := maps.Clone(before)
-	if diff := cmp.Diff(want, cleaner.Keys(before)); diff != "" {
+	if diff := cmp.Diff(want, cleaner.Keys(configMapKind, before)); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(unchanged, before); diff != "" {
 		t.Errorf("the input changed: %s", diff)
 	}
-	if len(NewCleaner().Keys(newKeys("example.com/owner"))) != 1 {
+	if len(NewCleaner().Keys(configMapKind, newKeys("example.com/owner"))) != 1 {
 		t.Error("the extra keys of one Cleaner affect another")
 	}
-	if got := cleaner.Keys(nil); len(got) != 0 {
+	if got := cleaner.Keys(configMapKind, nil); len(got) != 0 {
 		t.Errorf("got %v for no keys", got)
 	}
 }
@@ -265,6 +388,31 @@ func TestCleaner_Content(t *testing.T) {
 				"imagePullSecrets": []any{map[string]any{"name": "pull"}}, "automountServiceAccountToken": false,
 			},
 			map[string]any{"imagePullSecrets": []any{map[string]any{"name": "pull"}}, "automountServiceAccountToken": false},
+		},
+		"ServiceAccount pull secrets of OpenShift": {
+			serviceAccountKind,
+			map[string]any{"imagePullSecrets": []any{
+				map[string]any{"name": "builder-dockercfg-x7k2p"}, map[string]any{"name": "pull"},
+			}},
+			map[string]any{"imagePullSecrets": []any{map[string]any{"name": "pull"}}},
+		},
+		"ServiceAccount with pull secrets of OpenShift only": {
+			serviceAccountKind,
+			map[string]any{"imagePullSecrets": []any{map[string]any{"name": "builder-dockercfg-x7k2p"}}},
+			map[string]any{},
+		},
+		"Route with generated host": {
+			schema.GroupKind{Group: "route.openshift.io", Kind: "Route"},
+			map[string]any{
+				"metadata": map[string]any{"annotations": map[string]any{"openshift.io/host.generated": "true"}},
+				"spec":     map[string]any{"host": "shop-web.apps.example.com", "path": "/"},
+			},
+			map[string]any{"spec": map[string]any{"path": "/"}},
+		},
+		"Route with host set by a user": {
+			schema.GroupKind{Group: "route.openshift.io", Kind: "Route"},
+			map[string]any{"metadata": map[string]any{}, "spec": map[string]any{"host": "shop.example.com"}},
+			map[string]any{"spec": map[string]any{"host": "shop.example.com"}},
 		},
 		"Pod node": {
 			schema.GroupKind{Kind: "Pod"},

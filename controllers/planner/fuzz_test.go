@@ -128,8 +128,8 @@ func FuzzCleanerContent(f *testing.F) {
 			}
 		}
 		labels := (&unstructured.Unstructured{Object: object}).GetLabels()
-		cleaned := cleaner.Keys(labels)
-		if diff := cmp.Diff(cleaned, cleaner.Keys(cleaned)); diff != "" {
+		cleaned := cleaner.Keys(configMapKind, labels)
+		if diff := cmp.Diff(cleaned, cleaner.Keys(configMapKind, cleaned)); diff != "" {
 			t.Errorf("cleaning keys again: %s", diff)
 		}
 	})
@@ -145,7 +145,7 @@ func FuzzCleanerKeys(f *testing.F) {
 	cleaner := NewCleaner()
 	f.Fuzz(func(t *testing.T, key string) {
 		keys := map[string]string{key: "value", "kept": "other"}
-		cleaned := cleaner.Keys(keys)
+		cleaned := cleaner.Keys(configMapKind, keys)
 		if len(keys) != len(newKeys(key, "kept")) || keys["kept"] != "other" && key != "kept" {
 			t.Errorf("the input changed: %v", keys)
 		}
@@ -229,18 +229,17 @@ func FuzzObserve(f *testing.F) {
 		}
 		object := &unstructured.Unstructured{Object: fields}
 		before := object.DeepCopy()
-		observed, err := cleaner.Observe(object)
+		observed, err := cleaner.Observe(resourceOf(object), object)
 		if diff := cmp.Diff(before, object); diff != "" {
 			t.Fatalf("the input changed: %s", diff)
 		}
 		if err != nil {
 			return
 		}
-		again, err := cleaner.Observe(object)
+		again, err := cleaner.Observe(resourceOf(object), object)
 		if err != nil || *again != *observed {
 			t.Errorf("observed again: %+v, %v, first %+v", again, err, observed)
 		}
-		_ = observed.Applied()
 		in := newInput(t)
 		in.Observed = []*Observed{observed}
 		in.Selection = nil
@@ -252,7 +251,7 @@ func FuzzObserve(f *testing.F) {
 		if object.GetKind() == "" {
 			return
 		}
-		if template, err := cleaner.NewTemplate(newReplika(), object); err == nil && template.Digests == "" {
+		if template, err := cleaner.NewTemplate(resourceOf(object), newReplika(), object); err == nil && template.Digests == "" {
 			t.Error("a template without digests")
 		}
 	})
@@ -264,14 +263,15 @@ func FuzzMarksRoundTrip(f *testing.F) {
 	f.Add("", "/", "é", "\x00", "\xff", "x", "", ",", true)
 	f.Fuzz(func(t *testing.T, ownerNamespace, owner, sourceNamespace, source, selfNamespace, selfName, label, annotation string, adopted bool) {
 		marks := Marks{
-			Owner:   types.NamespacedName{Namespace: ownerNamespace, Name: owner},
-			Source:  types.NamespacedName{Namespace: sourceNamespace, Name: source},
-			Self:    types.NamespacedName{Namespace: selfNamespace, Name: selfName},
-			Adopted: adopted,
-			Applied: Applied{Labels: []string{label}, Annotations: []string{annotation}},
+			Owner:    types.NamespacedName{Namespace: ownerNamespace, Name: owner},
+			Source:   types.NamespacedName{Namespace: sourceNamespace, Name: source},
+			Self:     types.NamespacedName{Namespace: selfNamespace, Name: selfName},
+			Resource: configMaps,
+			Adopted:  adopted,
+			Applied:  Applied{Labels: []string{label}, Annotations: []string{annotation}},
 		}
 		annotations := marks.Annotations()
-		got, state := readMarks(marks.Self, annotations)
+		got, state := readMarks(configMaps, marks.Self, annotations)
 		valid := true
 		for _, part := range []string{ownerNamespace, owner, sourceNamespace, source, selfNamespace, selfName} {
 			valid = valid && part != "" && !strings.Contains(part, "/")
@@ -285,7 +285,7 @@ func FuzzMarksRoundTrip(f *testing.F) {
 			t.Errorf("got %v, want %v", got, marks)
 		}
 		elsewhere := types.NamespacedName{Namespace: selfNamespace, Name: selfName + "-2"}
-		if _, state := readMarks(elsewhere, annotations); state != MarksAbsent {
+		if _, state := readMarks(configMaps, elsewhere, annotations); state != MarksAbsent {
 			t.Errorf("the marks of %s are valid for %s", marks.Self, elsewhere)
 		}
 	})
@@ -298,7 +298,7 @@ func FuzzReadMarks(f *testing.F) {
 		f.Add(version, "ops", "/", "//", `{`, "")
 	}
 	f.Fuzz(func(t *testing.T, version, owner, source, copied, applied, adopted string) {
-		marks, state := readMarks(copyKey, map[string]string{
+		marks, state := readMarks(configMaps, copyKey, map[string]string{
 			v1alpha1.AnnotationMarksVersion: version,
 			v1alpha1.AnnotationOwner:        owner,
 			v1alpha1.AnnotationSource:       source,

@@ -17,10 +17,9 @@ limitations under the License.
 package planner
 
 import (
-	"encoding/json"
-	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -32,17 +31,12 @@ type Marks struct {
 	// Owner is the Replika that owns the copy.
 	Owner  types.NamespacedName
 	Source types.NamespacedName
-	// Self is the copy itself. Marks on any other object are not valid: they were duplicated.
-	Self    types.NamespacedName
-	Adopted bool
-	Applied Applied
-}
-
-// Applied lists the keys of the labels and annotations that the template set on a copy, sorted. When the template no longer
-// has one of them, it is removed from the copy. All other keys belong to other clients and are kept.
-type Applied struct {
-	Labels      []string `json:"labels,omitempty"`
-	Annotations []string `json:"annotations,omitempty"`
+	// Self and Resource are the copy itself. Marks on any other object are not valid: they were duplicated.
+	Self types.NamespacedName
+	// Resource is empty in the marks of earlier versions of the operator.
+	Resource schema.GroupResource
+	Adopted  bool
+	Applied  Applied
 }
 
 // MarkState is the validity of an object's marks.
@@ -66,6 +60,7 @@ func (m Marks) Annotations() map[string]string {
 		v1alpha1.AnnotationOwner:        m.Owner.String(),
 		v1alpha1.AnnotationSource:       m.Source.String(),
 		v1alpha1.AnnotationSelf:         m.Self.String(),
+		v1alpha1.AnnotationResource:     m.Resource.String(),
 		v1alpha1.AnnotationApplied:      m.Applied.encode(),
 	}
 	if m.Adopted {
@@ -78,12 +73,12 @@ func (m Marks) Annotations() map[string]string {
 func MarkKeys() []string {
 	return []string{
 		v1alpha1.AnnotationAdopted, v1alpha1.AnnotationApplied, v1alpha1.AnnotationMarksVersion,
-		v1alpha1.AnnotationOwner, v1alpha1.AnnotationSelf, v1alpha1.AnnotationSource,
+		v1alpha1.AnnotationOwner, v1alpha1.AnnotationResource, v1alpha1.AnnotationSelf, v1alpha1.AnnotationSource,
 	}
 }
 
-// readMarks parses the marks of the object with the given namespace and name.
-func readMarks(self types.NamespacedName, annotations map[string]string) (Marks, MarkState) {
+// readMarks parses the marks of the object with the given resource, namespace and name.
+func readMarks(resource schema.GroupResource, self types.NamespacedName, annotations map[string]string) (Marks, MarkState) {
 	version, marked := annotations[v1alpha1.AnnotationMarksVersion]
 	if !marked {
 		return Marks{}, MarksAbsent
@@ -91,37 +86,32 @@ func readMarks(self types.NamespacedName, annotations map[string]string) (Marks,
 	if version != v1alpha1.MarksVersion {
 		return Marks{}, MarksNewer
 	}
-	marks := Marks{Adopted: annotations[v1alpha1.AnnotationAdopted] == "true"}
-	var ownerOK, sourceOK, selfOK bool
+	marks := Marks{Adopted: annotations[v1alpha1.AnnotationAdopted] == v1alpha1.AdoptedValue}
+	if named, found := annotations[v1alpha1.AnnotationResource]; found {
+		if named != resource.String() {
+			return Marks{}, MarksAbsent
+		}
+		marks.Resource = resource
+	}
+	var ownerOK, sourceOK, selfOK, appliedOK bool
 	marks.Owner, ownerOK = parseName(annotations[v1alpha1.AnnotationOwner])
 	marks.Source, sourceOK = parseName(annotations[v1alpha1.AnnotationSource])
 	marks.Self, selfOK = parseName(annotations[v1alpha1.AnnotationSelf])
-	if !selfOK || marks.Self != self {
+	if !ownerOK || !sourceOK || !selfOK || marks.Self != self {
 		return Marks{}, MarksAbsent
 	}
-	err := json.Unmarshal([]byte(annotations[v1alpha1.AnnotationApplied]), &marks.Applied)
-	if !ownerOK || !sourceOK || err != nil {
+	marks.Applied, appliedOK = decodeApplied(annotations[v1alpha1.AnnotationApplied])
+	if !appliedOK {
 		return Marks{}, MarksAbsent
 	}
 	return marks, MarksValid
 }
 
-func (a Applied) encode() string {
-	// Encoding lists of strings cannot fail.
-	encoded, _ := json.Marshal(a)
-	return string(encoded)
-}
-
-// Without returns the keys that are in a but not in b.
-func (a Applied) Without(b Applied) Applied {
-	removed := func(before, after []string) []string {
-		return slices.DeleteFunc(slices.Clone(before), func(key string) bool { return slices.Contains(after, key) })
-	}
-	return Applied{Labels: removed(a.Labels, b.Labels), Annotations: removed(a.Annotations, b.Annotations)}
-}
+// maxNameLength limits the names in marks, which other clients can write. No name of an object is longer.
+const maxNameLength = 1024
 
 func parseName(text string) (types.NamespacedName, bool) {
 	namespace, name, found := strings.Cut(text, "/")
-	ok := found && namespace != "" && name != "" && !strings.Contains(name, "/")
+	ok := found && namespace != "" && name != "" && !strings.Contains(name, "/") && len(text) <= maxNameLength
 	return types.NamespacedName{Namespace: namespace, Name: name}, ok
 }

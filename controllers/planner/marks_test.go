@@ -23,19 +23,23 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
+var configMaps = schema.GroupResource{Resource: "configmaps"}
+
 var copyKey = types.NamespacedName{Namespace: "shop", Name: "settings"}
 
 func newMarks(change func(*Marks)) Marks {
 	marks := Marks{
-		Owner:   replikaKey,
-		Source:  types.NamespacedName{Namespace: "vault", Name: "settings"},
-		Self:    copyKey,
-		Applied: Applied{Labels: []string{"app"}, Annotations: []string{"a", "example.com/b"}},
+		Owner:    replikaKey,
+		Source:   types.NamespacedName{Namespace: "vault", Name: "settings"},
+		Self:     copyKey,
+		Resource: configMaps,
+		Applied:  Applied{Labels: []string{"app"}, Annotations: []string{"a", "example.com/b"}},
 	}
 	if change != nil {
 		change(&marks)
@@ -50,7 +54,7 @@ func TestReadMarks_RoundTrip(t *testing.T) {
 		"no applied keys": newMarks(func(m *Marks) { m.Applied = Applied{} }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, state := readMarks(copyKey, marks.Annotations())
+			got, state := readMarks(configMaps, copyKey, marks.Annotations())
 			if state != MarksValid {
 				t.Fatalf("state %v", state)
 			}
@@ -71,28 +75,33 @@ func TestReadMarks(t *testing.T) {
 		"adopted is not true": {
 			func(a map[string]string) { a[v1alpha1.AnnotationAdopted] = "false" }, MarksValid,
 		},
-		"no version":              {func(a map[string]string) { delete(a, v1alpha1.AnnotationMarksVersion) }, MarksAbsent},
-		"a newer version":         {func(a map[string]string) { a[v1alpha1.AnnotationMarksVersion] = "2" }, MarksNewer},
-		"an unknown version":      {func(a map[string]string) { a[v1alpha1.AnnotationMarksVersion] = "" }, MarksNewer},
-		"another namespace":       {func(a map[string]string) { a[v1alpha1.AnnotationSelf] = "web/settings" }, MarksAbsent},
-		"another name":            {func(a map[string]string) { a[v1alpha1.AnnotationSelf] = "shop/settings-2" }, MarksAbsent},
-		"no copy name":            {func(a map[string]string) { delete(a, v1alpha1.AnnotationSelf) }, MarksAbsent},
-		"no owner":                {func(a map[string]string) { delete(a, v1alpha1.AnnotationOwner) }, MarksAbsent},
-		"owner without name":      {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "ops/" }, MarksAbsent},
-		"owner without namespace": {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "/sync" }, MarksAbsent},
-		"owner with one part":     {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "sync" }, MarksAbsent},
-		"owner with three parts":  {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "ops/sync/x" }, MarksAbsent},
-		"no source":               {func(a map[string]string) { delete(a, v1alpha1.AnnotationSource) }, MarksAbsent},
-		"malformed source":        {func(a map[string]string) { a[v1alpha1.AnnotationSource] = "?" }, MarksAbsent},
-		"no applied":              {func(a map[string]string) { delete(a, v1alpha1.AnnotationApplied) }, MarksAbsent},
-		"applied is not JSON":     {func(a map[string]string) { a[v1alpha1.AnnotationApplied] = "{" }, MarksAbsent},
-		"applied is a JSON list":  {func(a map[string]string) { a[v1alpha1.AnnotationApplied] = "[]" }, MarksAbsent},
+		"no version":                          {func(a map[string]string) { delete(a, v1alpha1.AnnotationMarksVersion) }, MarksAbsent},
+		"a newer version":                     {func(a map[string]string) { a[v1alpha1.AnnotationMarksVersion] = "2" }, MarksNewer},
+		"an unknown version":                  {func(a map[string]string) { a[v1alpha1.AnnotationMarksVersion] = "" }, MarksNewer},
+		"another namespace":                   {func(a map[string]string) { a[v1alpha1.AnnotationSelf] = "web/settings" }, MarksAbsent},
+		"another name":                        {func(a map[string]string) { a[v1alpha1.AnnotationSelf] = "shop/settings-2" }, MarksAbsent},
+		"another resource":                    {func(a map[string]string) { a[v1alpha1.AnnotationResource] = "externalsecrets.external-secrets.io" }, MarksAbsent},
+		"empty resource":                      {func(a map[string]string) { a[v1alpha1.AnnotationResource] = "" }, MarksAbsent},
+		"no resource, as in earlier versions": {func(a map[string]string) { delete(a, v1alpha1.AnnotationResource) }, MarksValid},
+		"owner too long":                      {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "ops/" + strings.Repeat("x", 2000) }, MarksAbsent},
+		"truncated hashes":                    {func(a map[string]string) { a[v1alpha1.AnnotationApplied] = `{"hashes":"AAA="}` }, MarksAbsent},
+		"no copy name":                        {func(a map[string]string) { delete(a, v1alpha1.AnnotationSelf) }, MarksAbsent},
+		"no owner":                            {func(a map[string]string) { delete(a, v1alpha1.AnnotationOwner) }, MarksAbsent},
+		"owner without name":                  {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "ops/" }, MarksAbsent},
+		"owner without namespace":             {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "/sync" }, MarksAbsent},
+		"owner with one part":                 {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "sync" }, MarksAbsent},
+		"owner with three parts":              {func(a map[string]string) { a[v1alpha1.AnnotationOwner] = "ops/sync/x" }, MarksAbsent},
+		"no source":                           {func(a map[string]string) { delete(a, v1alpha1.AnnotationSource) }, MarksAbsent},
+		"malformed source":                    {func(a map[string]string) { a[v1alpha1.AnnotationSource] = "?" }, MarksAbsent},
+		"no applied":                          {func(a map[string]string) { delete(a, v1alpha1.AnnotationApplied) }, MarksAbsent},
+		"applied is not JSON":                 {func(a map[string]string) { a[v1alpha1.AnnotationApplied] = "{" }, MarksAbsent},
+		"applied is a JSON list":              {func(a map[string]string) { a[v1alpha1.AnnotationApplied] = "[]" }, MarksAbsent},
 	}
 	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
 			annotations := newMarks(nil).Annotations()
 			testCase.change(annotations)
-			marks, state := readMarks(copyKey, annotations)
+			marks, state := readMarks(configMaps, copyKey, annotations)
 			if state != testCase.want {
 				t.Fatalf("state: got %v, want %v", state, testCase.want)
 			}
@@ -104,7 +113,7 @@ func TestReadMarks(t *testing.T) {
 			}
 		})
 	}
-	if _, state := readMarks(copyKey, nil); state != MarksAbsent {
+	if _, state := readMarks(configMaps, copyKey, nil); state != MarksAbsent {
 		t.Errorf("no annotations: %v", state)
 	}
 }
@@ -119,17 +128,5 @@ func TestMarkKeys(t *testing.T) {
 		if !strings.HasPrefix(key, v1alpha1.KeyPrefix) {
 			t.Errorf("%s is not under %s", key, v1alpha1.KeyPrefix)
 		}
-	}
-}
-
-func TestApplied_Without(t *testing.T) {
-	before := Applied{Labels: []string{"a", "b"}, Annotations: []string{"c"}}
-	after := Applied{Labels: []string{"b", "d"}, Annotations: []string{"a"}}
-	want := Applied{Labels: []string{"a"}, Annotations: []string{"c"}}
-	if diff := cmp.Diff(want, before.Without(after)); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff(Applied{Labels: []string{"a", "b"}, Annotations: []string{"c"}}, before); diff != "" {
-		t.Errorf("the receiver changed: %s", diff)
 	}
 }

@@ -24,6 +24,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -52,18 +53,24 @@ type Observed struct {
 	HasAnyMark bool
 	// Terminating is true if the object has a deletion timestamp.
 	Terminating bool
-	// HasController is true if the object has an owner reference with `controller: true`: another controller manages it.
+	// HasController is true if the object has an owner reference with `controller: true`: another controller manages it, so
+	// that it is foreign even with marks.
 	HasController bool
+	// HasOwners is true if the object has any owner reference.
+	HasOwners bool
 	// HasLabels is true if a JSON Patch can add a label: the map exists.
 	HasLabels bool
 	// HasAnnotations is true if a JSON Patch can add an annotation: the map exists.
 	HasAnnotations bool
+	// ManyKeys is true if an earlier template set so many keys that their names are not kept in memory.
+	ManyKeys bool
 }
 
 // Origin is the part of a copy's marks and labels that all copies of one Replika share.
 type Origin struct {
 	Owner, Source types.NamespacedName
-	// Applied is the value of the mark on the copy.
+	// Applied is the mark on the copy, unless [Observed.ManyKeys] is true or the marks are not valid. Other clients can
+	// write the mark, so that its length must be limited.
 	Applied string
 	// CreatedBy and PartOf are the values of our labels.
 	CreatedBy, PartOf string
@@ -85,23 +92,39 @@ func (o *Observed) OwnedBy(replika types.NamespacedName) bool {
 	return marked && owner == replika
 }
 
-// Applied returns the keys that an earlier template set on the copy.
-func (o *Observed) Applied() Applied {
-	var applied Applied
-	if o.Marks == MarksValid {
-		// The value was decoded before, when the marks were found to be valid.
-		_ = json.Unmarshal([]byte(o.Origin.Value().Applied), &applied)
+// StaleKeys returns the keys that an earlier template set on the copy, and that the template does not set. If
+// [Observed.ManyKeys] is true it returns none, see [Cleaner.StaleKeys].
+func (o *Observed) StaleKeys(template *Template) Keys {
+	applied, _ := decodeApplied(o.Origin.Value().Applied)
+	return Keys{
+		Labels:      without(applied.Labels, template.Labels),
+		Annotations: without(applied.Annotations, template.Annotations),
 	}
-	return applied
 }
 
-// Observe returns what is stored of an object.
-func (c *Cleaner) Observe(object *unstructured.Unstructured) (*Observed, error) {
+// Observe returns what is stored of an object of the resource.
+func (c *Cleaner) Observe(resource schema.GroupResource, object *unstructured.Unstructured) (*Observed, error) {
 	key := types.NamespacedName{Namespace: object.GetNamespace(), Name: object.GetName()}
 	labels, annotations := object.GetLabels(), object.GetAnnotations()
-	marks, state := readMarks(key, annotations)
+	hasController := metav1.GetControllerOfNoCopy(object) != nil
+	marks, state := readMarks(resource, key, annotations)
+	if hasController && state == MarksValid {
+		marks, state = Marks{}, MarksAbsent
+	}
+	applied, manyKeys := "", false
+	if state == MarksValid {
+		marks.Applied = marks.Applied.compact()
+		if manyKeys = len(marks.Applied.Hashes) > 0; !manyKeys {
+			applied = marks.Applied.encode()
+		}
+	}
 
-	content, err := encodeFields(c.Content(object.GroupVersionKind().GroupKind(), object.Object))
+	kind := object.GroupVersionKind().GroupKind()
+	fields := c.Content(kind, object.Object)
+	if kind == serviceAccountKind && state == MarksValid {
+		keepAppliedPullSecrets(fields, marks.Applied)
+	}
+	content, err := encodeFields(fields)
 	if err != nil {
 		return nil, fmt.Errorf("observing %s %s: %w", object.GetKind(), key, err)
 	}
@@ -119,7 +142,7 @@ func (c *Cleaner) Observe(object *unstructured.Unstructured) (*Observed, error) 
 		Origin: unique.Make(Origin{
 			Owner:     marks.Owner,
 			Source:    marks.Source,
-			Applied:   annotations[v1alpha1.AnnotationApplied],
+			Applied:   applied,
 			CreatedBy: labels[v1alpha1.LabelCreatedBy],
 			PartOf:    labels[v1alpha1.LabelPartOf],
 		}),
@@ -128,31 +151,26 @@ func (c *Cleaner) Observe(object *unstructured.Unstructured) (*Observed, error) 
 		Adopted:        marks.Adopted,
 		HasAnyMark:     slices.ContainsFunc(MarkKeys(), func(key string) bool { _, marked := annotations[key]; return marked }),
 		Terminating:    object.GetDeletionTimestamp() != nil,
-		HasController:  metav1.GetControllerOf(object) != nil,
+		HasController:  hasController,
+		HasOwners:      len(object.GetOwnerReferences()) > 0,
 		HasLabels:      len(labels) > 0,
 		HasAnnotations: len(annotations) > 0,
+		ManyKeys:       manyKeys,
 	}, nil
 }
 
 // canonicalMetadata encodes the part of a copy's metadata that the template sets: its labels and annotations, the two labels
 // of every copy, and the marks that depend on the template. The rest belongs to other clients and never counts as drift.
 func canonicalMetadata(marks Marks, labels, annotations map[string]string) (json.RawMessage, error) {
-	return canonicalJSON(map[string]any{
-		"labels":      selectKeys(labels, append([]string{v1alpha1.LabelCreatedBy, v1alpha1.LabelPartOf}, marks.Applied.Labels...)),
-		"annotations": selectKeys(annotations, append([]string{v1alpha1.AnnotationSource}, marks.Applied.Annotations...)),
-		"applied":     marks.Applied,
-	})
-}
-
-// selectKeys returns the entries with one of the keys.
-func selectKeys(from map[string]string, keys []string) map[string]string {
-	selected := map[string]string{}
-	for _, key := range keys {
-		if value, found := from[key]; found {
-			selected[key] = value
-		}
+	own := Applied{
+		Labels:      []string{v1alpha1.LabelCreatedBy, v1alpha1.LabelPartOf},
+		Annotations: []string{v1alpha1.AnnotationSource, v1alpha1.AnnotationResource},
 	}
-	return selected
+	return canonicalJSON(map[string]any{
+		"labels":      mergeMaps(own.selectKeys(labelEntry, labels), marks.Applied.selectKeys(labelEntry, labels)),
+		"annotations": mergeMaps(own.selectKeys(annotationEntry, annotations), marks.Applied.selectKeys(annotationEntry, annotations)),
+		"applied":     marks.Applied.compact(),
+	})
 }
 
 // encodeFields encodes each top-level field as canonical JSON.

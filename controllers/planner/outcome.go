@@ -108,7 +108,7 @@ func (in *Input) NextAction(action Action, namespace Namespace, outcome Outcome,
 		return action, true
 	case Immutable:
 		// Only this Replika's own copies are ever deleted: not a foreign object, not a copy that is being taken over from a
-		// deleted Replika, and not an adopted object.
+		// deleted Replika, not an adopted object, and not one that every namespace has.
 		if action.Type != Update || !action.Observed.OwnedBy(in.Replika) || action.Observed.Adopted || !in.allowsRecreate() {
 			return Action{}, false
 		}
@@ -128,6 +128,9 @@ func (in *Input) NextAction(action Action, namespace Namespace, outcome Outcome,
 
 // allowsRecreate reports whether a copy may be recreated to change an immutable field.
 func (in *Input) allowsRecreate() bool {
+	if isInEveryNamespace(in.Kind, in.Name) {
+		return false
+	}
 	switch in.ImmutableFields {
 	case v1alpha1.ImmutableFieldsRecreate:
 		return true

@@ -34,6 +34,8 @@ type ActionType string
 const (
 	// Create creates the copy; it fails if an object with this name exists.
 	Create ActionType = "create"
+	// LookUp reads an object that every namespace has, see [isInEveryNamespace]. A copy never takes its place.
+	LookUp ActionType = "look up"
 	// Update syncs an existing copy with the template, takes over a copy that its owner no longer claims, or, with Adopt,
 	// makes a foreign object a copy.
 	Update ActionType = "update"
@@ -64,8 +66,8 @@ const (
 		"upgrade the operator, or delete the object"
 	foreignObjectMessage = "an object with this name already exists and is not a copy of this Replika: " +
 		"delete or rename it, exclude the namespace, or set spec.target.conflictPolicy to Adopt"
-	hasControllerMessage = "the existing object has a controller owner reference and cannot be adopted: " +
-		"delete it, or exclude the namespace"
+	hasControllerMessage = "an object with this name already exists and is managed by its controller (owner reference): " +
+		"delete or rename it, or exclude the namespace"
 	ownedByOtherMessage = "the object is owned by Replika %s: " +
 		"use a different spec.target.name or different namespaces"
 	sourceNamespaceMessage = "an old copy exists in the source's namespace, which the operator never writes to: delete it manually"
@@ -180,7 +182,7 @@ func (in *Input) Decide(namespace Namespace, object *Observed) Action {
 	case in.Template == nil:
 		action.Type = Keep
 	case object == nil:
-		action.Type = Create
+		action.Type = in.createOrLookUp()
 	case object.Terminating:
 		action.wait(v1alpha1.FailureUnavailable, terminatingMessage)
 	case object.Marks == MarksNewer:
@@ -197,7 +199,7 @@ func (in *Input) Decide(namespace Namespace, object *Observed) Action {
 	}
 	if object != nil && object.MetadataOnly && action.Type.Writes() {
 		// An update needs the content, which is not known. The conflict of a create reads the object.
-		action.Type, action.Adopt = Create, false
+		action.Type, action.Adopt = in.createOrLookUp(), false
 	}
 	in.backOffContested(&action)
 	return action
@@ -211,7 +213,7 @@ func (in *Input) backOffContested(action *Action) {
 		return
 	}
 	switch action.Type {
-	case Create, Update, Keep:
+	case Create, LookUp, Update, Keep:
 		backoff := contest.Backoff(in.Now, in.Synchronization)
 		if backoff > 0 || action.Type == Keep && contest.Contested() {
 			action.wait(v1alpha1.FailureContested, ContestedMessage)
@@ -225,12 +227,12 @@ func (in *Input) backOffContested(action *Action) {
 func (in *Input) decideForeign(action *Action) {
 	object := action.Observed
 	switch {
+	case object.HasController:
+		action.conflict(hasControllerMessage)
 	case in.isLegacyCopy(object):
 		action.Type = Update
 	case in.ConflictPolicy != v1alpha1.ConflictPolicyAdopt:
 		action.conflict(foreignObjectMessage)
-	case object.HasController:
-		action.conflict(hasControllerMessage)
 	default:
 		action.Type = Update
 		action.Adopt = true
@@ -287,12 +289,34 @@ func (in *Input) handOver(action *Action) {
 	action.Type, action.NewOwner, action.nextOwners = HandOver, action.nextOwners[0], action.nextOwners[1:]
 }
 
-// deleteOrRelease sets the action for a copy that no other Replika takes over. Adopted objects are never deleted.
+// deleteOrRelease sets the action for a copy that no other Replika takes over. Adopted objects are never deleted, nor are
+// those that every namespace has.
 func (in *Input) deleteOrRelease(action *Action) {
 	action.Type, action.NewOwner = Delete, types.NamespacedName{}
-	if action.Observed.Adopted || in.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
+	if action.Observed.Adopted || isInEveryNamespace(in.Kind, action.Name) || in.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 		action.Type = Release
 	}
+}
+
+// isInEveryNamespace reports whether the cluster creates the object in every namespace. It can be adopted, but is never
+// created, deleted or recreated: Pods use its UID, and a copy that is created first would be deleted with its Replika.
+func isInEveryNamespace(kind schema.GroupKind, name string) bool {
+	switch kind {
+	case serviceAccountKind:
+		return name == "default"
+	case schema.GroupKind{Kind: "ConfigMap"}:
+		return name == "kube-root-ca.crt" || name == "openshift-service-ca.crt"
+	default:
+		return false
+	}
+}
+
+// createOrLookUp returns the action for an object that is not known to exist.
+func (in *Input) createOrLookUp() ActionType {
+	if isInEveryNamespace(in.Kind, in.Name) {
+		return LookUp
+	}
+	return Create
 }
 
 // Key is the namespace and name of the object.

@@ -78,11 +78,17 @@ func TestDecide(t *testing.T) {
 		"in sync, with keys of other clients": {
 			object: newCopy(t, template, "shop", withLabels(map[string]string{"example.com/mine": "x"})), want: Keep,
 		},
-		"in sync, adopted":         {object: newCopy(t, template, "shop", adopted), want: Keep},
-		"drifted":                  {object: newCopy(t, template, "shop", drifted), want: Update},
-		"drifted, adopted":         {object: newCopy(t, template, "shop", adopted, drifted), want: Update},
-		"labels removed":           {object: newCopy(t, template, "shop", func(o *unstructured.Unstructured) { o.SetLabels(nil) }), want: Update},
-		"drifted, with controller": {object: newCopy(t, template, "shop", withController, drifted), want: Update},
+		"in sync, adopted": {object: newCopy(t, template, "shop", adopted), want: Keep},
+		"drifted":          {object: newCopy(t, template, "shop", drifted), want: Update},
+		"drifted, adopted": {object: newCopy(t, template, "shop", adopted, drifted), want: Update},
+		"labels removed":   {object: newCopy(t, template, "shop", func(o *unstructured.Unstructured) { o.SetLabels(nil) }), want: Update},
+
+		"with controller":              {object: newCopy(t, template, "shop", withController), want: Conflict, wantMessage: hasControllerMessage},
+		"with controller, under Adopt": {change: []func(*Input){withAdoptPolicy}, object: newCopy(t, template, "shop", withController), want: Conflict, wantMessage: hasControllerMessage},
+		"drifted, with controller":     {object: newCopy(t, template, "shop", withController, drifted), want: Conflict, wantMessage: hasControllerMessage},
+		"legacy copy with controller":  {object: newObject("shop", "settings", withLegacyLabels("sync"), withController), want: Conflict, wantMessage: hasControllerMessage},
+		"marks of another resource":    {object: newCopy(t, template, "shop", withAnnotations(map[string]string{v1alpha1.AnnotationResource: "secrets"})), want: Conflict, wantMessage: foreignObjectMessage},
+		"marks of an earlier version":  {object: newCopy(t, template, "shop", withoutAnnotation(v1alpha1.AnnotationResource)), want: Update},
 
 		"terminating":                              {object: newCopy(t, template, "shop", withTerminating), want: Wait, wantMessage: terminatingMessage},
 		"foreign object, terminating":              {object: newObject("shop", "settings", withTerminating), want: Wait, wantMessage: terminatingMessage},
@@ -93,7 +99,7 @@ func TestDecide(t *testing.T) {
 
 		"foreign object":                              {object: newObject("shop", "settings"), want: Conflict, wantMessage: foreignObjectMessage},
 		"foreign object under Adopt":                  {change: []func(*Input){withAdoptPolicy}, object: newObject("shop", "settings"), want: Update, wantAdopt: true},
-		"foreign object with controller":              {object: newObject("shop", "settings", withController), want: Conflict, wantMessage: foreignObjectMessage},
+		"foreign object with controller":              {object: newObject("shop", "settings", withController), want: Conflict, wantMessage: hasControllerMessage},
 		"foreign object with controller, under Adopt": {change: []func(*Input){withAdoptPolicy}, object: newObject("shop", "settings", withController), want: Conflict, wantMessage: hasControllerMessage},
 		"duplicate of a copy":                         {object: newCopy(t, template, "web", func(o *unstructured.Unstructured) { o.SetNamespace("shop") }), want: Conflict, wantMessage: foreignObjectMessage},
 		"duplicate of a copy, under Adopt":            {change: []func(*Input){withAdoptPolicy}, object: newCopy(t, template, "web", func(o *unstructured.Unstructured) { o.SetNamespace("shop") }), want: Update, wantAdopt: true},

@@ -47,6 +47,8 @@ func foreignKeys(object *unstructured.Unstructured) map[string]string {
 func (c *cluster) checkRemoval(in *Input, view snapshot, action Action, live *unstructured.Unstructured) {
 	annotations := live.GetAnnotations()
 	switch {
+	case metav1.GetControllerOf(live) != nil:
+		c.fatalf("%s of %s, which has a controller, by %s", action.Type, objectKey(live), in.Replika)
 	case live.GetNamespace() == in.SourceNamespace:
 		c.fatalf("%s %s in the source's namespace by %s", action.Type, objectKey(live), in.Replika)
 	case annotations[v1alpha1.AnnotationMarksVersion] != v1alpha1.MarksVersion,
@@ -76,6 +78,9 @@ func (c *cluster) checkChange(in *Input, view snapshot, action Action, live *uns
 	if live.GetNamespace() == in.SourceNamespace {
 		c.fatalf("%s %s in the source's namespace by %s", action.Type, objectKey(live), in.Replika)
 	}
+	if metav1.GetControllerOf(live) != nil {
+		c.fatalf("%s of %s, which has a controller, by %s", action.Type, objectKey(live), in.Replika)
+	}
 	annotations := live.GetAnnotations()
 	version, marked := annotations[v1alpha1.AnnotationMarksVersion]
 	ownMarks := version == v1alpha1.MarksVersion && annotations[v1alpha1.AnnotationSelf] == objectKey(live).String()
@@ -102,9 +107,6 @@ func (c *cluster) checkChange(in *Input, view snapshot, action Action, live *uns
 		}
 		c.record("take over")
 	case in.ConflictPolicy == v1alpha1.ConflictPolicyAdopt && action.Adopt:
-		if metav1.GetControllerOf(live) != nil {
-			c.fatalf("%s adopted %s, which has a controller", in.Replika, objectKey(live))
-		}
 		c.record("adopt")
 	default:
 		content := c.cleaner.Content(in.Kind, live.Object)

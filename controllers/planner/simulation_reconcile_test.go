@@ -118,7 +118,7 @@ func (c *cluster) input(replika *v1alpha1.Replika, view snapshot) (*Input, strin
 		if replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete {
 			in.Selection = nil
 		}
-	} else if in.Template, err = c.cleaner.NewTemplate(replika, source.DeepCopy()); err != nil {
+	} else if in.Template, err = c.cleaner.NewTemplate(configMaps, replika, source.DeepCopy()); err != nil {
 		c.record("source not allowed")
 		in.Template, reason = nil, v1alpha1.ReasonSourceNotAllowed
 	} else if allowed != nil && len(allowed) == 0 {
@@ -144,7 +144,7 @@ func (c *cluster) observe(object *unstructured.Unstructured) *Observed {
 	if object == nil {
 		return nil
 	}
-	observed, err := c.cleaner.Observe(object)
+	observed, err := c.cleaner.Observe(configMaps, object)
 	if err != nil {
 		c.fatalf("observe: %v", err)
 	}
@@ -204,7 +204,7 @@ func (c *cluster) request(in *Input, view snapshot, action Action) (Outcome, *Ob
 	key := types.NamespacedName{Namespace: action.Namespace, Name: action.Name}
 	live := c.objects[key]
 	switch action.Type {
-	case Create:
+	case Create, LookUp:
 		return c.create(in, action)
 	case Delete, Recreate:
 		if live == nil && action.Type == Delete {
@@ -261,13 +261,14 @@ func (c *cluster) create(in *Input, action Action) (Outcome, *Observed) {
 	return Done, c.observe(object)
 }
 
-// guardMatches is the test of a JSON Patch: UID and owner mark, or the resourceVersion if there is no mark.
+// guardMatches is the test of a JSON Patch: UID, owner mark and no owner references, or the resourceVersion.
 func (c *cluster) guardMatches(observed *Observed, live *unstructured.Unstructured) bool {
 	if live.GetUID() != observed.UID {
 		return false
 	}
 	if owner, marked := observed.Owner(); marked {
-		return live.GetAnnotations()[v1alpha1.AnnotationOwner] == owner.String()
+		return live.GetAnnotations()[v1alpha1.AnnotationOwner] == owner.String() &&
+			(len(live.GetOwnerReferences()) == 0 || live.GetResourceVersion() == observed.ResourceVersion)
 	}
 	return live.GetResourceVersion() == observed.ResourceVersion
 }
@@ -297,7 +298,7 @@ func (c *cluster) patch(in *Input, action Action, live *unstructured.Unstructure
 				delete(object.Object, field)
 			}
 		}
-		stale := action.Observed.Applied().Without(action.Template.Applied())
+		stale := action.Observed.StaleKeys(action.Template)
 		for _, key := range stale.Labels {
 			c.record("remove a stale key")
 			delete(labels, key)

@@ -226,7 +226,12 @@ func (c *cluster) mutateObject() {
 	if object == nil {
 		return
 	}
-	switch c.pick(6, "how") {
+	switch c.pick(7, "how") {
+	case 6:
+		if !isSource(objectKey(object)) {
+			withController(object)
+			c.put(object)
+		}
 	case 0:
 		if object.Object["immutable"] != true {
 			withField("drifted", "data", "mode")(object)

@@ -37,7 +37,8 @@ var ErrSourceNotAllowed = errors.New("source not allowed")
 
 // Template is the desired state of every copy of one source: the cleaned source, without a namespace.
 type Template struct {
-	Kind schema.GroupVersionKind
+	Kind     schema.GroupVersionKind
+	Resource schema.GroupResource
 	// Name is the name of the copies.
 	Name string
 	// Owner is the Replika, and Source is the object that it replicates.
@@ -50,35 +51,48 @@ type Template struct {
 	Content map[string]json.RawMessage
 	// Digests are those of a copy in sync.
 	Digests Digests
+	// manyKeys is true if a JSON Patch with one operation for each key would be too long.
+	manyKeys bool
+	// pullSecrets are the names of the imagePullSecrets of a ServiceAccount, sorted.
+	pullSecrets []string
 }
 
-// NewTemplate returns the template of the Replika's copies. It fails with [ErrSourceNotAllowed] if the source is itself a
+// NewTemplate returns the template of the Replika's copies, which are objects of the resource. It fails with [ErrSourceNotAllowed] if the source is itself a
 // copy, or a token Secret.
-func (c *Cleaner) NewTemplate(replika *v1alpha1.Replika, source *unstructured.Unstructured) (*Template, error) {
-	if err := validateSource(source); err != nil {
+func (c *Cleaner) NewTemplate(
+	resource schema.GroupResource, replika *v1alpha1.Replika, source *unstructured.Unstructured,
+) (*Template, error) {
+	if err := validateSource(resource, source); err != nil {
 		return nil, err
 	}
 	kind := source.GroupVersionKind()
-	content, err := encodeFields(c.Content(kind.GroupKind(), source.Object))
+	labels, annotations := withoutControllerKeys(source)
+	fields := c.Content(kind.GroupKind(), source.Object)
+	content, err := encodeFields(fields)
 	if err != nil {
 		return nil, fmt.Errorf("building template of %s %s/%s: %w", kind.Kind, source.GetNamespace(), source.GetName(), err)
 	}
 	template := &Template{
 		Kind:        kind,
+		Resource:    resource,
 		Name:        replika.TargetName(),
 		Owner:       types.NamespacedName{Namespace: replika.Namespace, Name: replika.Name},
 		Source:      types.NamespacedName{Namespace: source.GetNamespace(), Name: source.GetName()},
-		Labels:      mergeMaps(c.Keys(source.GetLabels()), dropReservedKeys(replika.Spec.Target.Labels)),
-		Annotations: mergeMaps(c.Keys(source.GetAnnotations()), dropReservedKeys(replika.Spec.Target.Annotations)),
+		Labels:      mergeMaps(c.Keys(kind.GroupKind(), labels), dropReservedKeys(replika.Spec.Target.Labels)),
+		Annotations: mergeMaps(c.Keys(kind.GroupKind(), annotations), dropReservedKeys(replika.Spec.Target.Annotations)),
 		Content:     content,
 	}
+	if kind.GroupKind() == serviceAccountKind {
+		template.pullSecrets = pullSecretNames(fields)
+	}
+	template.manyKeys = len(template.Applied().compact().Hashes) > 0
 	metadata, err := canonicalMetadata(template.marks("", false), template.CopyLabels(), template.CopyAnnotations("", false))
 	if err != nil {
 		return nil, err
 	}
-	fields := maps.Clone(content)
-	fields[MetadataField] = metadata
-	template.Digests = newDigests(fields)
+	digested := maps.Clone(content)
+	digested[MetadataField] = metadata
+	template.Digests = newDigests(digested)
 	return template, nil
 }
 
@@ -136,21 +150,23 @@ func (t *Template) contentSize() int {
 	return size
 }
 
-// Applied returns the keys that this template sets on a copy.
+// Applied returns the keys and entries that this template sets on a copy.
 func (t *Template) Applied() Applied {
 	return Applied{
-		Labels:      slices.Sorted(maps.Keys(t.Labels)),
-		Annotations: slices.Sorted(maps.Keys(t.Annotations)),
+		Labels:           slices.Sorted(maps.Keys(t.Labels)),
+		Annotations:      slices.Sorted(maps.Keys(t.Annotations)),
+		ImagePullSecrets: t.pullSecrets,
 	}
 }
 
 func (t *Template) marks(namespace string, adopted bool) Marks {
 	return Marks{
-		Owner:   t.Owner,
-		Source:  t.Source,
-		Self:    types.NamespacedName{Namespace: namespace, Name: t.Name},
-		Adopted: adopted,
-		Applied: t.Applied(),
+		Owner:    t.Owner,
+		Source:   t.Source,
+		Self:     types.NamespacedName{Namespace: namespace, Name: t.Name},
+		Resource: t.Resource,
+		Adopted:  adopted,
+		Applied:  t.Applied(),
 	}
 }
 
@@ -163,10 +179,10 @@ func (t *Template) contentMatches(observed *Observed) bool {
 var tokenSecretTypes = []string{"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"}
 
 // validateSource returns an error that wraps [ErrSourceNotAllowed] if the source must not be replicated.
-func validateSource(source *unstructured.Unstructured) error {
+func validateSource(resource schema.GroupResource, source *unstructured.Unstructured) error {
 	name := fmt.Sprintf("%s %s/%s", source.GetKind(), source.GetNamespace(), source.GetName())
 	self := types.NamespacedName{Namespace: source.GetNamespace(), Name: source.GetName()}
-	if _, state := readMarks(self, source.GetAnnotations()); state != MarksAbsent {
+	if _, state := readMarks(resource, self, source.GetAnnotations()); state != MarksAbsent {
 		return fmt.Errorf("%w: %s is itself a copy, owned by Replika %s; use the original as the source",
 			ErrSourceNotAllowed, name, source.GetAnnotations()[v1alpha1.AnnotationOwner])
 	}

@@ -83,6 +83,7 @@ func TestNewTemplate(t *testing.T) {
 				v1alpha1.AnnotationOwner:        "ops/sync",
 				v1alpha1.AnnotationSource:       "vault/settings",
 				v1alpha1.AnnotationSelf:         "shop/shared",
+				v1alpha1.AnnotationResource:     "configmaps",
 				v1alpha1.AnnotationApplied:      `{"labels":["app","helm.sh/chart","tier"],"annotations":["extra","note"]}`,
 			},
 		},
@@ -99,17 +100,17 @@ func TestTemplate_Digests(t *testing.T) {
 		change func(*unstructured.Unstructured)
 		want   []string
 	}{
-		"as rendered":                      {func(*unstructured.Unstructured) {}, nil},
-		"adopted":                          {withAnnotations(map[string]string{v1alpha1.AnnotationAdopted: "true"}), nil},
-		"with keys of other clients":       {withLabels(map[string]string{"example.com/other": "x"}), nil},
-		"with status":                      {withField("busy", "status"), nil},
-		"with a controller":                {withController, nil},
-		"changed content":                  {withField("slow", "data", "mode"), []string{"data"}},
-		"additional field":                 {withField(true, "immutable"), []string{"immutable"}},
-		"changed label":                    {withLabels(map[string]string{"app": "web"}), []string{"metadata"}},
-		"operator label removed":           {withLabels(map[string]string{v1alpha1.LabelCreatedBy: ""}), []string{"metadata"}},
-		"part-of label of another Replika": {withLabels(map[string]string{v1alpha1.LabelPartOf: "other"}), []string{"metadata"}},
-		"another source":                   {withAnnotations(map[string]string{v1alpha1.AnnotationSource: "vault/other"}), []string{"metadata"}},
+		"as rendered":                        {func(*unstructured.Unstructured) {}, nil},
+		"adopted":                            {withAnnotations(map[string]string{v1alpha1.AnnotationAdopted: "true"}), nil},
+		"with keys of other clients":         {withLabels(map[string]string{"example.com/other": "x"}), nil},
+		"with status":                        {withField("busy", "status"), nil},
+		"with owners that are no controller": {withOwner, nil},
+		"changed content":                    {withField("slow", "data", "mode"), []string{"data"}},
+		"additional field":                   {withField(true, "immutable"), []string{"immutable"}},
+		"changed label":                      {withLabels(map[string]string{"app": "web"}), []string{"metadata"}},
+		"operator label removed":             {withLabels(map[string]string{v1alpha1.LabelCreatedBy: ""}), []string{"metadata"}},
+		"part-of label of another Replika":   {withLabels(map[string]string{v1alpha1.LabelPartOf: "other"}), []string{"metadata"}},
+		"another source":                     {withAnnotations(map[string]string{v1alpha1.AnnotationSource: "vault/other"}), []string{"metadata"}},
 		"additional applied key": {
 			withAnnotations(map[string]string{v1alpha1.AnnotationApplied: `{"labels":["app","old"]}`}), []string{"metadata"},
 		},
@@ -172,7 +173,7 @@ func TestNewTemplate_SourceNotAllowed(t *testing.T) {
 	}
 	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			template, err := NewCleaner().NewTemplate(newReplika(), testCase.source)
+			template, err := NewCleaner().NewTemplate(resourceOf(testCase.source), newReplika(), testCase.source)
 			switch {
 			case testCase.want == "" && err != nil:
 				t.Errorf("unexpected error: %v", err)
@@ -190,11 +191,11 @@ func TestNewTemplate_SourceNotAllowed(t *testing.T) {
 func TestNewTemplate_InvalidContent(t *testing.T) {
 	source := newObject("vault", "settings")
 	source.Object["data"] = func() {}
-	_, err := NewCleaner().NewTemplate(newReplika(), source)
+	_, err := NewCleaner().NewTemplate(resourceOf(source), newReplika(), source)
 	if err == nil || errors.Is(err, ErrSourceNotAllowed) {
 		t.Errorf("got error %v, want another one", err)
 	}
-	if _, err := NewCleaner().Observe(source); err == nil {
+	if _, err := NewCleaner().Observe(resourceOf(source), source); err == nil {
 		t.Error("Observe accepted invalid content")
 	}
 }
@@ -212,8 +213,8 @@ func TestObserve(t *testing.T) {
 	if owner, marked := observed.Owner(); owner != replikaKey || !marked || !observed.OwnedBy(replikaKey) || observed.OwnedBy(otherReplikaKey) {
 		t.Errorf("its owner: %v, %v", owner, marked)
 	}
-	if diff := cmp.Diff(template.Applied(), observed.Applied()); diff != "" {
-		t.Error(diff)
+	if applied, ok := decodeApplied(observed.Origin.Value().Applied); !ok || !cmp.Equal(template.Applied(), applied) {
+		t.Errorf("applied %v, want %v", applied, template.Applied())
 	}
 	twin := mustObserve(t, newCopy(t, template, "web"))
 	if twin.Origin != observed.Origin {
@@ -221,7 +222,7 @@ func TestObserve(t *testing.T) {
 	}
 
 	bare := mustObserve(t, newObject("shop", "settings"))
-	if bare.HasAnyMark || bare.Marks != MarksAbsent || bare.HasLabels || bare.HasAnnotations || !cmp.Equal(bare.Applied(), Applied{}) {
+	if bare.HasAnyMark || bare.Marks != MarksAbsent || bare.HasLabels || bare.HasAnnotations || bare.Origin.Value().Applied != "" {
 		t.Errorf("a bare object: %+v", bare)
 	}
 	if _, marked := bare.Owner(); marked {
@@ -231,13 +232,13 @@ func TestObserve(t *testing.T) {
 	other := mustObserve(t, newCopy(t, template, "shop", withController, withTerminating, withAnnotations(map[string]string{
 		v1alpha1.AnnotationAdopted: "true",
 	})))
-	if !other.HasController || !other.Terminating || !other.Adopted {
+	if !other.HasController || !other.HasOwners || !other.Terminating || other.Marks != MarksAbsent || other.Adopted {
 		t.Errorf("a controlled, terminating, adopted copy: %+v", other)
 	}
 
 	duplicate := mustObserve(t, newCopy(t, template, "shop", func(o *unstructured.Unstructured) { o.SetNamespace("web") }))
 	if _, marked := duplicate.Owner(); marked || duplicate.Marks != MarksAbsent || !duplicate.HasAnyMark || duplicate.OwnedBy(replikaKey) ||
-		!cmp.Equal(duplicate.Applied(), Applied{}) {
+		duplicate.Origin.Value().Applied != "" {
 		t.Errorf("a duplicate: %+v", duplicate)
 	}
 	incomplete := mustObserve(t, newCopy(t, template, "shop", withoutAnnotation(v1alpha1.AnnotationMarksVersion)))

@@ -63,7 +63,7 @@ func (l *Lister) List(ctx context.Context, resource schema.GroupVersionResource,
 			return nil, fmt.Errorf("listing copies of resource %s: %w", resource.GroupResource(), err)
 		}
 		for i := range page.Items {
-			observed, err := l.cleaner.Observe(&page.Items[i])
+			observed, err := l.cleaner.Observe(resource.GroupResource(), &page.Items[i])
 			if err != nil {
 				return nil, err
 			}
@@ -86,7 +86,7 @@ func (l *Lister) ListByName(ctx context.Context, resource schema.GroupVersionRes
 	}
 	objects := make([]*planner.Observed, 0, len(list.Items))
 	for i := range list.Items {
-		observed, err := observeMetadata(l.cleaner, &list.Items[i])
+		observed, err := observeMetadata(l.cleaner, resource.GroupResource(), &list.Items[i])
 		if err != nil {
 			return nil, err
 		}

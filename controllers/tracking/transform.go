@@ -21,6 +21,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/prosimcorp/replika/controllers/planner"
 )
@@ -48,7 +49,7 @@ func (w *watch) transform(object any) (any, error) {
 	case *unstructured.Unstructured:
 		observed, err = w.observe(typed)
 	case *metav1.PartialObjectMetadata:
-		observed, err = observeMetadata(w.watches.cleaner, typed)
+		observed, err = observeMetadata(w.watches.cleaner, w.key.Resource.GroupResource(), typed)
 	default:
 		err = fmt.Errorf("unexpected object of type %T in a watch", object)
 	}
@@ -65,11 +66,13 @@ func (w *watch) observe(object *unstructured.Unstructured) (*planner.Observed, e
 			return stored, nil
 		}
 	}
-	return w.watches.cleaner.Observe(object)
+	return w.watches.cleaner.Observe(w.key.Resource.GroupResource(), object)
 }
 
 // observeMetadata reduces an object whose content is not known.
-func observeMetadata(cleaner *planner.Cleaner, metadata *metav1.PartialObjectMetadata) (*planner.Observed, error) {
+func observeMetadata(
+	cleaner *planner.Cleaner, resource schema.GroupResource, metadata *metav1.PartialObjectMetadata,
+) (*planner.Observed, error) {
 	object := &unstructured.Unstructured{Object: map[string]any{}}
 	object.SetNamespace(metadata.Namespace)
 	object.SetName(metadata.Name)
@@ -79,7 +82,7 @@ func observeMetadata(cleaner *planner.Cleaner, metadata *metav1.PartialObjectMet
 	object.SetAnnotations(metadata.Annotations)
 	object.SetDeletionTimestamp(metadata.DeletionTimestamp)
 	object.SetOwnerReferences(metadata.OwnerReferences)
-	observed, err := cleaner.Observe(object)
+	observed, err := cleaner.Observe(resource, object)
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ func (s *baselineServer) prepare(ctx context.Context, step baselineStep) ([]rawR
 			action.Type = planner.Delete
 		}
 		if step.Action != stepCreate {
-			if action.Observed, err = s.cleaner.Observe(s.copies[i]); err != nil {
+			if action.Observed, err = s.cleaner.Observe(configMaps, s.copies[i]); err != nil {
 				return nil, err
 			}
 		}
@@ -104,6 +104,9 @@ func (s *baselineServer) prepare(ctx context.Context, step baselineStep) ([]rawR
 	return captureRequests(ctx, s.cleaner, actions)
 }
 
+// configMaps is the resource of the copies.
+var configMaps = corev1.Resource("configmaps")
+
 func (s *baselineServer) template(source *corev1.ConfigMap) (*planner.Template, error) {
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(source)
 	if err != nil {
@@ -111,5 +114,5 @@ func (s *baselineServer) template(source *corev1.ConfigMap) (*planner.Template, 
 	}
 	typed := &unstructured.Unstructured{Object: object}
 	typed.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
-	return s.cleaner.NewTemplate(s.task.Replika, typed)
+	return s.cleaner.NewTemplate(configMaps, s.task.Replika, typed)
 }

@@ -62,6 +62,7 @@ func WantCopy(replika *v1alpha1.Replika, source *corev1.ConfigMap, namespace str
 			v1alpha1.AnnotationOwner:        replika.Namespace + "/" + replika.Name,
 			v1alpha1.AnnotationSource:       source.Namespace + "/" + source.Name,
 			v1alpha1.AnnotationSelf:         namespace + "/" + replika.TargetName(),
+			v1alpha1.AnnotationResource:     "configmaps",
 			v1alpha1.AnnotationApplied:      `{"labels":["app"],"annotations":["example.com/note"]}`,
 		},
 	}

@@ -72,7 +72,7 @@ func (w *workload) snapshot(ctx context.Context) *snapshot {
 	for _, kind := range allKinds {
 		s.objects[kind.GroupKind()] = w.listAll(ctx, kind)
 		for i := range s.objects[kind.GroupKind()] {
-			observed, err := s.cleaner.Observe(&s.objects[kind.GroupKind()][i])
+			observed, err := s.cleaner.Observe(resourceOf(kind), &s.objects[kind.GroupKind()][i])
 			w.must(err)
 			s.observed[kind.GroupKind()] = append(s.observed[kind.GroupKind()], observed)
 		}
@@ -177,7 +177,7 @@ func (s *snapshot) input(replika *v1alpha1.Replika) (*planner.Input, *unstructur
 		return input, nil, nil
 	}
 	// A source that must not be copied has no template; its copies stay.
-	input.Template, _ = s.cleaner.NewTemplate(replika, source)
+	input.Template, _ = s.cleaner.NewTemplate(resourceOf(source.GroupVersionKind()), replika, source)
 	return input, source, nil
 }
 
@@ -261,4 +261,9 @@ func (w *workload) missingForeign(s *snapshot) []string {
 	}
 	slices.Sort(missing)
 	return missing
+}
+
+func resourceOf(kind schema.GroupVersionKind) schema.GroupResource {
+	resource, _ := meta.UnsafeGuessKindToResource(kind)
+	return resource.GroupResource()
 }

@@ -127,6 +127,7 @@ func Owned(g Gomega, copied client.Object) {
 		HaveKey(v1alpha1.AnnotationOwner),
 		HaveKey(v1alpha1.AnnotationSource),
 		HaveKeyWithValue(v1alpha1.AnnotationSelf, copied.GetNamespace()+"/"+copied.GetName()),
+		HaveKey(v1alpha1.AnnotationResource),
 	))
 }
 
