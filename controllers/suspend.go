@@ -75,7 +75,7 @@ func (r *ReplikaReconciler) readConsent(ctx context.Context, s *scope, mapping t
 	}
 	allowed, err := planner.AllowedNamespaces(object)
 	if err != nil {
-		return nil, nil //nolint:nilerr,nilnil // no consent is known
+		return nil, nil //nolint:nilerr // a list that cannot be read withdraws no consent
 	}
 	if s.replika.Status.Source != nil {
 		// Other Replikas with the same targets read it. The version is that of the content that was last copied.
