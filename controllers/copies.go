@@ -50,7 +50,7 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 		s.results.recordDenied(in)
 	}
 	outOfSync := map[types.NamespacedName]bool{}
-	for _, result := range r.executePlan(ctx, s, mapping, in) {
+	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
 		r.recordResult(s, mapping, &result)
 		if result.failed() {
 			outOfSync[result.action.Key()] = true
@@ -136,11 +136,10 @@ func (r *ReplikaReconciler) listClaimants(ctx context.Context) (planner.Claimant
 	return planner.SortClaimants(claimants), nil
 }
 
-// executePlan plans, and executes the actions in parallel. While it takes longer than ProgressDelay, the status says so.
+// executePlan executes the actions of a plan in parallel. While it takes longer than ProgressDelay, the status says so.
 func (r *ReplikaReconciler) executePlan(
-	ctx context.Context, s *scope, mapping tracking.Mapping, in *planner.Input,
+	ctx context.Context, s *scope, mapping tracking.Mapping, in *planner.Input, plan []planner.Action,
 ) []actionResult {
-	plan := planner.Plan(in)
 	logPlan(ctx, mapping, plan)
 	store := r.copyStore(ctx, mapping)
 	namespaces := make(map[string]planner.Namespace, len(in.Namespaces))

@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
@@ -86,7 +87,7 @@ func (r *ReplikaReconciler) pruneKindByName(ctx context.Context, s *scope, mappi
 			in.Observed = append(in.Observed, object)
 		}
 	}
-	for _, result := range r.executePlan(ctx, s, mapping, in) {
+	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
 		r.recordResult(s, mapping, &result)
 	}
 	return err

@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
@@ -106,7 +107,7 @@ func (r *ReplikaReconciler) pruneKind(ctx context.Context, s *scope, mapping tra
 		return false, r.copiesNotReady(mapping, err)
 	}
 	failed := s.results.failed
-	for _, result := range r.executePlan(ctx, s, mapping, in) {
+	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
 		r.recordResult(s, mapping, &result)
 	}
 	return s.results.failed == failed, nil

@@ -107,7 +107,7 @@ func (r *ReplikaReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	case s.replika.DeletionTimestamp != nil:
 		err = r.reconcileDelete(ctx, s)
 	case s.replika.Spec.Suspend:
-		err = r.finish(ctx, s, nil)
+		err = r.finish(ctx, s, r.reconcileSuspended(ctx, s))
 	default:
 		err = r.finish(ctx, s, r.reconcileNormal(ctx, s))
 	}

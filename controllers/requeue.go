@@ -39,11 +39,16 @@ func (r *ReplikaReconciler) requeue(ctx context.Context, s *scope, err error) (c
 		r.metrics.recordError(s.name)
 		ctrl.LoggerFrom(ctx).Error(err, "Reconcile failed, will retry", "after", after)
 	}
-	r.metrics.recordNextReconcile(s.name, r.Clock.Now(), after)
+	if s.suspended() {
+		r.metrics.recordNextReconcile(s.name, r.Clock.Now(), 0) // the copies are not synced
+	} else {
+		r.metrics.recordNextReconcile(s.name, r.Clock.Now(), after)
+	}
 	return ctrl.Result{RequeueAfter: after}, nil
 }
 
-// requeueAfter returns the delay before the next reconcile; zero for none.
+// requeueAfter returns the delay before the next reconcile. A suspended Replika is reconciled, too: consent can be withdrawn
+// without an event, when a watch is not available.
 func (r *ReplikaReconciler) requeueAfter(s *scope, err error) time.Duration {
 	synchronization := s.replika.Spec.Synchronization.Time.Duration
 	failed := err != nil || s.results.transient || s.notReady != nil && s.notReady.Transient
@@ -52,8 +57,6 @@ func (r *ReplikaReconciler) requeueAfter(s *scope, err error) time.Duration {
 		return planner.RetryDelay(s.state.recordFailure(), min(synchronization, r.Timeouts.CleanupRetryInterval))
 	case failed:
 		return planner.RetryDelay(s.state.recordFailure(), synchronization)
-	case s.replika.Spec.Suspend:
-		return 0 // only a change of the spec ends it
 	default:
 		s.state.resetFailures()
 		next := r.nextBackoffExpiry(s, synchronization)

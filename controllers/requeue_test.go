@@ -42,7 +42,7 @@ func TestRequeueAfter(t *testing.T) {
 		want     time.Duration
 	}{
 		"ready":     {want: time.Minute},
-		"suspended": {spec: v1alpha1.ReplikaSpec{Suspend: true}, want: 0},
+		"suspended": {spec: v1alpha1.ReplikaSpec{Suspend: true}, want: time.Minute},
 		"stalled":   {notReady: &notReadyError{Stalled: true}, want: time.Minute},
 		"waiting":   {notReady: &notReadyError{}, want: time.Minute},
 		"transient": {notReady: &notReadyError{Transient: true}, want: 500 * time.Millisecond},

@@ -67,3 +67,8 @@ func (r *ReplikaReconciler) newScope(cached *v1alpha1.Replika) (*scope, error) {
 func (s *scope) sourceTitle() string {
 	return fmt.Sprintf("%s %s/%s", s.replika.Spec.Source.Kind, s.replika.SourceNamespace(), s.replika.Spec.Source.Name)
 }
+
+// suspended reports whether only copies without consent are touched. Deletion is not suspended.
+func (s *scope) suspended() bool {
+	return s.replika.Spec.Suspend && s.replika.DeletionTimestamp == nil
+}

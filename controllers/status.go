@@ -35,7 +35,7 @@ import (
 func (r *ReplikaReconciler) setStatus(s *scope) {
 	status, results := &s.replika.Status, &s.results
 	status.ObservedGeneration = s.replika.Generation
-	if s.replika.Spec.Suspend && s.replika.DeletionTimestamp == nil {
+	if s.suspended() {
 		s.setSuspended()
 		return
 	}
@@ -57,13 +57,17 @@ func (r *ReplikaReconciler) setStatus(s *scope) {
 	}
 }
 
-// setSuspended keeps the value of Ready, and reports why it does not change.
+// setSuspended keeps the value of Ready, and reports why it does not change. The counts of the copies stay as they were, too.
 func (s *scope) setSuspended() {
 	ready := metav1.ConditionUnknown
 	if condition := meta.FindStatusCondition(s.replika.Status.Conditions, v1alpha1.ConditionReady); condition != nil {
 		ready = condition.Status
 	}
-	s.setCondition(v1alpha1.ConditionReady, ready, v1alpha1.ReasonSuspended, "reconciliation is suspended (spec.suspend)")
+	message := "reconciliation is suspended (spec.suspend)"
+	if len(s.results.failures) > 0 {
+		message += "; copies without consent could not be removed: " + s.failedNamespaces()
+	}
+	s.setCondition(v1alpha1.ConditionReady, ready, v1alpha1.ReasonSuspended, message)
 	meta.RemoveStatusCondition(&s.replika.Status.Conditions, v1alpha1.ConditionReconciling)
 	meta.RemoveStatusCondition(&s.replika.Status.Conditions, v1alpha1.ConditionStalled)
 }
@@ -96,6 +100,9 @@ func (s *scope) setCondition(conditionType string, status metav1.ConditionStatus
 // patchProgress reports, during a long reconcile, that it is in progress. observedGeneration stays: the reconcile of this
 // generation is not finished. An error is only logged, because the end of the reconcile is reported in any case.
 func (r *ReplikaReconciler) patchProgress(ctx context.Context, s *scope, plan []planner.Action) {
+	if s.suspended() {
+		return
+	}
 	ready := metav1.ConditionUnknown
 	if meta.IsStatusConditionFalse(s.replika.Status.Conditions, v1alpha1.ConditionReady) {
 		ready = metav1.ConditionFalse
@@ -140,10 +147,15 @@ func (s *scope) syncedMessage() string {
 
 // failuresMessage names the failing namespaces by reason. The list of failures has their messages.
 func (s *scope) failuresMessage() string {
+	return fmt.Sprintf("%s failed to sync, see status.failures: %s", plural(len(s.results.failures), "copy"), s.failedNamespaces())
+}
+
+// failedNamespaces lists the failing namespaces with the reasons.
+func (s *scope) failedNamespaces() string {
 	failures := s.results.sortedFailures()
 	named := make([]string, 0, len(failures))
 	for _, failure := range failures {
 		named = append(named, fmt.Sprintf("%s (%s)", failure.Namespace, failure.Reason))
 	}
-	return fmt.Sprintf("%s failed to sync, see status.failures: %s", plural(len(failures), "copy"), strings.Join(named, ", "))
+	return strings.Join(named, ", ")
 }

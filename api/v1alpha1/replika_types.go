@@ -146,7 +146,9 @@ type ReplikaSpec struct {
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
 	// suspend pauses reconciliation: copies are not created, updated, repaired
-	// or deleted. Deleting the Replika still applies deletionPolicy.
+	// or deleted, except where consent is withdrawn: by the source's owner, or
+	// by a namespace that opts out or is excluded. Deleting the Replika still
+	// applies deletionPolicy.
 	// +optional
 	// +kubebuilder:default:=false
 	Suspend bool `json:"suspend,omitempty"`

@@ -118,7 +118,7 @@ var _ = Describe("The operator's token", Ordered, func() {
 		expect.Gone(ctx, admin, source, annex)
 	})
 
-	It("limits noAccount else", func(ctx SpecContext) {
+	It("is all that the policy limits", func(ctx SpecContext) {
 		for _, object := range []client.Object{
 			configMap("kube-system", "of-admin"), configMap(operatorNamespace, "of-admin"), tokenSecret(tenant, "of-admin", other),
 		} {
@@ -196,7 +196,7 @@ var _ = Describe("The operator's token", Ordered, func() {
 		Expect(holder.Create(ctx, tokenSecret("kube-system", "minted", "default"), client.DryRunAll)).To(deniedToken)
 	})
 
-	It("is no namespaced object's business in what is deployed", func() {
+	It("is limited by objects without a namespace", func() {
 		for _, kind := range []string{"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"} {
 			Expect(deployed.ofKind(kind)).To(HaveEach(HaveField("GetNamespace()", BeEmpty())))
 		}

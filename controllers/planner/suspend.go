@@ -1,0 +1,64 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package planner
+
+import (
+	"cmp"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Consent is the consent of a source's owner, as it was read from the source.
+type Consent struct {
+	Source types.NamespacedName
+	// Allowed are the names and globs of the namespaces that are allowed to have a copy; none if it is empty.
+	Allowed []string
+}
+
+// denies reports whether the object is a copy of the source in a namespace that its owner does not allow. Without a consent,
+// nothing is known and nothing is denied.
+func (c *Consent) denies(object *Observed) bool {
+	return c != nil && object.Origin.Value().Source == c.Source && !MatchesAny(c.Allowed, object.Namespace)
+}
+
+// PlanSuspended returns the actions for a suspended Replika, sorted as those of [Plan]. It prunes the copies that are no longer
+// allowed where they are: consent wins over suspension. All other copies stay as they are, whatever the spec selects, and so
+// does a copy in a namespace that is not in the list yet.
+func PlanSuspended(in *Input, consent *Consent) []Action {
+	namespaces := make(map[string]Namespace, len(in.Namespaces))
+	for _, namespace := range in.Namespaces {
+		namespaces[namespace.Name] = namespace
+	}
+	var actions []Action
+	for _, object := range in.Observed {
+		namespace, found := namespaces[object.Namespace]
+		if !found || object.Namespace == in.SourceNamespace {
+			continue
+		}
+		if !namespace.Excluded && !namespace.optedOut() && !consent.denies(object) {
+			continue
+		}
+		if action, needed := in.prune(namespace, object); needed {
+			actions = append(actions, action)
+		}
+	}
+	slices.SortFunc(actions, func(a, b Action) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return actions
+}

@@ -1,0 +1,104 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"context"
+	"errors"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/prosimcorp/replika/controllers/planner"
+	"github.com/prosimcorp/replika/controllers/tracking"
+)
+
+// reconcileSuspended prunes the copies of a suspended Replika that are no longer allowed: their namespace opted out or is
+// excluded, or the source's owner withdrew consent. Nothing else is written. The source is read live, once per reconcile, as
+// for any other Replika.
+func (r *ReplikaReconciler) reconcileSuspended(ctx context.Context, s *scope) error {
+	if r.requireServiceAccount(s) != nil {
+		r.releaseWatches(s.name)
+		return nil // existing copies are left untouched
+	}
+	s.state.popSourceChangedAt() // not propagated, so it is not measured
+	mapping, err := r.resolveKind(ctx, s)
+	switch {
+	case err == nil:
+		r.ensureWatches(s.replika, mapping)
+		r.waitForWatchSync(ctx, s, mapping)
+		consent, consentErr := r.readConsent(ctx, s, mapping)
+		err = firstError(consentErr, r.pruneDenied(ctx, s, mapping, consent))
+	case !isTransient(err):
+		r.releaseWatches(s.name)
+	}
+	for _, resource := range inventory(s.replika) {
+		if resource == mapping.Resource.GroupResource() {
+			continue
+		}
+		// The spec no longer names the source of these copies. Only the namespaces can deny them.
+		former, resolveErr := r.Mapper.ResolveResource(ctx, resource)
+		switch {
+		case errors.Is(resolveErr, tracking.ErrKindNotFound):
+			// The copies were deleted with their kind.
+		case resolveErr != nil:
+			err = firstError(err, r.copiesNotReady(former, resolveErr))
+		default:
+			err = firstError(err, r.pruneDenied(ctx, s, former, nil))
+		}
+	}
+	return firstError(ctx.Err(), err)
+}
+
+// readConsent reads the consent of the source's owner, live, and records it in the status. It is nil when the source does not
+// exist or its annotation cannot be read: neither withdraws consent.
+func (r *ReplikaReconciler) readConsent(ctx context.Context, s *scope, mapping tracking.Mapping) (*planner.Consent, error) {
+	key := sourceKey(s.replika)
+	object, err := s.client.objects.Resource(mapping.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	if err != nil {
+		_, err = r.handleSourceError(s, mapping, err)
+		return nil, err
+	}
+	allowed, err := planner.AllowedNamespaces(object)
+	if err != nil {
+		return nil, nil //nolint:nilerr // a list that cannot be read withdraws no consent
+	}
+	if s.replika.Status.Source != nil {
+		// Other Replikas with the same targets read it. The version is that of the content that was last copied.
+		s.replika.Status.Source.AllowedNamespaces = allowed
+	}
+	consent := &planner.Consent{Source: types.NamespacedName(key), Allowed: allowed}
+	switch {
+	case r.consentProblem(allowed) != "":
+		consent.Allowed = nil
+	case allowed == nil:
+		consent.Allowed = []string{"*"}
+	}
+	return consent, nil
+}
+
+// pruneDenied prunes the copies of the kind that are not allowed.
+func (r *ReplikaReconciler) pruneDenied(ctx context.Context, s *scope, mapping tracking.Mapping, consent *planner.Consent) error {
+	in, _, err := r.planInput(ctx, s, mapping)
+	if err != nil {
+		return r.copiesNotReady(mapping, err)
+	}
+	for _, result := range r.executePlan(ctx, s, mapping, in, planner.PlanSuspended(in, consent)) {
+		r.recordResult(s, mapping, &result)
+	}
+	return nil
+}
