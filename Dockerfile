@@ -32,6 +32,6 @@ LABEL org.opencontainers.image.title="Replika" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /manager /manager
-# By number, so that the kubelet can tell that it isn't root. 65532 is what most images call "nonroot".
+# By number, so that the kubelet knows that it is not root. 65532 is what most images call "nonroot".
 USER 65532:65532
 ENTRYPOINT ["/manager"]

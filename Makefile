@@ -1,13 +1,13 @@
-# Everything that is done with this repository, by name. `make help` lists it.
+# The tasks of this repository. `make help` lists them.
 #
-# Needed: Go, git and make. kubectl only for what talks to your own cluster, a container engine only for the image.
+# Requirements: Go, git and make. kubectl for the targets that use your cluster, and a container engine for the images.
 # Every other tool is a Go module, pinned under hack/tools and compiled on first use.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# The version that is stamped into the binary, the image that is built, pushed and deployed, and that of the bundle.
+# The version of the binary, and the names of the operator's image and of the bundle image.
 VERSION ?= 0.3.0
 IMG ?= prosimcorp/replika:v$(VERSION)
 BUNDLE_IMG ?= prosimcorp/replika-bundle:v$(VERSION)
@@ -21,31 +21,31 @@ CRD_REF_DOCS := $(GO_TOOL) crd-ref-docs
 KUSTOMIZE := $(GO_TOOL) kustomize
 GOVULNCHECK := go tool -modfile=$(CURDIR)/hack/tools/govulncheck/go.mod govulncheck
 PROMTOOL := go tool -modfile=$(CURDIR)/hack/monitoring/go.mod promtool
-GOLANGCI_LINT := go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint
+GOLANGCI_LINT := go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint-kube-api-linter
 GINKGO := $(GO_TOOL) ginkgo
 
-# The program whose last line says where etcd, kube-apiserver and kube-controller-manager are. It makes them if need be,
-# and tells of its progress on stderr.
+# Prints the directory of etcd, kube-apiserver and kube-controller-manager in its last line. Downloads or builds them if
+# necessary, with progress on stderr.
 CONTROLPLANE := go -C hack/controlplane run .
-# Put before a command: runs it with the control plane's binaries at hand.
+# Prefix of commands that need the control plane binaries.
 WITH_CONTROLPLANE := assets="$$($(CONTROLPLANE) | tail -n 1)"; KUBEBUILDER_ASSETS="$$assets"
 
-# The modules beside the operator's own, kept apart so that what they need never weighs on what it ships.
+# The Go modules other than the operator's. They are separate so that the operator does not depend on their requirements.
 MODULES := hack/controlplane hack/bench hack/health hack/monitoring
 
-# What is generated, as git pathspecs.
+# Generated files, as git pathspecs.
 GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases docs/api.md manifests bundle bundle.Dockerfile
 
-# The packages whose tests start a control plane (they import test/cluster, or are it), without the suite of controllers,
-# which runs in parallel processes; and the packages whose tests need only Go.
+# The packages whose tests start a control plane (test/cluster and its importers), except controllers, whose specs run in
+# parallel processes; and all other packages.
 CONTROLLERS = $(shell go list ./controllers)
 SUITES = $(filter-out $(CONTROLLERS),$(shell go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | grep -F /test/cluster | cut -d ' ' -f 1))
 OTHERS = $(filter-out $(CONTROLLERS) $(SUITES),$(shell go list ./...))
 
-# The number of processes that run the specs of controllers. A spec mostly waits, so they can be more than there are cores.
+# The number of processes that run the specs of controllers. A spec mostly waits, so there can be more than cores.
 PROCS ?= 4
 
-# On Linux the race detector needs a C compiler. Without one, tests run without it.
+# On Linux the race detector requires a C compiler. Without one, tests run without the race detector.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 ##@ General
@@ -59,15 +59,15 @@ help: ## List the targets.
 ##@ Development
 
 .PHONY: manifests
-manifests: ## Write the CRD from the Go types.
+manifests: ## Generate the CRD from the Go types.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd/bases
 
 .PHONY: generate
-generate: ## Write the DeepCopy methods from the Go types.
+generate: ## Generate the DeepCopy methods from the Go types.
 	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./api/...
 
 .PHONY: docs
-docs: ## Write docs/api.md from the Go types.
+docs: ## Generate docs/api.md from the Go types.
 	$(CRD_REF_DOCS) --source-path api/v1alpha1 --config hack/tools/crd-ref-docs.yaml --renderer markdown \
 		--log-level ERROR --output-path docs/api.md
 
@@ -85,18 +85,18 @@ lint: ## Run golangci-lint.
 	$(GOLANGCI_LINT) run
 	@for module in $(MODULES); do (set -x; cd $$module && $(GOLANGCI_LINT) run); done
 
-# Where vulncheck reads of vulnerabilities; file:// and a folder for a copy.
+# The vulnerability database of vulncheck. A file:// URL uses a local copy.
 VULNDB ?= https://vuln.go.dev
 
 .PHONY: vulncheck
-vulncheck: ## Look for known vulnerabilities in what the operator calls, which asks the database of the Go project.
+vulncheck: ## Run govulncheck.
 	$(GOVULNCHECK) -db $(VULNDB) ./...
 
 .PHONY: verify
-verify: generate docs bundle ## Fail unless what is generated is current and every overlay builds.
+verify: generate docs bundle ## Verify that generated files are up to date and all overlays build.
 	git --no-pager diff --exit-code -- $(GENERATED)
 	@untracked="$$(git ls-files --others --exclude-standard -- $(GENERATED))"; \
-	if [ -n "$$untracked" ]; then printf 'generated, but not in git:\n%s\n' "$$untracked" >&2; exit 1; fi
+	if [ -n "$$untracked" ]; then printf 'generated files that are not in git:\n%s\n' "$$untracked" >&2; exit 1; fi
 	go mod tidy -diff
 	@for module in $(MODULES); do (set -x; go -C $$module mod tidy -diff); done
 	$(KUSTOMIZE) build config/default >/dev/null
@@ -107,17 +107,17 @@ verify: generate docs bundle ## Fail unless what is generated is current and eve
 ##@ Tests
 
 .PHONY: test
-test: vet ## Run all tests but the slowest faults; those that need a cluster get a control plane of their own.
+test: vet ## Run all tests except the slow fault-injection suites.
 	@for module in $(MODULES); do (set -x; go -C $$module test $(RACE) -timeout 10m ./...); done
 	go test $(RACE) -timeout 10m $(OTHERS)
 	$(MAKE) test-controllers
-	@# A suite depends on more than the files that go's test cache knows of: always run it.
+	@# Suites depend on files that Go's test cache does not track, so they always run.
 	$(WITH_CONTROLPLANE) go test $(RACE) -count=1 -p 1 -timeout 20m $(SUITES)
 
-# The serial specs need the operator or the whole cluster for themselves. They run beside the others, on a control plane of
-# their own; their output follows when both are done.
+# Serial specs need exclusive use of the operator or the cluster. They run at the same time as the others, on a control plane
+# of their own; their output follows at the end.
 .PHONY: test-controllers
-test-controllers: ## Run the specs of controllers in PROCS processes, and the serial ones beside them.
+test-controllers: ## Run the specs of controllers in PROCS parallel processes.
 	mkdir -p bin
 	go test $(RACE) -c -o controllers/controllers.test ./controllers
 	assets="$$($(CONTROLPLANE) | tail -n 1)"; export KUBEBUILDER_ASSETS="$$assets"; failed=0; \
@@ -127,46 +127,46 @@ test-controllers: ## Run the specs of controllers in PROCS processes, and the se
 	wait $$serial || failed=1; cat bin/controllers-serial.log; exit $$failed
 
 .PHONY: test-e2e
-test-e2e: ## Let the real operator work through every fault there is, and tell of each what was injected and checked.
+test-e2e: ## Run the end-to-end and fault-injection suites.
 	$(WITH_CONTROLPLANE) REPLIKA_TEST_EVERYTHING=1 REPLIKA_SOAK=10m go test $(RACE) -v -count=1 -p 1 -timeout 60m ./test/...
 
 .PHONY: test-alerts
-test-alerts: ## Try the alerts of config/prometheus on made-up metrics.
+test-alerts: ## Unit-test the Prometheus alerts.
 	mkdir -p bin/alerts
 	go -C hack/monitoring run . rules $(CURDIR)/config/prometheus/prometheus_rule.yaml >bin/alerts/rules.yaml
 	cp config/prometheus/tests/alerts.yaml bin/alerts/alerts.yaml
 	$(PROMTOOL) check rules --lint=all --lint-fatal bin/alerts/rules.yaml
 	$(PROMTOOL) test rules bin/alerts/alerts.yaml
 
-# How long each fuzzer runs.
+# The duration of each fuzz test.
 FUZZTIME ?= 5s
 
 .PHONY: fuzz
-fuzz: ## Run every fuzzer for FUZZTIME.
+fuzz: ## Run every fuzz test for FUZZTIME.
 	@targets="$$(go test -list '^Fuzz' ./controllers/planner | grep '^Fuzz')"; \
 	for target in $$targets; do \
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./controllers/planner; \
 	done
 
 .PHONY: demo
-demo: build ## Watch the operator at work on a local control plane; in a terminal, it stays up to play with.
+demo: build ## Run the demo on a local control plane. In a terminal, it keeps running afterwards.
 	$(WITH_CONTROLPLANE) go run ./hack/demo --operator bin/manager
 
-# What `make bench` is to do otherwise than by default; bin/bench --help lists it.
+# The flags of `make bench`. bin/bench --help lists them.
 BENCH_FLAGS ?=
 
 .PHONY: bench
-bench: build ## Measure the operator against its budget (docs/performance.md); BENCH_FLAGS='--only latency' and the like.
+bench: build ## Run the benchmark against the performance goals (docs/performance.md), for example with BENCH_FLAGS='--only latency'.
 	go -C hack/bench build -o $(CURDIR)/bin/bench .
 	$(WITH_CONTROLPLANE) bin/bench --operator bin/manager $(BENCH_FLAGS)
 
 .PHONY: controlplane
-controlplane: ## Provide the local control plane's binaries; the last line is their folder.
+controlplane: ## Download or build the control plane binaries and print their directory.
 	@$(CONTROLPLANE)
 
 ##@ Deployment
 
-# Copies of Kustomize's folders with the image IMG, where another image does not show as a change in git.
+# Kustomize overlays with the image IMG, outside of git so that another image causes no change there.
 .PHONY: overlays
 overlays:
 	@for base in default manifests; do \
@@ -176,14 +176,14 @@ overlays:
 	done
 
 .PHONY: kustomization-build
-kustomization-build: manifests overlays ## Write manifests/, the base that users reference, with the image IMG.
+kustomization-build: manifests overlays ## Generate manifests/, the Kustomize base for users, with the image IMG.
 	rm -rf manifests
 	mkdir manifests
 	$(KUSTOMIZE) build bin/overlays/default --output manifests
 	cd manifests && $(KUSTOMIZE) create --autodetect
 
-# operator-sdk and opm are compiled by hand: `go tool` takes neither tags (without which they want C libraries) nor a version
-# to stamp, which lands in the bundle.
+# operator-sdk and opm are compiled with `go build`: `go tool` supports neither build tags, without which they require C
+# libraries, nor setting the version, which is part of the bundle.
 OPERATOR_FRAMEWORK := hack/tools/operator-sdk
 OPERATOR_FRAMEWORK_TAGS := containers_image_openpgp,exclude_graphdriver_btrfs,exclude_graphdriver_devicemapper
 
@@ -197,31 +197,31 @@ bin/opm: $(OPERATOR_FRAMEWORK)/go.mod
 	go -C $(OPERATOR_FRAMEWORK) build -tags $(OPERATOR_FRAMEWORK_TAGS) -o $(CURDIR)/$@ \
 		github.com/operator-framework/operator-registry/cmd/opm
 
-# The channel of OLM: what v1alpha1 promises, docs/release.md says.
+# The OLM channel. docs/release.md describes the guarantees of v1alpha1.
 CHANNEL ?= alpha
 
 .PHONY: bundle
-bundle: kustomization-build bin/operator-sdk ## Write bundle/, for OLM, with VERSION and the image IMG, and validate it.
+bundle: kustomization-build bin/operator-sdk ## Generate and validate bundle/ for OLM, with VERSION and the image IMG.
 	rm -rf bundle
 	$(KUSTOMIZE) build bin/overlays/manifests | sed 's|controller:latest|$(IMG)|' | bin/operator-sdk generate bundle --quiet \
 		--version $(VERSION) --package replika --channels $(CHANNEL) --default-channel $(CHANNEL)
-	@# Of roles that are bound to the operator the generator keeps the rules, and one that aggregates others has none of its own.
+	@# The generator keeps only the rules of roles that are bound to the operator. An aggregated role has no rules of its own.
 	find manifests -name '*aggregated*' -exec cp {} bundle/manifests ';'
-	@# The hour at which it was made would make each bundle another one. The generator drops the images unless it can ask a
-	@# registry for their digests; spec is the last field of the file.
+	@# A creation timestamp would change the bundle every time. The generator omits relatedImages unless a registry provides
+	@# the digests. They are appended here, because spec is the last field of the file.
 	sed -i.orig '/^    createdAt: /d' bundle/manifests/replika.clusterserviceversion.yaml
 	rm bundle/manifests/replika.clusterserviceversion.yaml.orig
 	printf '  relatedImages:\n  - image: %s\n    name: manager\n' $(IMG) >>bundle/manifests/replika.clusterserviceversion.yaml
 	$(MAKE) bundle-validate
 
 .PHONY: bundle-validate
-bundle-validate: bin/operator-sdk ## Fail if OLM's own validators say anything about bundle/.
-	@# One warning is wrong: it takes the right on events.k8s.io for one on that group's v1beta1, whatever minKubeVersion says.
+bundle-validate: bin/operator-sdk ## Validate bundle/ with operator-sdk.
+	@# Ignore one wrong warning: it mistakes the permission on events.k8s.io for one on v1beta1, regardless of minKubeVersion.
 	bin/operator-sdk bundle validate ./bundle --select-optional suite=operatorframework 2>&1 | tee bin/bundle-validate.log
 	! grep -v 'Migrate the API(s) for events: ([^)]*)"$$' bin/bundle-validate.log | grep -E 'level=(warning|error|fatal)'
 
 .PHONY: catalog
-catalog: bin/opm ## Write bin/catalog, a file-based catalog of OLM with this bundle as BUNDLE_IMG, and validate it.
+catalog: bin/opm ## Generate and validate bin/catalog, a file-based OLM catalog with the bundle image BUNDLE_IMG.
 	rm -rf bin/catalog
 	mkdir -p bin/catalog/replika
 	bin/opm init replika --default-channel $(CHANNEL) --description README.md --icon docs/icon.svg --output yaml \
@@ -237,11 +237,11 @@ catalog: bin/opm ## Write bin/catalog, a file-based catalog of OLM with this bun
 build: ## Compile the operator to bin/manager.
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/manager .
 
-# Further flags of the commands that build an image.
+# Additional flags of the image build commands.
 BUILD_FLAGS ?=
-# What the image is built of.
+# Build arguments of the image.
 IMAGE_ARGS = --build-arg VERSION=v$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD)
-# What docker-buildx builds for.
+# The platforms of docker-buildx.
 PLATFORMS ?= linux/amd64,linux/arm64
 
 .PHONY: docker-build
@@ -253,53 +253,53 @@ docker-push: ## Push the image IMG.
 	$(CONTAINER_TOOL) push $(IMG)
 
 .PHONY: docker-buildx
-docker-buildx: ## Build the image IMG for all PLATFORMS and push it, with an SBOM and its provenance. Needs docker buildx.
+docker-buildx: ## Build and push the image IMG for all PLATFORMS, with SBOM and provenance. Requires docker buildx.
 	$(CONTAINER_TOOL) buildx build $(IMAGE_ARGS) --platform $(PLATFORMS) --sbom=true --provenance=mode=max \
 		$(BUILD_FLAGS) --push --tag $(IMG) .
 
 .PHONY: bundle-build
-bundle-build: ## Build the image BUNDLE_IMG of the bundle.
+bundle-build: ## Build the bundle image BUNDLE_IMG.
 	$(CONTAINER_TOOL) build --file bundle.Dockerfile $(BUILD_FLAGS) --tag $(BUNDLE_IMG) .
 
 .PHONY: bundle-push
-bundle-push: ## Push the image BUNDLE_IMG.
+bundle-push: ## Push the bundle image BUNDLE_IMG.
 	$(CONTAINER_TOOL) push $(BUNDLE_IMG)
 
 .PHONY: image-test
-image-test: ## Really build the images, and run the demo with what is in them. Needs root on Debian.
+image-test: ## Build the images without a container engine and run the demo with them. Requires root on Debian.
 	hack/image/build.sh bin/image $(VERSION)
 	$(WITH_CONTROLPLANE) go run ./hack/demo --operator bin/image/manager --stay=false
 
 ##@ Release (docs/release.md)
 
-# The tag that is released.
+# The tag to release.
 TAG ?= v$(VERSION)
 
 .PHONY: release-check
-release-check: ## Fail unless Makefile, README and changelog speak of the version that TAG names.
+release-check: ## Verify that all version references match TAG.
 	@[ "$(TAG)" = "v$(VERSION)" ] || { echo 'the tag is $(TAG), VERSION is $(VERSION)' >&2; exit 1; }
 	@grep -q '^## \[$(VERSION)\] - [0-9]\{4\}-[0-9][0-9]-[0-9][0-9]$$' CHANGELOG.md || \
 		{ echo 'CHANGELOG.md has no section "## [$(VERSION)] - YYYY-MM-DD"' >&2; exit 1; }
 	@! grep -nE '(ref=|targetRevision: |tag: )v[0-9]' README.md docs/operations.md | grep -v 'v$(VERSION)\b' || \
-		{ echo 'these lines install another version than $(VERSION)' >&2; exit 1; }
+		{ echo 'these lines refer to another version than $(VERSION)' >&2; exit 1; }
 
 .PHONY: release-notes
-release-notes: ## Write bin/release-notes.md, the changelog's section about VERSION.
+release-notes: ## Generate bin/release-notes.md from the changelog's section about VERSION.
 	@mkdir -p bin
 	@awk '/^## / { in_section = index($$2, "[$(VERSION)]") == 1; next } /^\[.*\]: / { next } in_section' CHANGELOG.md >bin/release-notes.md
-	@[ -s bin/release-notes.md ] || { echo 'CHANGELOG.md says nothing about $(VERSION)' >&2; exit 1; }
+	@[ -s bin/release-notes.md ] || { echo 'CHANGELOG.md has no entries for $(VERSION)' >&2; exit 1; }
 
 .PHONY: release-files
-release-files: ## Write bin/release: the manifests in one file, for those who have no Kustomize, and the dashboard.
+release-files: ## Generate bin/release with all manifests in one file, and the dashboard.
 	rm -rf bin/release
 	mkdir -p bin/release
 	$(KUSTOMIZE) build manifests >bin/release/replika.yaml
 	cp config/prometheus/dashboards/*.json bin/release
 
-##@ Your cluster (the one that kubectl talks to)
+##@ Your cluster (the current kubectl context)
 
 .PHONY: run
-run: ## Run the operator on this machine, against the cluster.
+run: ## Run the operator locally against the cluster.
 	go run -ldflags '$(LDFLAGS)' .
 
 .PHONY: install
@@ -320,10 +320,10 @@ undeploy: delete-replikas ## Delete all Replikas, then the operator, then the CR
 	kubectl --namespace replika delete deployment replika-controller-manager --ignore-not-found --cascade=foreground
 	$(KUSTOMIZE) build config/default | kubectl delete --ignore-not-found -f -
 
-# Replikas go first, while the operator still runs: it cleans up after each and takes its finalizer off.
+# Delete Replikas first, while the operator is still running: it cleans up their copies and removes their finalizers.
 .PHONY: delete-replikas
 delete-replikas:
 	@if [ -n "$$(kubectl get crd replikas.replika.prosimcorp.com --ignore-not-found --output name)" ]; then \
 		kubectl delete replikas.replika.prosimcorp.com --all --all-namespaces --timeout 3m || \
-		{ echo 'Replikas are left. Is the operator running? (make run, or make deploy)' >&2; exit 1; }; \
+		{ echo 'Some Replikas still exist. Is the operator running? (make run, or make deploy)' >&2; exit 1; }; \
 	fi

@@ -17,6 +17,7 @@ limitations under the License.
 package controllers_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -78,6 +79,11 @@ func (f *fixture) writesTo(since auditMark, resource, name string) []string {
 		}
 	}
 	return changes
+}
+
+// eventuallyWrites polls writesTo: a write is recorded a little after other clients see its effect.
+func (f *fixture) eventuallyWrites(ctx context.Context, since auditMark, resource, name string) AsyncAssertion {
+	return Eventually(ctx, func() []string { return f.writesTo(since, resource, name) }).WithPolling(auditPolling)
 }
 
 // attemptedWrites lists the same writes, and those that were refused or were dry runs.

@@ -75,7 +75,7 @@ var _ = Describe("Backup restore", func() {
 		create(ctx, restored(savedReplika))
 		expect.Ready(ctx, api, replika, 3)
 		expect.Copied(ctx, api, source, a, b, c)
-		Expect(f.writesTo(since, "configmaps", "")).To(ConsistOf("patch in " + c))
+		f.eventuallyWrites(ctx, since, "configmaps", "").Should(ConsistOf("patch in " + c))
 
 		update(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
 		expect.Copied(ctx, api, source, a, b, c)

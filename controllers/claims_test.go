@@ -69,7 +69,7 @@ var _ = Describe("An object that two Replikas claim", func() {
 			before := read(ctx, shared, a)
 			barrier(ctx, shared, owner, rival)
 			Expect(read(ctx, shared, a).GetResourceVersion()).To(Equal(before.GetResourceVersion()))
-			Expect(f.writesTo(since, "configmaps", "shared")).To(ConsistOf("create in " + a))
+			f.eventuallyWrites(ctx, since, "configmaps", "shared").Should(ConsistOf("create in " + a))
 		},
 		Entry("sources before Replikas", func(ctx SpecContext, r rivals) (one, other *v1alpha1.Replika) {
 			create(ctx, r.first)
@@ -120,7 +120,7 @@ var _ = Describe("An object that two Replikas claim", func() {
 		expect.Failures(ctx, api, rival, map[string]string{a: v1alpha1.FailureConflict})
 		update(ctx, r.second, func(source *corev1.ConfigMap) { source.Data["key"] = "three" })
 		expect.CopiedAs(ctx, api, r.second, "shared", b)
-		Expect(f.writesTo(since, "configmaps", "shared")).To(ConsistOf("create in "+b, "patch in "+a, "patch in "+b))
+		f.eventuallyWrites(ctx, since, "configmaps", "shared").Should(ConsistOf("create in "+b, "patch in "+a, "patch in "+b))
 		Expect(read(ctx, kit.ConfigMap(a, "shared", ""), a).GetUID()).To(Equal(uid))
 		expect.CopiedAs(ctx, api, r.first, "shared", a)
 	})
@@ -147,7 +147,8 @@ var _ = Describe("An object that two Replikas claim", func() {
 		expect.CopiedAs(ctx, api, r.first, "shared", a)
 		Expect(read(ctx, kit.ConfigMap(a, "shared", ""), a).GetUID()).To(Equal(uid), "the object was re-created")
 		// Each handover is one patch of owner and labels and one of content, or a single patch of both.
-		Expect(f.writesTo(since, "configmaps", "shared")).To(And(HaveEach("patch in "+a), WithTransform(func(changes []string) int { return len(changes) }, BeNumerically("<=", 4))))
+		f.eventuallyWrites(ctx, since, "configmaps", "shared").Should(And(HaveEach("patch in "+a),
+			WithTransform(func(writes []string) int { return len(writes) }, BeNumerically("<=", 4))))
 		expect.Gone(ctx, api, kit.ConfigMap(a, "elsewhere", ""), a)
 	})
 

@@ -18,6 +18,7 @@ package controllers_test
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -173,11 +174,7 @@ var _ = Describe("Administrator policy", serial, func() {
 
 // allowNamespaces sets the annotation that lists the namespaces of copies.
 func allowNamespaces(source *corev1.ConfigMap, namespaces ...string) *corev1.ConfigMap {
-	list := ""
-	for _, namespace := range namespaces {
-		list += namespace + ", "
-	}
-	metav1.SetMetaDataAnnotation(&source.ObjectMeta, v1alpha1.AnnotationAllowedNamespaces, list)
+	metav1.SetMetaDataAnnotation(&source.ObjectMeta, v1alpha1.AnnotationAllowedNamespaces, strings.Join(namespaces, ", "))
 	return source
 }
 

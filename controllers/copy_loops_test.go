@@ -67,7 +67,7 @@ var _ = Describe("Replikas whose sources are copies", func() {
 			barrier(ctx, source, made[two], made[three])
 			expectAbsent(ctx, source, three)
 			Expect(read(ctx, source, one).GetResourceVersion()).To(Equal(source.ResourceVersion), "the original")
-			Eventually(ctx, func() []string { return f.writesTo(since, "configmaps", "settings") }).
+			f.eventuallyWrites(ctx, since, "configmaps", "settings").
 				Should(ConsistOf("patch in " + two))
 		},
 		Entry("in the direction of the ring", 0, 1, 2),
@@ -99,7 +99,7 @@ var _ = Describe("Replikas whose sources are copies", func() {
 		barrier(ctx, last, beginning, middle)
 		Expect(read(ctx, last, two)).To(Equal(before), "a copy of a copy")
 		Expect(read(ctx, last, three).GetResourceVersion()).To(Equal(last.ResourceVersion), "the source")
-		Expect(f.writesTo(since, "configmaps", "settings")).To(ConsistOf("patch in " + one))
+		f.eventuallyWrites(ctx, since, "configmaps", "settings").Should(ConsistOf("patch in " + one))
 	})
 
 	It("Should be refused when the source becomes a copy, and synced again when it is released", func(ctx SpecContext) {

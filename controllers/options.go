@@ -19,8 +19,13 @@ package controllers
 import (
 	"cmp"
 	"flag"
+	"fmt"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 // Options are set by the administrator.
@@ -99,4 +104,48 @@ func (p *Policy) bindFlags(flags *flag.FlagSet) {
 			}
 			return nil
 		})
+}
+
+// Validate returns an error, of one line, for the first flag with an invalid value. Otherwise a malformed glob would exclude
+// no namespace, for example.
+func (o *Options) Validate() error {
+	switch {
+	case o.MaxConcurrentReconciles < 1:
+		return invalidFlag("max-concurrent-reconciles", o.MaxConcurrentReconciles, "must be at least 1")
+	case o.MaxConcurrentWrites < 1:
+		return invalidFlag("max-concurrent-writes", o.MaxConcurrentWrites, "must be at least 1")
+	}
+	for _, key := range o.DropKeys {
+		if problems := dropKeyProblems(key); len(problems) > 0 {
+			return invalidFlag("drop-key", key, problems...)
+		}
+	}
+	return o.Policy.validate()
+}
+
+func (p *Policy) validate() error {
+	if name := p.DefaultServiceAccount; name != "" {
+		if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
+			return invalidFlag("default-service-account", name, problems...)
+		}
+	}
+	for _, pattern := range p.ExcludedNamespaces {
+		if !planner.IsNamespacePattern(pattern) {
+			return invalidFlag("excluded-namespaces", pattern, "must be a name of a namespace, or a glob in which * matches any number of characters, "+
+				"such as kube-*; separate several by commas")
+		}
+	}
+	return nil
+}
+
+// dropKeyProblems returns what is wrong with a key to strip. A prefix is checked with a character that it may be followed by.
+func dropKeyProblems(key string) []string {
+	if prefix, found := strings.CutSuffix(key, "*"); found {
+		key = prefix + "x"
+	}
+	return validation.IsQualifiedName(strings.ToLower(key)) // keys of annotations may have upper case everywhere
+}
+
+func invalidFlag(name string, value any, problems ...string) error {
+	return fmt.Errorf("--%s: %q: %s", name, fmt.Sprint(value), strings.Join(problems, "; "))
 }

@@ -100,7 +100,7 @@ var _ = Describe("Re-creation of a copy", func() {
 		expect.Copied(ctx, api, after, b)
 		barrier(ctx, before, replika)
 		Expect(read(ctx, before, a)).To(Equal(old))
-		Expect(f.writesTo(since, "configmaps", "settings")).To(ConsistOf("delete in "+b, "create in "+b))
+		f.eventuallyWrites(ctx, since, "configmaps", "settings").Should(ConsistOf("delete in "+b, "create in "+b))
 
 		Expect(api.Delete(ctx, policy)).To(Succeed())
 		expect.Copied(ctx, api, after, a)

@@ -20,13 +20,15 @@ import (
 	"context"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 // requeue decides when the Replika is reconciled again although no event arrives: after the synchronization time, or sooner
-// after a transient failure. An err is logged and counted, and not returned: the delays of the controller's queue know
+// after a transient failure or a first refusal. An err is logged and counted, and not returned: the delays of the controller's queue know
 // nothing of the synchronization time, which caps every retry.
 func (r *ReplikaReconciler) requeue(ctx context.Context, s *scope, err error) (ctrl.Result, error) {
 	if ctx.Err() != nil {
@@ -54,8 +56,20 @@ func (r *ReplikaReconciler) requeueAfter(s *scope, err error) time.Duration {
 		return 0 // only a change of the spec ends it
 	default:
 		s.state.resetFailures()
-		return r.nextBackoffExpiry(s, synchronization)
+		next := r.nextBackoffExpiry(s, synchronization)
+		if early, retry := planner.EarlyRetryDelay(s.state.recordRefusals(s.refused()), synchronization); retry {
+			next = min(next, early)
+		}
+		return next
 	}
+}
+
+// refused returns what the API server refuses; the zero key stands for the source.
+func (s *scope) refused() []types.NamespacedName {
+	if s.notReady != nil && s.notReady.Reason == v1alpha1.ReasonForbidden {
+		return append(s.results.refused, types.NamespacedName{})
+	}
+	return s.results.refused
 }
 
 // nextBackoffExpiry returns the synchronization time or, if that is sooner, the time until a contested copy is repaired

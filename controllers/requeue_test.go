@@ -38,6 +38,7 @@ func TestRequeueAfter(t *testing.T) {
 		results  results
 		err      error
 		failures int // reconciles before this one
+		refusals int // of the copy in namespace a, before this one
 		want     time.Duration
 	}{
 		"ready":     {want: time.Minute},
@@ -51,6 +52,14 @@ func TestRequeueAfter(t *testing.T) {
 		"aborted":                    {err: errors.New("conflict"), want: 500 * time.Millisecond},
 		"backoff is capped":          {err: errors.New("conflict"), failures: 20, want: time.Minute},
 		"deletion is retried sooner": {deleting: true, failures: 20, want: 5 * time.Second},
+		"refused copy":               {results: results{refused: []types.NamespacedName{copied}}, want: 500 * time.Millisecond},
+		"refused copy, after the early retries": {
+			results: results{refused: []types.NamespacedName{copied}}, refusals: 5, want: time.Minute,
+		},
+		"another copy is refused": {
+			results: results{refused: []types.NamespacedName{copied, {Namespace: "b", Name: "settings"}}}, refusals: 5, want: 500 * time.Millisecond,
+		},
+		"source is forbidden": {notReady: &notReadyError{Reason: v1alpha1.ReasonForbidden}, want: 500 * time.Millisecond},
 		"contested copy": {
 			results: results{backoffUntil: map[types.NamespacedName]time.Time{copied: now.Add(4 * time.Second)}}, want: 4 * time.Second,
 		},
@@ -66,6 +75,9 @@ func TestRequeueAfter(t *testing.T) {
 			s := &scope{replika: replika, state: &replikaState{}, notReady: tc.notReady, results: tc.results}
 			for range tc.failures {
 				s.state.recordFailure()
+			}
+			for range tc.refusals {
+				s.state.recordRefusals([]types.NamespacedName{copied})
 			}
 			if got := r.requeueAfter(s, tc.err); got != tc.want {
 				t.Errorf("requeueAfter() = %s, want %s", got, tc.want)

@@ -103,9 +103,9 @@ var _ = Describe("A restart of the operator", serial, func() {
 			"renamed": in("delete", a, b), "again": in("create", a, b), "narrowed": in("delete", a),
 			"moved": in("delete", a, b), "removed": in("delete", a, b), "sourceless": in("delete", a, b),
 		} {
-			Expect(f.writesTo(since, "configmaps", name)).To(ConsistOf(wanted), name)
+			f.eventuallyWrites(ctx, since, "configmaps", name).Should(ConsistOf(wanted), name)
 		}
-		Expect(f.writesTo(since, "secrets", "moved")).To(ConsistOf(in("create", a, b)))
+		f.eventuallyWrites(ctx, since, "secrets", "moved").Should(ConsistOf(in("create", a, b)))
 
 		whileStopped(func() { since = markAudit() })
 		update(ctx, sources["quiet"], func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
@@ -113,7 +113,7 @@ var _ = Describe("A restart of the operator", serial, func() {
 		for _, name := range []string{"edited", "stripped", "renamed", "moved"} {
 			expect.Ready(ctx, api, replikas[name], 2)
 		}
-		Expect(f.writesTo(since, "configmaps", "")).To(ConsistOf(in("patch", a, b)), "only the update")
+		f.eventuallyWrites(ctx, since, "configmaps", "").Should(ConsistOf(in("patch", a, b)), "only the update")
 		Expect(f.writesTo(since, "secrets", "")).To(BeEmpty())
 	})
 
@@ -138,8 +138,8 @@ var _ = Describe("A restart of the operator", serial, func() {
 		}
 		update(ctx, untouched, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
 		expect.Copied(ctx, api, untouched, a, b)
-		Expect(f.writesTo(since, "configmaps", touched.Name)).To(ConsistOf("patch in "+a, "patch in "+b))
-		Expect(f.writesTo(since, "configmaps", untouched.Name)).To(ConsistOf("patch in "+a, "patch in "+b))
+		f.eventuallyWrites(ctx, since, "configmaps", touched.Name).Should(ConsistOf("patch in "+a, "patch in "+b))
+		f.eventuallyWrites(ctx, since, "configmaps", untouched.Name).Should(ConsistOf("patch in "+a, "patch in "+b))
 	})
 })
 

@@ -41,6 +41,8 @@ type results struct {
 	missingNamespaces []string
 	// transient is true when a retry may succeed.
 	transient bool
+	// refused are the copies that the API server refuses.
+	refused []types.NamespacedName
 	// backoffUntil holds the times until which contested copies are not repaired.
 	backoffUntil map[types.NamespacedName]time.Time
 }
@@ -69,6 +71,9 @@ func (r *results) add(finished *actionResult) {
 		}
 	default:
 		r.transient = r.transient || result.Outcome.Transient()
+		if result.Outcome.Refused() {
+			r.refused = append(r.refused, action.Key())
+		}
 		r.fail(action.Namespace, result.Outcome.FailureReason(), failureMessage(result.Outcome, result.Err))
 	}
 }

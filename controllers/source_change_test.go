@@ -71,7 +71,7 @@ var _ = Describe("A Replika whose spec changes", func() {
 		})
 		expect.CopiedAs(ctx, api, other, "shared", a, b)
 		expect.Ready(ctx, api, replika, 2)
-		Expect(f.writesTo(since, "configmaps", "")).To(ConsistOf("patch in "+a, "patch in "+b))
+		f.eventuallyWrites(ctx, since, "configmaps", "").Should(ConsistOf("patch in "+a, "patch in "+b))
 	})
 
 	It("Should leave only the desired copies when everything changes at once", func(ctx SpecContext) {

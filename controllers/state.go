@@ -36,6 +36,8 @@ type replikaState struct {
 
 	// failures is the number of consecutive reconciles with a transient failure.
 	failures int
+	// refusals counts how often in a row each copy was refused; the zero key stands for the source.
+	refusals map[types.NamespacedName]int
 	// cleanupStartedAt is when the operator first tried to clean up the Replika, which is being deleted.
 	cleanupStartedAt time.Time
 	// lastWritten is the Replika as the API server returned it for our last write, until the cache has caught up.
@@ -202,6 +204,22 @@ func (s *replikaState) startCleanup(now time.Time) time.Time {
 		s.cleanupStartedAt = now
 	}
 	return s.cleanupStartedAt
+}
+
+// recordRefusals counts the refusals of these copies, and forgets all others. It returns how often the copy was refused that was
+// refused least often; 0 for none.
+func (s *replikaState) recordRefusals(refused []types.NamespacedName) (least int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.refusals
+	s.refusals = make(map[types.NamespacedName]int, len(refused))
+	for _, copied := range refused {
+		s.refusals[copied] = before[copied] + 1
+		if least == 0 || s.refusals[copied] < least {
+			least = s.refusals[copied]
+		}
+	}
+	return least
 }
 
 // recordFailure counts a reconcile with a transient failure, and returns the number of consecutive ones.

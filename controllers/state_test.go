@@ -85,7 +85,7 @@ func TestReplikaState_Latest(t *testing.T) {
 		wantVersion     string
 	}{
 		"nothing written":   {nil, replika("1", "5"), "5"},
-		"cache is behind":   {replika("1", "7"), replika("1", "5"), "7"},
+		"cache is stale":    {replika("1", "7"), replika("1", "5"), "7"},
 		"cache caught up":   {replika("1", "7"), replika("1", "9"), "9"},
 		"created once more": {replika("1", "7"), replika("2", "5"), "5"},
 	}

@@ -302,11 +302,6 @@ type TargetNamespaces struct {
 
 // ReplikaStatus defines the observed state of a Replika.
 type ReplikaStatus struct {
-	// observedGeneration is the most recent metadata.generation that the
-	// operator has reconciled.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-
 	// conditions represent the current state of the Replika. Ready is True when
 	// every selected namespace has an up-to-date copy. Reconciling is present,
 	// and True, only while the operator is working or waiting for something
@@ -316,6 +311,11 @@ type ReplikaStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the most recent metadata.generation that the
+	// operator has reconciled.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// source is the last observed state of the source. It is absent until the
 	// source has been read.
@@ -396,7 +396,10 @@ type Failure struct {
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type Replika struct {
-	metav1.TypeMeta   `json:",inline"`
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object metadata.
+	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// spec is the desired state of the Replika.

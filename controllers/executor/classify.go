@@ -30,19 +30,54 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// Classify returns the outcome that an error of a request means. This file is the only place where the code, reason, causes
-// or message of an error response to a write are interpreted: all other code uses the outcome or the functions below.
-func Classify(err error) planner.Outcome {
+// Classify returns the outcome that an error of a request about no object in particular means, such as a list. This file is
+// the only place where the code, reason, causes or message of an error response to a write are interpreted: all other code
+// uses the outcome or the functions below.
+func Classify(err error) planner.Outcome { return classify(err, target{}) }
+
+// classify returns the outcome that an error of a request about the object means. Read in this order:
+//
+//	origin       response                                            outcome
+//	none         the connection broke, or the request timed out      Unavailable
+//	webhook      denied the request, with any code                   Rejected
+//	policy       denied the request, with any code                   Rejected
+//	storage      500: larger than etcd accepts                       Rejected
+//	API server   404: the namespace of the object                    NamespaceGone
+//	API server   404: the path                                       KindGone
+//	API server   404: the object                                     Stale
+//	API server   404: anything else, which the object refers to      Rejected
+//	API server   409: the object                                     Stale
+//	quota        409: the ResourceQuota was modified concurrently    Unavailable
+//	namespace    403: being deleted                                  NamespaceGone
+//	definition   403: being deleted                                  KindGone
+//	quota        403                                                 QuotaExceeded
+//	authorizer   403                                                 Forbidden
+//	admission    403: any other plugin                               Rejected
+//	API server   401                                                 Forbidden
+//	API server   422 with causes: validation                         Rejected
+//	API server   422 without causes: a failed test of a JSON Patch   Stale
+//	API server   400, 405, 413                                       Rejected
+//	webhook      500: it failed, or did not respond                  Unavailable
+//	any          429 and everything else                             Unavailable
+//
+// A denial comes first, because a webhook chooses its code, reason and details freely: a 404 from a webhook that validates
+// tenants says nothing about the object.
+func classify(err error, about target) planner.Outcome {
 	var apiStatus apierrors.APIStatus
 	if !errors.As(err, &apiStatus) {
-		// No response: the connection broke, or the request timed out.
 		return planner.Unavailable
 	}
 	status := apiStatus.Status()
+	if isDenied(status) || isTooLarge(status) {
+		return planner.Rejected
+	}
 	switch status.Code {
 	case http.StatusNotFound:
-		return classifyNotFound(status)
+		return classifyNotFound(status, about)
 	case http.StatusConflict:
+		if about.isNamed() && !about.isIn(status.Details) {
+			return planner.Unavailable
+		}
 		return planner.Stale
 	case http.StatusForbidden:
 		return classifyForbidden(err, status)
@@ -61,17 +96,51 @@ func Classify(err error) planner.Outcome {
 	}
 }
 
-// classifyNotFound distinguishes a missing namespace, a missing kind and a missing object. The details name the missing
-// object and its resource, or nothing when the API server does not know the path.
-func classifyNotFound(status metav1.Status) planner.Outcome {
+// classifyNotFound distinguishes a missing namespace, a missing kind, a missing object, and anything else that is missing. The
+// details name the missing object and its resource, or nothing when the API server does not know the path.
+func classifyNotFound(status metav1.Status, about target) planner.Outcome {
+	details := status.Details
 	switch {
-	case status.Details != nil && status.Details.Kind == "namespaces":
-		return planner.NamespaceGone
-	case status.Details == nil || status.Details.Name == "":
+	case details == nil || details.Name == "":
 		return planner.KindGone
-	default:
+	case !about.isNamed():
+		if details.Kind == "namespaces" {
+			return planner.NamespaceGone
+		}
 		return planner.Stale
+	case details.Kind == "namespaces" && details.Name == about.namespace:
+		return planner.NamespaceGone
+	case about.isIn(details):
+		return planner.Stale
+	default:
+		return planner.Rejected
 	}
+}
+
+// isNamed reports whether a request is about an object.
+func (t target) isNamed() bool { return t.name != "" }
+
+// isIn reports whether the details of an error name this object.
+func (t target) isIn(details *metav1.StatusDetails) bool {
+	return details != nil && details.Name == t.name && details.Kind == t.resource.Resource && details.Group == t.resource.Group
+}
+
+// denialPattern matches what the API server writes at the beginning of the message when a webhook or a policy denied a
+// request. What follows is free text.
+var denialPattern = regexp.MustCompile(`^(.* is (forbidden|invalid): |.* is invalid: : )?(admission webhook "[^"]*"|` +
+	`ValidatingAdmissionPolicy '[^']*' with binding '[^']*') denied (the )?request`)
+
+// failedWebhookPattern matches the message about a webhook that failed or did not respond.
+var failedWebhookPattern = regexp.MustCompile(`failed calling webhook "[^"]*": `)
+
+func isDenied(status metav1.Status) bool { return denialPattern.MatchString(status.Message) }
+
+// isTooLarge reports whether etcd, or the connection to it, does not accept an object of this size. The API server returns
+// these as internal errors.
+func isTooLarge(status metav1.Status) bool {
+	return status.Code == http.StatusInternalServerError &&
+		(strings.HasSuffix(status.Message, "etcdserver: request is too large") ||
+			strings.Contains(status.Message, "trying to send message larger than max"))
 }
 
 // quotaErrorPrefixes are the beginnings of the quota plugin's messages; see
@@ -106,10 +175,10 @@ func IsImpersonationForbidden(err error) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot impersonate")
 }
 
-// isObjectNotFound reports whether an object is missing, and not its namespace or its kind. In the response to a read or a
-// delete that is the object of the request. In the response to another write it may also be an object that the copy refers to.
-func isObjectNotFound(err error) bool {
-	return err != nil && apierrors.IsNotFound(err) && Classify(err) == planner.Stale
+// isGone reports whether the API server says that the object of the request does not exist: neither another object that it
+// refers to, nor its namespace or its kind, and not a webhook.
+func (t target) isGone(err error) bool {
+	return apierrors.IsNotFound(err) && classify(err, t) == planner.Stale
 }
 
 // isNameTaken reports whether a create failed because an object of this name exists.
@@ -120,7 +189,8 @@ func isNameTaken(err error) bool { return apierrors.IsAlreadyExists(err) }
 // webhooks do not count either: they can return the same error for a field that is not immutable.
 func isFieldInvalid(err error) bool {
 	var status apierrors.APIStatus
-	if !errors.As(err, &status) || !apierrors.IsInvalid(err) || denialPattern.MatchString(err.Error()) {
+	if !errors.As(err, &status) || !apierrors.IsInvalid(err) || isDenied(status.Status()) ||
+		failedWebhookPattern.MatchString(err.Error()) {
 		return false
 	}
 	details := status.Status().Details
@@ -128,6 +198,3 @@ func isFieldInvalid(err error) bool {
 		return !strings.HasPrefix(cause.Field, "metadata.")
 	})
 }
-
-// denialPattern matches the prefix that the API server adds to the message of a policy or a webhook.
-var denialPattern = regexp.MustCompile(`denied (the )?request: |failed calling webhook "[^"]*": `)

@@ -61,6 +61,67 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+// Each row of the table of classify. The messages are those of the API server 1.37.
+func TestClassify_AboutAnObject(t *testing.T) {
+	about := target{
+		resource:  schema.GroupVersionResource{Version: "v1", Resource: "configmaps"},
+		namespace: "shop", name: "settings",
+	}
+	status := func(code int32, message string, details *metav1.StatusDetails) error {
+		return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: code, Message: message, Details: details}}
+	}
+	details := func(kind, name string) *metav1.StatusDetails { return &metav1.StatusDetails{Kind: kind, Name: name} }
+	cause := &metav1.StatusDetails{Causes: []metav1.StatusCause{{Field: "data"}}}
+	tests := map[string]struct {
+		err  error
+		want planner.Outcome
+	}{
+		"object not found":                {status(404, `configmaps "settings" not found`, details("configmaps", "settings")), planner.Stale},
+		"object of another name":          {status(404, `configmaps "other" not found`, details("configmaps", "other")), planner.Rejected},
+		"object of another kind":          {status(404, `secrets "settings" not found`, details("secrets", "settings")), planner.Rejected},
+		"object of another group":         {status(404, "", &metav1.StatusDetails{Group: "example.com", Kind: "configmaps", Name: "settings"}), planner.Rejected},
+		"namespace not found":             {status(404, `namespaces "shop" not found`, details("namespaces", "shop")), planner.NamespaceGone},
+		"another namespace not found":     {status(404, `namespaces "tenant" not found`, details("namespaces", "tenant")), planner.Rejected},
+		"path not found":                  {status(404, "the server could not find the requested resource", &metav1.StatusDetails{}), planner.KindGone},
+		"object modified":                 {status(409, "Operation cannot be fulfilled", details("configmaps", "settings")), planner.Stale},
+		"object exists":                   {status(409, `configmaps "settings" already exists`, details("configmaps", "settings")), planner.Stale},
+		"quota modified":                  {status(409, "Operation cannot be fulfilled", details("resourcequotas", "compute")), planner.Unavailable},
+		"failed test of a JSON Patch":     {status(422, "the server rejected our request due to an error in our request", &metav1.StatusDetails{}), planner.Stale},
+		"validation":                      {status(422, `ConfigMap "settings" is invalid: data: Invalid value`, cause), planner.Rejected},
+		"unauthorized":                    {status(401, "Unauthorized", nil), planner.Forbidden},
+		"too many requests":               {status(429, "too many requests", nil), planner.Unavailable},
+		"webhook does not respond":        {status(500, `Internal error occurred: failed calling webhook "policy.example.com": failed to call webhook: timeout`, nil), planner.Unavailable},
+		"webhook timeout":                 {status(504, "Timeout: request did not complete within requested timeout", nil), planner.Unavailable},
+		"etcd does not accept the size":   {status(500, "etcdserver: request is too large", nil), planner.Rejected},
+		"gRPC does not accept the size":   {status(500, "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2100000 vs. 2097152)", nil), planner.Rejected},
+		"request larger than the limit":   {status(413, "Request entity too large: limit is 3145728", nil), planner.Rejected},
+		"too many operations":             {status(413, "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001", nil), planner.Rejected},
+		"free text of an unknown origin":  {status(404, `object says: admission webhook "a" denied the request`, details("configmaps", "settings")), planner.Stale},
+		"policy with its default code":    {status(422, `configmaps "settings" is forbidden: ValidatingAdmissionPolicy 'tenants' with binding 'all' denied request: no`, nil), planner.Rejected},
+		"policy that says exceeded quota": {status(403, `configmaps "settings" is forbidden: ValidatingAdmissionPolicy 'tenants' with binding 'all' denied request: exceeded quota: q`, nil), planner.Rejected},
+	}
+	for _, code := range []int32{400, 401, 403, 404, 409, 410, 413, 422, 429, 500, 503} {
+		for _, text := range []string{`: tenants.example.com "acme" not found`, " without explanation"} {
+			tests[fmt.Sprintf("denied by a webhook with %d%s", code, text)] = struct {
+				err  error
+				want planner.Outcome
+			}{
+				status(code, `admission webhook "tenants.example.com" denied the request`+text, details("configmaps", "settings")), planner.Rejected,
+			}
+		}
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := classify(test.err, about); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if gone := about.isGone(test.err); gone != (name == "object not found" || name == "free text of an unknown origin") {
+				t.Errorf("isGone() = %t", gone)
+			}
+		})
+	}
+}
+
 func TestIsImpersonationForbidden(t *testing.T) {
 	forbidden := func(resource, message string) error {
 		return apierrors.NewForbidden(schema.GroupResource{Resource: resource}, "copier", errors.New(message))

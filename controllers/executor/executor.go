@@ -45,6 +45,10 @@ func New(client rest.Interface, cleaner *planner.Cleaner, semaphore *FairSemapho
 	return &Executor{client: client, cleaner: cleaner, semaphore: semaphore}
 }
 
+// maxPatchOperations is the number of operations that the API server accepts in one JSON Patch; see
+// k8s.io/apiserver/pkg/endpoints/handlers. A copy with more keys is updated by a merge patch.
+const maxPatchOperations = 10_000
+
 // Result is the result of an action.
 type Result struct {
 	// Outcome classifies the result. Package planner decides what follows from it.
@@ -78,10 +82,11 @@ func (e *Executor) Execute(
 	case planner.LookUp:
 		result = target.lookUp(ctx)
 	case planner.Update:
-		if action.NeedsLiveObject() {
+		patch := updatePatch(action)
+		if action.NeedsLiveObject() || len(patch) > maxPatchOperations {
 			result = target.merge(ctx, action)
 		} else {
-			result = target.update(ctx, action, updatePatch(action))
+			result = target.update(ctx, action, patch)
 		}
 	case planner.Recreate:
 		result = target.recreate(ctx, action)

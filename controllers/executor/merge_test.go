@@ -101,9 +101,12 @@ var _ = Describe("Update with instance fields", func() {
 		}).Should(Succeed())
 		after := newTemplate(ctx, persistentVolumeClaim(e.id, "1Gi"), withLabels(map[string]string{"tier": "gold"}))
 
-		result := e.execute(ctx, after.Kind, e.updateAction(e.observe(ctx, before), after))
-
-		expectOutcome(result, planner.Done)
+		// Controllers update the claim too, so the resourceVersion may be outdated.
+		var result executor.Result
+		Eventually(ctx, func() planner.Outcome {
+			result = e.execute(ctx, after.Kind, e.updateAction(e.observe(ctx, before), after))
+			return result.Outcome
+		}).Should(Equal(planner.Done))
 		expectInSync(result.Object, after)
 		now := &corev1.PersistentVolumeClaim{}
 		Expect(api.Get(ctx, key, now)).To(Succeed())
@@ -113,8 +116,9 @@ var _ = Describe("Update with instance fields", func() {
 		Expect(now.Labels).To(HaveKeyWithValue("tier", "gold"))
 
 		other := newTemplate(ctx, persistentVolumeClaim(e.id+"-other", "1Gi"))
-		result = e.execute(ctx, other.Kind, e.updateAction(e.observe(ctx, after), other))
-		expectOutcome(result, planner.Immutable)
+		Eventually(ctx, func() planner.Outcome {
+			return e.execute(ctx, other.Kind, e.updateAction(e.observe(ctx, after), other)).Outcome
+		}).Should(Equal(planner.Immutable))
 		Expect(e.interceptor.requests()).To(Equal([]string{"GET", "PATCH", "POST dry run"}))
 	})
 

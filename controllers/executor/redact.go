@@ -21,6 +21,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"regexp"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -35,7 +36,7 @@ func redact(resource schema.GroupResource, template *planner.Template, err error
 		return err
 	}
 	message := err.Error()
-	if begin := denialPattern.FindStringIndex(message); begin != nil {
+	if begin := freeTextPattern.FindStringIndex(message); begin != nil {
 		return errors.New(message[:begin[1]] + "(details withheld because they may contain Secret data)")
 	}
 	if template == nil || !containsSecretValue(message, template.Content["data"]) ||
@@ -65,3 +66,6 @@ func containsSecretValue(message string, data json.RawMessage) bool {
 	}
 	return false
 }
+
+// freeTextPattern matches what the API server writes before the message of a policy or a webhook.
+var freeTextPattern = regexp.MustCompile(`denied (the )?request: |failed calling webhook "[^"]*": `)

@@ -40,7 +40,7 @@ func (t target) get(ctx context.Context) (*planner.Observed, error) {
 // read reads the current object with all its content; nil when it does not exist.
 func (t target) read(ctx context.Context) (*unstructured.Unstructured, error) {
 	response, err := t.request(ctx, t.executor.client.Get(), t.name)
-	if isObjectNotFound(err) {
+	if t.isGone(err) {
 		return nil, nil
 	}
 	if err != nil {

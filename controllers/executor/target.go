@@ -51,11 +51,7 @@ func (t target) create(ctx context.Context, template *planner.Template) Result {
 	if err == nil {
 		return t.handleResponse(response, template)
 	}
-	outcome := Classify(err)
-	if isObjectNotFound(err) {
-		// The copy does not exist yet: what is missing is another object that it refers to.
-		outcome = planner.Rejected
-	}
+	outcome := classify(err, t)
 	switch outcome {
 	case planner.Stale, planner.Forbidden, planner.QuotaExceeded, planner.Rejected:
 		current, getErr := t.get(ctx)
@@ -140,7 +136,7 @@ func (t target) delete(ctx context.Context, action *planner.Action) Result {
 	}
 	request := t.executor.client.Delete().Body(options).SetHeader("Content-Type", "application/json")
 	response, err := t.request(ctx, request, t.name)
-	if isObjectNotFound(err) {
+	if t.isGone(err) {
 		return Result{Outcome: planner.Done}
 	}
 	if err != nil {
@@ -180,16 +176,12 @@ func (t target) handleResponse(response []byte, template *planner.Template) Resu
 // handleError returns the result of a request about an existing object that the API server rejected. It reads the object
 // once when that may no longer be as it was observed.
 func (t target) handleError(ctx context.Context, err error, action *planner.Action) Result {
-	outcome := Classify(err)
+	outcome := classify(err, t)
 	switch {
 	case outcome == planner.Stale:
 		current, getErr := t.get(ctx)
 		if getErr != nil {
 			return readFailed(getErr)
-		}
-		if isObjectNotFound(err) && current != nil && current.UID == action.Observed.UID {
-			// The copy exists: what is missing is another object that it refers to.
-			return Result{Outcome: planner.Rejected, Err: err}
 		}
 		return Result{Outcome: planner.Stale, Object: current, Err: err}
 	case outcome == planner.Rejected && action.Type == planner.Update && isFieldInvalid(err):
@@ -209,7 +201,7 @@ func (t target) detectImmutable(ctx context.Context, template *planner.Template,
 		return Result{Outcome: planner.Stale, Err: invalid}
 	case isNameTaken(err):
 		return Result{Outcome: planner.Immutable, Err: invalid}
-	case Classify(err) == planner.Rejected:
+	case classify(err, t) == planner.Rejected:
 		return Result{Outcome: planner.Rejected, Err: invalid}
 	default:
 		return readFailed(err)

@@ -33,3 +33,16 @@ func RetryDelay(failures int, synchronization time.Duration) time.Duration {
 	}
 	return min(delay, synchronization)
 }
+
+// maxEarlyRetries is the number of early retries of a copy that is refused.
+const maxEarlyRetries = 5
+
+// EarlyRetryDelay is the delay before the next early retry of a copy that was refused this number of times in a row. A refusal
+// ends with a change somewhere else, often soon: a RoleBinding is created before its Role, permissions after the
+// namespace, and a quota or an admission plugin is not ready yet. It returns false when only the synchronization time is left.
+func EarlyRetryDelay(refusals int, synchronization time.Duration) (time.Duration, bool) {
+	if refusals < 1 || refusals > maxEarlyRetries {
+		return 0, false
+	}
+	return RetryDelay(refusals, synchronization), true
+}

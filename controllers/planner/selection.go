@@ -121,3 +121,11 @@ func MatchesAny(globs []string, name string) bool {
 		return err == nil && matched
 	})
 }
+
+// maxPatternLength is the MaxLength of a pattern in the CRD schema: that of a namespace's name.
+const maxPatternLength = 63
+
+// IsNamespacePattern reports whether the string is a name of a namespace or a glob, as the CRD schema defines them.
+func IsNamespacePattern(pattern string) bool {
+	return len(pattern) <= maxPatternLength && namespacePattern.MatchString(pattern)
+}

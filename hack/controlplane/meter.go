@@ -136,7 +136,7 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 	}
 }
 
-// flush passes on a last line without a newline.
+// flush forwards a last line without a newline.
 func (l *lineWriter) flush() {
 	if len(l.rest) > 0 {
 		l.each(string(l.rest))

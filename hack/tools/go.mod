@@ -1,5 +1,5 @@
-// The tools that generate, render and test. Their own module, so that what
-// they need never weighs on what the operator ships.
+// The tools that generate, render and test. They have their own module so that
+// the operator does not depend on their requirements.
 module github.com/prosimcorp/replika/hack/tools
 
 go 1.26.0

@@ -26,6 +26,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/e2e"
@@ -51,6 +52,7 @@ func TestCrash(t *testing.T) {
 var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(30 * time.Second)
 	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
+	log.SetLogger(GinkgoLogr)
 	var err error
 	env, err = e2e.StartEnvironment(ctx, GinkgoT().TempDir(), cluster.Options{
 		CRDs: []string{filepath.Join("..", "..", "config", "crd", "bases")}, AuditLog: true,

@@ -91,7 +91,8 @@ func (e *Environment) StartAs(ctx context.Context, name string, deployment *apps
 	var flags []string
 	for _, flag := range deployment.Spec.Template.Spec.Containers[0].Args {
 		if !strings.Contains(flag, "-bind-address=") {
-			flags = append(flags, flag)
+			// The kubelet expands it from the container's environment.
+			flags = append(flags, strings.ReplaceAll(flag, "$(POD_NAMESPACE)", deployment.Namespace))
 		}
 	}
 	flags = append(flags, "--leader-election-namespace="+deployment.Namespace)

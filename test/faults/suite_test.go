@@ -27,6 +27,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/e2e"
@@ -54,6 +55,7 @@ func TestFaults(t *testing.T) {
 var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(time.Minute)
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
+	log.SetLogger(GinkgoLogr)
 	var err error
 	env, err = e2e.StartEnvironment(ctx, GinkgoT().TempDir(), cluster.Options{CRDs: []string{filepath.Join("..", "..", "config", "crd", "bases")}})
 	Expect(err).NotTo(HaveOccurred())

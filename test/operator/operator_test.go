@@ -111,7 +111,7 @@ func TestProcess_Kill(t *testing.T) {
 	g.Expect(p.Kill()).To(Succeed())
 	g.Expect(p.Running()).To(BeFalse())
 	g.Expect(p.Ready()).To(MatchError(ContainSubstring("signal: killed")))
-	g.Expect(p.Log()).To(ContainSubstring("starting"))
+	g.Expect(p.Log()).To(ContainSubstring("Starting manager"))
 }
 
 func TestProcess_ExitsByItself(t *testing.T) {

@@ -39,7 +39,7 @@ import (
 
 var (
 	allowed = Succeed()
-	// Each validation of the policy names the verb that would make it pass.
+	// Each validation of the policy names the verb that the user needs.
 	accountRequired  = MatchError(And(ContainSubstring("spec.serviceAccountName"), ContainSubstring(`"escalate"`)))
 	accountForbidden = MatchError(And(ContainSubstring(`"`+tenant+`"`), ContainSubstring("impersonate"), Not(ContainSubstring(`"escalate"`))))
 	forbiddenByRBAC  = MatchError(ContainSubstring("cannot"))

@@ -1,5 +1,5 @@
-// govulncheck, in a module of its own, so that it can follow Go and its own
-// analysis libraries whatever the other tools need.
+// govulncheck, in a module of its own, so that its versions of the analysis
+// libraries are independent of the other tools.
 module github.com/prosimcorp/replika/hack/tools/govulncheck
 
 go 1.26.0
