@@ -48,7 +48,7 @@ const (
 	// operatorUser has the permissions of the project's own role, and those on the kinds that the suite copies.
 	operatorUser = "replika-operator"
 	// cleanupTimeout is how long the operator retries to clean up after a Replika in deletion.
-	cleanupTimeout = 20 * time.Second
+	cleanupTimeout = 5 * time.Second
 )
 
 var (
@@ -130,7 +130,13 @@ func startOperator(changes ...option) {
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	Expect(err).NotTo(HaveOccurred())
-	options := controllers.Options{MaxConcurrentReconciles: 4, MaxConcurrentWrites: 16}
+	options := controllers.Options{
+		MaxConcurrentReconciles: 4,
+		MaxConcurrentWrites:     16,
+		Timeouts: controllers.Timeouts{
+			CleanupTimeout: cleanupTimeout, CleanupRetryInterval: time.Second, WatchSyncTimeout: 2 * time.Second,
+		},
+	}
 	for _, change := range changes {
 		change(&options)
 	}
