@@ -203,7 +203,7 @@ func (r *ReplikaReconciler) executeAction(
 			}
 			endWrite(object, result.Outcome == planner.Done || result.Outcome == planner.Stale)
 		}
-		if action.Type.Writes() {
+		if action.Type.Writes() && action.Type != planner.LookUp {
 			r.metrics.recordWrite(action.Type, result.Outcome)
 			ctrl.LoggerFrom(ctx).V(2).Info("Wrote copy", "copy", action.Key(), "action", action.Type, "outcome", result.Outcome)
 		}

@@ -117,7 +117,7 @@ var _ = Describe("Handover between Replikas", func() {
 		expect.Gone(ctx, api, kit.ConfigMap("", "shared", ""), a)
 	})
 
-	It("Should leave no copy when the claimant is suspended and changes to the kind", func(ctx SpecContext) {
+	It("Should not take place to a claimant that is suspended and changes to the kind", func(ctx SpecContext) {
 		f := newFixture()
 		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
 		first := create(ctx, kit.ConfigMap(home, "shared", "one"))
@@ -133,7 +133,7 @@ var _ = Describe("Handover between Replikas", func() {
 			g.Expect(now.Status.ObservedGeneration).To(Equal(now.Generation))
 		})
 		deleteAndWait(ctx, owner)
-		Expect(read(ctx, first, a).GetAnnotations()).To(HaveKeyWithValue(v1alpha1.AnnotationOwner, home+"/rival"), "the claimant takes over")
+		Expect(read(ctx, first, a)).To(BeNil(), "a suspended claimant would keep the former owner's content")
 		deleteAndWait(ctx, rival)
 		expect.Gone(ctx, api, first, a)
 		expect.Gone(ctx, api, second, a)

@@ -31,7 +31,9 @@ import (
 // every copy, and the two would overwrite each other.
 //
 // The rule depends on the source alone, so that it needs no history and gives the same template after a restart. kubectl is
-// a user, whatever it writes.
+// a user, whatever it writes. Contests are no evidence: digests do not show which key of a copy another client changed, and a
+// user's tool that resets a key would be taken for a controller. A key of a client that writes no status, on source and copies,
+// is therefore reported as Contested, until an administrator adds it by --drop-key.
 
 // fieldManager is what a client wrote on an object.
 type fieldManager struct {

@@ -73,7 +73,7 @@ const (
 	sourceNamespaceMessage = "an old copy exists in the source's namespace, which the operator never writes to: delete it manually"
 )
 
-// Writes reports whether the action sends a request.
+// Writes reports whether the action sends a request, and can therefore find another object than the observed one.
 func (t ActionType) Writes() bool {
 	return t != Keep && t != Wait && t != Conflict
 }
