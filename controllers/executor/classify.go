@@ -75,7 +75,8 @@ func classify(err error, about target) planner.Outcome {
 	case http.StatusNotFound:
 		return classifyNotFound(status, about)
 	case http.StatusConflict:
-		if about.isNamed() && !about.isIn(status.Details) {
+		// The details name the resource or, for a failed precondition, the kind.
+		if about.isNamed() && status.Details != nil && status.Details.Name != "" && status.Details.Name != about.name {
 			return planner.Unavailable
 		}
 		return planner.Stale

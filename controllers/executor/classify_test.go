@@ -85,6 +85,7 @@ func TestClassify_AboutAnObject(t *testing.T) {
 		"path not found":                  {status(404, "the server could not find the requested resource", &metav1.StatusDetails{}), planner.KindGone},
 		"object modified":                 {status(409, "Operation cannot be fulfilled", details("configmaps", "settings")), planner.Stale},
 		"object exists":                   {status(409, `configmaps "settings" already exists`, details("configmaps", "settings")), planner.Stale},
+		"failed precondition":             {status(409, "Operation cannot be fulfilled on ConfigMap", details("ConfigMap", "settings")), planner.Stale},
 		"quota modified":                  {status(409, "Operation cannot be fulfilled", details("resourcequotas", "compute")), planner.Unavailable},
 		"failed test of a JSON Patch":     {status(422, "the server rejected our request due to an error in our request", &metav1.StatusDetails{}), planner.Stale},
 		"validation":                      {status(422, `ConfigMap "settings" is invalid: data: Invalid value`, cause), planner.Rejected},

@@ -52,6 +52,10 @@ func (t target) create(ctx context.Context, template *planner.Template) Result {
 		return t.handleResponse(response, template)
 	}
 	outcome := classify(err, t)
+	if t.isGone(err) {
+		// The copy does not exist yet. RBAC names the binding when its Role is missing.
+		outcome = planner.Rejected
+	}
 	switch outcome {
 	case planner.Stale, planner.Forbidden, planner.QuotaExceeded, planner.Rejected:
 		current, getErr := t.get(ctx)
@@ -182,6 +186,10 @@ func (t target) handleError(ctx context.Context, err error, action *planner.Acti
 		current, getErr := t.get(ctx)
 		if getErr != nil {
 			return readFailed(getErr)
+		}
+		if t.isGone(err) && current != nil && current.UID == action.Observed.UID {
+			// The copy exists. RBAC names the binding when its Role is missing.
+			return Result{Outcome: planner.Rejected, Err: err}
 		}
 		return Result{Outcome: planner.Stale, Object: current, Err: err}
 	case outcome == planner.Rejected && action.Type == planner.Update && isFieldInvalid(err):
