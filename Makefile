@@ -180,6 +180,8 @@ kustomization-build: manifests overlays ## Generate manifests/, the Kustomize ba
 	rm -rf manifests
 	mkdir manifests
 	$(KUSTOMIZE) build bin/overlays/default --output manifests
+	@# Kustomize takes the admission policy for a namespaced object, and then begins each name with the namespace.
+	for file in manifests/default_* manifests/replika_*; do mv "$$file" "manifests/$${file#manifests/*_}"; done
 	cd manifests && $(KUSTOMIZE) create --autodetect
 
 # operator-sdk and opm are compiled with `go build`: `go tool` supports neither build tags, without which they require C
