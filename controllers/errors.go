@@ -51,8 +51,7 @@ func firstError(errs ...error) error {
 
 // isTransient reports whether a retry may succeed: for every error but a *notReadyError that says otherwise.
 func isTransient(err error) bool {
-	var notReady *notReadyError
-	if errors.As(err, &notReady) {
+	if notReady, ok := errors.AsType[*notReadyError](err); ok {
 		return notReady.Transient
 	}
 	return err != nil

@@ -109,8 +109,7 @@ func (r *ReplikaReconciler) recordOrphanedCopies(ctx context.Context, s *scope, 
 	for _, failure := range s.results.sortedFailures() {
 		orphaned = append(orphaned, fmt.Sprintf("%s (%s)", failure.Namespace, failure.Reason))
 	}
-	var notReady *notReadyError
-	if errors.As(err, &notReady) {
+	if notReady, ok := errors.AsType[*notReadyError](err); ok {
 		orphaned = append(orphaned, notReady.Message)
 	}
 	var regarding client.Object = s.replika

@@ -21,7 +21,6 @@ import (
 	"errors"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
@@ -33,7 +32,7 @@ import (
 func (r *ReplikaReconciler) reconcileSuspended(ctx context.Context, s *scope) error {
 	if r.requireServiceAccount(s) != nil {
 		r.releaseWatches(s.name)
-		return nil // existing copies are left untouched
+		return nil //nolint:nilerr // existing copies are left untouched
 	}
 	s.state.popSourceChangedAt() // not propagated, so it is not measured
 	mapping, err := r.resolveKind(ctx, s)
@@ -81,7 +80,7 @@ func (r *ReplikaReconciler) readConsent(ctx context.Context, s *scope, mapping t
 		// Other Replikas with the same targets read it. The version is that of the content that was last copied.
 		s.replika.Status.Source.AllowedNamespaces = allowed
 	}
-	consent := &planner.Consent{Source: types.NamespacedName(key), Allowed: allowed}
+	consent := &planner.Consent{Source: key, Allowed: allowed}
 	switch {
 	case r.consentProblem(allowed) != "":
 		consent.Allowed = nil

@@ -76,7 +76,7 @@ const (
 // add adds what one entry of managedFields lists. An entry that cannot be decoded counts as content, written by a user.
 func (m *fieldManager) add(entry *metav1.ManagedFieldsEntry) {
 	var fields map[string]json.RawMessage
-	if entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.Raw, &fields) != nil {
+	if entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
 		m.content = true
 		return
 	}

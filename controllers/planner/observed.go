@@ -111,12 +111,10 @@ func (c *Cleaner) Observe(resource schema.GroupResource, object *unstructured.Un
 	if hasController && state == MarksValid {
 		marks, state = Marks{}, MarksAbsent
 	}
-	applied, manyKeys := "", false
-	if state == MarksValid {
-		marks.Applied = marks.Applied.compact()
-		if manyKeys = len(marks.Applied.Hashes) > 0; !manyKeys {
-			applied = marks.Applied.encode()
-		}
+	marks.Applied = marks.Applied.compact()
+	applied, manyKeys := "", len(marks.Applied.Hashes) > 0
+	if state == MarksValid && !manyKeys {
+		applied = marks.Applied.encode()
 	}
 
 	kind := object.GroupVersionKind().GroupKind()

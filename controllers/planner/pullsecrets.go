@@ -32,7 +32,7 @@ var serviceAccountKind = schema.GroupKind{Kind: "ServiceAccount"}
 const (
 	pullSecretsField = "imagePullSecrets"
 	// generatedPullSecret is part of the names of the Secrets that OpenShift creates for each ServiceAccount.
-	generatedPullSecret = "-dockercfg-"
+	generatedPullSecret = "-dockercfg-" //nolint:gosec // part of a name, not a credential
 )
 
 // removeGeneratedPullSecrets removes the entries that OpenShift adds to each ServiceAccount.
