@@ -66,7 +66,7 @@ var testedCommands = map[string][]string{
 		"kubectl delete replikas --all --all-namespaces",
 		"kubectl delete --kustomize 'https://github.com/prosimcorp/replika//manifests?ref=v0.3.0'",
 		"make uninstall",
-		listReplikas, listCreated, listPartOf, listOwners, removeFinalizer, consent, optOut, grantMetrics, grantImpersonation,
+		listReplikas, listCreated, listPartOf, listOwners, removeFinalizer, consent, optOut, grantMetrics, grantImpersonation, mintToken,
 	},
 	staysInForeground: {"make install run"},
 	needsIdleMachine: {
@@ -100,6 +100,7 @@ const (
 	consent            = "kubectl annotate secret registry-credentials --namespace platform replika.prosimcorp.com/allowed-namespaces='team-*, staging'"
 	grantMetrics       = "kubectl create clusterrolebinding prometheus-reads-replika --clusterrole replika-metrics-reader --serviceaccount NAMESPACE:PROMETHEUS_SERVICE_ACCOUNT"
 	grantImpersonation = "kubectl --namespace TEAM create role act-as-copier --verb impersonate --resource serviceaccounts --resource-name copier"
+	mintToken          = "kubectl create secret generic probe --type bootstrap.kubernetes.io/token --dry-run=server --as system:serviceaccount:replika:replika-controller-manager"
 	optOut             = "kubectl label namespace team-a replika.prosimcorp.com/opt-out=true"
 )
 

@@ -113,6 +113,11 @@ var _ = Describe("The base that users reference", Ordered, func() {
 		Expect(healthStatus(ctx, "pager")).To(Equal("Healthy Current"))
 	})
 
+	It("limits what the operator's token can be used for", func(ctx SpecContext) {
+		Eventually(ctx, func() string { return shell(ctx, workDir, mintToken+" 2>&1 || true") }).
+			Should(And(ContainSubstring("ValidatingAdmissionPolicy"), ContainSubstring("bootstrap.kubernetes.io/token")))
+	})
+
 	It("grants it no permissions for other kinds", func(ctx SpecContext) {
 		source := &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
