@@ -52,16 +52,25 @@ func setInventory(replika *v1alpha1.Replika, resources []schema.GroupResource) {
 	replika.Annotations[v1alpha1.AnnotationKinds] = strings.Join(names, ",")
 }
 
+// containsAll reports whether all has every resource of some.
+func containsAll(all, some []schema.GroupResource) bool {
+	return !slices.ContainsFunc(some, func(resource schema.GroupResource) bool { return !slices.Contains(all, resource) })
+}
+
 // addToInventory adds the finalizer, and the resource to the inventory, before the first copy is created. So an operator that
 // starts later finds the copies, whatever the spec is by then.
 func (r *ReplikaReconciler) addToInventory(ctx context.Context, s *scope, mapping tracking.Mapping) error {
-	resources, resource := inventory(s.replika), mapping.Resource.GroupResource()
-	recorded := slices.Contains(resources, resource)
-	if recorded && controllerutil.ContainsFinalizer(s.replika, v1alpha1.Finalizer) {
+	s.state.recordInventory(mapping.Resource.GroupResource())
+	return r.restoreInventory(ctx, s)
+}
+
+// restoreInventory puts the finalizer and the inventory back on a Replika that may have copies. Its users can take both off at
+// any time, by a PUT of their manifest, even with another kind in the same request.
+func (r *ReplikaReconciler) restoreInventory(ctx context.Context, s *scope) error {
+	recorded := inventory(s.replika)
+	resources := s.state.recordInventory(recorded...)
+	if len(resources) == 0 || containsAll(recorded, resources) && controllerutil.ContainsFinalizer(s.replika, v1alpha1.Finalizer) {
 		return nil
-	}
-	if !recorded {
-		resources = append(resources, resource)
 	}
 	return r.patchMetadata(ctx, s, func(replika *v1alpha1.Replika) {
 		controllerutil.AddFinalizer(replika, v1alpha1.Finalizer)
@@ -74,6 +83,7 @@ func (r *ReplikaReconciler) trimInventory(ctx context.Context, s *scope, current
 	if len(inventory(s.replika)) == 1 {
 		return nil
 	}
+	s.state.trimInventory(current.Resource.GroupResource())
 	return r.patchMetadata(ctx, s, func(replika *v1alpha1.Replika) {
 		setInventory(replika, []schema.GroupResource{current.Resource.GroupResource()})
 	})

@@ -19,12 +19,35 @@ package controllers
 import (
 	"maps"
 
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
 // ignoreInitialList drops the objects that existed when the operator started: every Replika is reconciled then anyway.
 func ignoreInitialList(create event.CreateEvent) bool { return !create.IsInInitialList }
+
+// ownMetadataLost drops updates of a Replika other than those that take its finalizer or an entry of its inventory off. A PUT
+// of the user's manifest does (kubectl replace, Argo CD with Replace=true, Helm with --force).
+func ownMetadataLost() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(update event.UpdateEvent) bool {
+			before, hadMetadata := update.ObjectOld.(*v1alpha1.Replika)
+			after, hasMetadata := update.ObjectNew.(*v1alpha1.Replika)
+			if !hadMetadata || !hasMetadata || after.DeletionTimestamp != nil {
+				return false
+			}
+			lostFinalizer := controllerutil.ContainsFinalizer(before, v1alpha1.Finalizer) &&
+				!controllerutil.ContainsFinalizer(after, v1alpha1.Finalizer)
+			return lostFinalizer || !containsAll(inventory(after), inventory(before))
+		},
+	}
+}
 
 // namespaceSelectionChanged drops updates of a namespace on which no selection depends.
 func namespaceSelectionChanged() predicate.Predicate {

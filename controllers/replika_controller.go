@@ -69,7 +69,7 @@ type ReplikaReconciler struct {
 	discovery                 *discoveryRefresher
 }
 
-// SetupWithManager registers the controller. A Replika is reconciled when its spec changes, when a namespace that it may
+// SetupWithManager registers the controller. A Replika is reconciled when its spec changes or it loses its finalizer, when a namespace that it may
 // select changes, when a Replika with the same targets changes or is deleted, and when a watch reports a change of its
 // source or copies.
 func (r *ReplikaReconciler) SetupWithManager(manager ctrl.Manager) error {
@@ -77,7 +77,7 @@ func (r *ReplikaReconciler) SetupWithManager(manager ctrl.Manager) error {
 	warmup := true
 	return ctrl.NewControllerManagedBy(manager).
 		Named("replika").
-		For(&v1alpha1.Replika{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.Replika{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, ownMetadataLost()))).
 		Watches(&v1alpha1.Replika{}, handler.EnqueueRequestsFromMapFunc(r.replikaToCompetingReplikas),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{}, predicate.Funcs{CreateFunc: ignoreInitialList})).
 		WatchesMetadata(namespaceMetadata(), handler.EnqueueRequestsFromMapFunc(r.namespaceToReplikas),

@@ -41,6 +41,10 @@ type results struct {
 	missingNamespaces []string
 	// transient is true when a retry may succeed.
 	transient bool
+	// mutated counts the copies that are in sync although the API server stores them with other content, and mutatedFields
+	// names the top-level fields.
+	mutated       int
+	mutatedFields map[string]bool
 	// refused are the copies that the API server refuses.
 	refused []types.NamespacedName
 	// backoffUntil holds the times until which contested copies are not repaired.
@@ -65,6 +69,7 @@ func (r *results) add(finished *actionResult) {
 	case result.Outcome == planner.Done, result.Outcome == planner.Unchanged:
 		if desired {
 			r.synced++
+			r.recordMutation(finished)
 		}
 		if result.Outcome == planner.Done {
 			r.recordChange(action.Type)
@@ -75,6 +80,21 @@ func (r *results) add(finished *actionResult) {
 			r.refused = append(r.refused, action.Key())
 		}
 		r.fail(action.Namespace, result.Outcome.FailureReason(), failureMessage(result.Outcome, result.Err))
+	}
+}
+
+// recordMutation adds a copy that is changed on admission.
+func (r *results) recordMutation(finished *actionResult) {
+	template, object := finished.action.Template, finished.result.Object
+	if object == nil || object.AcceptedDigests != template.Digests || object.Digests == template.Digests {
+		return
+	}
+	r.mutated++
+	if r.mutatedFields == nil {
+		r.mutatedFields = map[string]bool{}
+	}
+	for _, field := range template.Digests.Differing(object.Digests) {
+		r.mutatedFields[field] = true
 	}
 }
 

@@ -18,6 +18,7 @@ package controllers
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,8 @@ type replikaState struct {
 
 	// failures is the number of consecutive reconciles with a transient failure.
 	failures int
+	// inventory lists the resources in which the Replika may have copies, whatever its annotation says by now.
+	inventory []schema.GroupResource
 	// refusals counts how often in a row each copy was refused; the zero key stands for the source.
 	refusals map[types.NamespacedName]int
 	// cleanupStartedAt is when the operator first tried to clean up the Replika, which is being deleted.
@@ -194,6 +197,25 @@ func (s *replikaState) endPropagation() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.propagationStart = time.Time{}
+}
+
+// recordInventory adds resources in which the Replika may have copies, and returns all of them.
+func (s *replikaState) recordInventory(resources ...schema.GroupResource) []schema.GroupResource {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, resource := range resources {
+		if !slices.Contains(s.inventory, resource) {
+			s.inventory = append(s.inventory, resource)
+		}
+	}
+	return slices.Clone(s.inventory)
+}
+
+// trimInventory drops all resources but one.
+func (s *replikaState) trimInventory(current schema.GroupResource) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inventory = []schema.GroupResource{current}
 }
 
 // startCleanup records the first attempt to clean up, and returns its time.

@@ -19,6 +19,8 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -138,6 +140,10 @@ func (s *scope) syncedMessage() string {
 		return "no namespaces are selected for " + s.sourceTitle()
 	}
 	message := fmt.Sprintf("%s is in sync in %s", s.sourceTitle(), plural(int(s.results.desired), "namespace"))
+	if s.results.mutated > 0 {
+		message += fmt.Sprintf("; the API server, a webhook or a policy changes %s of %s",
+			strings.Join(slices.Sorted(maps.Keys(s.results.mutatedFields)), ", "), plural(s.results.mutated, "copy"))
+	}
 	if s.polling {
 		message += fmt.Sprintf("; the operator is not allowed to watch this kind, so changes are detected only every %s",
 			s.replika.Spec.Synchronization.Time.Duration)

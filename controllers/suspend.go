@@ -35,6 +35,9 @@ func (r *ReplikaReconciler) reconcileSuspended(ctx context.Context, s *scope) er
 		return nil //nolint:nilerr // existing copies are left untouched
 	}
 	s.state.popSourceChangedAt() // not propagated, so it is not measured
+	if err := r.restoreInventory(ctx, s); err != nil {
+		return err
+	}
 	mapping, err := r.resolveKind(ctx, s)
 	switch {
 	case err == nil:

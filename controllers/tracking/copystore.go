@@ -293,7 +293,9 @@ func (s *CopyStore) storeResult(key Key, before, result *planner.Observed) {
 	stored := s.get(key)
 	switch {
 	case result != nil:
-		if newer(result, stored) && !s.isStale(key, result.ResourceVersion) {
+		// The response to a write that changed nothing has the stored resourceVersion, and the digests that it accepted.
+		accepted := stored != nil && result.AcceptedDigests != "" && compare(result.ResourceVersion, stored.ResourceVersion) == 0
+		if (newer(result, stored) || accepted) && !s.isStale(key, result.ResourceVersion) {
 			s.put(key, result)
 		}
 	case before != nil && stored != nil:

@@ -373,6 +373,19 @@ func TestCopyStore_KeepsAcceptedDigests(t *testing.T) {
 		e.expectStored(t, copyAt(shop, "a", 11, digests("defaulted"), accepted("sent")))
 		e.expectEvents(t)
 	})
+	t.Run("of a write that changed nothing", func(t *testing.T) {
+		e := newEnv(t)
+		e.report(copyAt(shop, "a", 10, digests("defaulted")))
+		e.expectEvents(t, shop)
+		e.store().BeginWrite(shop)(response, true)
+		e.expectStored(t, response)
+	})
+	t.Run("not those of a read", func(t *testing.T) {
+		e := newEnv(t)
+		e.store().BeginWrite(shop)(response, true)
+		e.store().BeginWrite(shop)(copyAt(shop, "a", 10, digests("defaulted")), true)
+		e.expectStored(t, response)
+	})
 	t.Run("not for other content", func(t *testing.T) {
 		e := newEnv(t)
 		e.store().BeginWrite(shop)(response, true)
