@@ -87,6 +87,6 @@ func goTool(ctx context.Context, m *progressMeter, args ...string) (string, erro
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	}
-	return "", errors.Join(fmt.Errorf("go %s: %w (check the network and GOPROXY, or set %s to a directory with the binaries); output:",
+	return "", errors.Join(fmt.Errorf("go %s: %w (check the network and GOPROXY, or set %s to a directory with the binaries)",
 		args[0], err, assetsEnv), errors.New(m.otherOutput()))
 }

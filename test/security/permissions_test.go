@@ -230,9 +230,12 @@ func (p permission) String() string {
 	return fmt.Sprintf("%s %s", p.verb, strings.TrimSuffix(p.resource+"."+p.group, "."))
 }
 
-// operatorRequests returns the operator's requests since the start of the suite, with and without impersonation.
+// operatorRequests returns the requests of the operator's process since the start of the suite, with and without impersonation.
+// Specs that use its token send others.
 func operatorRequests(keep cluster.Filter) ([]cluster.AuditEvent, error) {
-	return env.AuditEvents(0, func(e cluster.AuditEvent) bool { return e.Sender == operatorUser }, keep)
+	return env.AuditEvents(0, func(e cluster.AuditEvent) bool {
+		return e.Sender == operatorUser && strings.HasPrefix(e.UserAgent, "replika/")
+	}, keep)
 }
 
 // requiredPermissions returns the operator's permissions that a request needs.
