@@ -17,7 +17,7 @@ limitations under the License.
 // Command monitoring checks the files in config/prometheus.
 //
 //	monitoring rules FILE              prints the rules of a PrometheusRule in the format of promtool
-//	monitoring check METRICS FILE...   reports metrics and labels that the files use and that do not exist
+//	monitoring check METRICS FILE [FILE ...]   reports metrics and labels that the files use and that do not exist
 //
 // METRICS is a response of the operator's metrics endpoint. A FILE is a PrometheusRule or a dashboard.
 package main
@@ -54,7 +54,7 @@ func run(args []string) error {
 	case len(args) >= 3 && args[0] == "check":
 		return checkFiles(args[1], args[2:])
 	default:
-		return errors.New("usage: monitoring rules FILE | monitoring check METRICS FILE...")
+		return errors.New("usage: monitoring rules FILE | monitoring check METRICS FILE [FILE ...]")
 	}
 }
 

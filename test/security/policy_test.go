@@ -66,11 +66,12 @@ var _ = Describe("The policy", func() {
 		restartLeaderWith(ctx, "--default-service-account="+copier)
 		Expect(clientAs(tenantEditor).Create(ctx, tenantReplika("by-default", noAccount))).To(accountRequired)
 
+		began := time.Now()
 		replika := tenantReplika("by-default", noAccount)
 		Expect(clientAs(clusterAdmin).Create(ctx, replika)).To(Succeed())
 		expect.Ready(ctx, admin, replika, 1)
 		Expect(operatorRequests(func(e cluster.AuditEvent) bool {
-			return e.Verb == "create" && e.Namespace == annex && e.Name == "source"
+			return e.Verb == "create" && e.Namespace == annex && e.Name == "source" && e.Received.After(began)
 		})).To(HaveEach(HaveField("User", accountUser(tenant, copier))))
 		deleteReplika(ctx, replika)
 	})
