@@ -23,6 +23,7 @@ GOVULNCHECK := go tool -modfile=$(CURDIR)/hack/tools/govulncheck/go.mod govulnch
 PROMTOOL := go tool -modfile=$(CURDIR)/hack/monitoring/go.mod promtool
 GOLANGCI_LINT := go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint-kube-api-linter
 GINKGO := $(GO_TOOL) ginkgo
+GINKGO_RUN := $(GINKGO) --no-color --succinct --timeout=20m
 
 # Prints the directory of etcd, kube-apiserver and kube-controller-manager in its last line. Downloads or builds them if
 # necessary, with progress on stderr.
@@ -115,16 +116,19 @@ test: vet ## Run all tests except the slow fault-injection suites.
 	$(WITH_CONTROLPLANE) go test $(RACE) -count=1 -p 1 -timeout 20m $(SUITES)
 
 # Serial specs need exclusive use of the operator or the cluster. They run at the same time as the others, on a control plane
-# of their own; their output follows at the end.
+# of their own. At the end is what failed in both runs; their whole output is in bin/.
 .PHONY: test-controllers
 test-controllers: ## Run the specs of controllers in PROCS parallel processes.
 	mkdir -p bin
 	go test $(RACE) -c -o controllers/controllers.test ./controllers
 	assets="$$($(CONTROLPLANE) | tail -n 1)"; export KUBEBUILDER_ASSETS="$$assets"; failed=0; \
-	$(GINKGO) --timeout=20m --label-filter=serial controllers/controllers.test >bin/controllers-serial.log 2>&1 & serial=$$!; \
+	$(GINKGO_RUN) --label-filter=serial controllers/controllers.test >bin/controllers-serial.log 2>&1 & serial=$$!; \
 	trap 'kill $$serial 2>/dev/null || true' EXIT; \
-	$(GINKGO) --timeout=20m --procs=$(PROCS) --label-filter='!serial' controllers/controllers.test || failed=1; \
-	wait $$serial || failed=1; cat bin/controllers-serial.log; exit $$failed
+	$(GINKGO_RUN) --procs=$(PROCS) --label-filter='!serial' controllers/controllers.test >bin/controllers-parallel.log 2>&1 || failed=1; \
+	wait $$serial || failed=1; \
+	for log in bin/controllers-parallel.log bin/controllers-serial.log; do \
+		if [ $$failed = 0 ]; then tail -n 8 $$log; else grep -v '^[•S]*$$' $$log | tail -n 300; fi; \
+	done; exit $$failed
 
 .PHONY: test-e2e
 test-e2e: ## Run the end-to-end and fault-injection suites.

@@ -33,6 +33,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -87,7 +88,9 @@ func main() {
 		fmt.Println(version)
 		return
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&options.zap), capVerbosity))
+	logger := zap.New(zap.UseFlagOptions(&options.zap), capVerbosity)
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger) // client-go logs in the same format
 	if err := run(options); err != nil {
 		ctrl.Log.WithName("setup").Error(err, "Unable to run manager")
 		os.Exit(1)

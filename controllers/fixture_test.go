@@ -120,7 +120,6 @@ func (f *fixture) deleteReplikas(ctx SpecContext) {
 func (f *fixture) cleanUp(ctx SpecContext) {
 	f.deleteReplikas(ctx)
 	for _, namespace := range f.namespaces(ctx) {
-		// Without waiting: it takes seconds, and no spec uses another's namespaces.
-		Expect(client.IgnoreNotFound(api.Delete(ctx, &namespace))).To(Succeed())
+		expect.DropNamespace(ctx, api, &namespace)
 	}
 }

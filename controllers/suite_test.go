@@ -29,6 +29,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -66,12 +67,14 @@ var (
 var serial = []any{Serial, Label("serial")}
 
 func TestControllers(t *testing.T) {
+	logger := zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "Controllers")
 }
 
 var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
-	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
 	var err error
 	controlPlane, err = cluster.Start(ctx, cluster.Options{CRDs: []string{"../config/crd/bases"}, AuditLog: true})
 	Expect(err).NotTo(HaveOccurred())

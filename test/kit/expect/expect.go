@@ -26,6 +26,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -74,6 +75,15 @@ func DeleteNamespace(ctx context.Context, c client.Client, name string) {
 	Expect(client.IgnoreNotFound(c.Delete(ctx, namespace))).To(Succeed())
 	Eventually(ctx, func() *unstructured.Unstructured { return Read(ctx, c, namespace, "") }).
 		WithTimeout(namespaceDeletionTimeout).Should(BeNil(), name)
+}
+
+// DropNamespace removes the namespace without its content, which nobody reads any more. The deletion of the content is what the
+// control plane would spend most of its time on: about 80 requests for each namespace.
+func DropNamespace(ctx context.Context, c client.Client, namespace *corev1.Namespace) {
+	GinkgoHelper()
+	namespace.Spec.Finalizers = nil
+	Expect(client.IgnoreNotFound(c.SubResource("finalize").Update(ctx, namespace))).To(Succeed())
+	Expect(client.IgnoreNotFound(c.Delete(ctx, namespace))).To(Succeed())
 }
 
 // Exists waits until the namespace has an object of like's kind and name.
