@@ -51,6 +51,10 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	if err != nil {
 		return fmt.Errorf("creating the client that watches copies: %w", err)
 	}
+	lists, err := executor.NewClient(config, httpClient)
+	if err != nil {
+		return fmt.Errorf("creating the client that lists copies: %w", err)
+	}
 	metadataClient, err := metadata.NewForConfigAndClient(config, httpClient)
 	if err != nil {
 		return fmt.Errorf("creating the client that reads metadata: %w", err)
@@ -64,7 +68,7 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		Client:                  mgr.GetClient(),
 		Clients:                 newClients(config, cleaner, executor.NewFairSemaphore(options.MaxConcurrentWrites)),
 		Mapper:                  tracking.NewMapper(discoveryClient),
-		Lister:                  tracking.NewLister(objects, metadataClient, cleaner),
+		Lister:                  tracking.NewLister(lists, metadataClient, cleaner),
 		Cleaner:                 cleaner,
 		Recorder:                mgr.GetEventRecorder("replika"),
 		Clock:                   clock.RealClock{},
@@ -73,7 +77,7 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		MaxConcurrentReconciles: options.MaxConcurrentReconciles,
 		MaxConcurrentWrites:     options.MaxConcurrentWrites,
 	}
-	reconciler.Watches = tracking.NewWatches(objects, metadataClient, cleaner, reconciler.handleWatchEvent)
+	reconciler.Watches = tracking.NewWatches(objects, lists, metadataClient, cleaner, reconciler.handleWatchEvent)
 	reconciler.discovery = newDiscoveryRefresher(reconciler.Mapper.InvalidationDelays(), reconciler.refreshGroup)
 	if reconciler.metrics, err = newMetricSet(ctrlmetrics.Registry, reconciler.Watches); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)

@@ -102,7 +102,7 @@ type env struct {
 
 func newEnv(t interface{ Context() context.Context }) *env {
 	e := &env{}
-	e.Watches = NewWatches(nil, nil, planner.NewCleaner(), func(_ context.Context, event Event, _ []types.NamespacedName) {
+	e.Watches = NewWatches(nil, nil, nil, planner.NewCleaner(), func(_ context.Context, event Event, _ []types.NamespacedName) {
 		e.events = append(e.events, event)
 	})
 	e.startWatch = func(watch *watch) {

@@ -21,58 +21,46 @@ import (
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// pageSize limits how many objects with their content are in memory at a time while copies are listed.
-const pageSize = 500
-
 // Lister lists copies by requests, for callers without a synced watch. It returns digests instead of content.
 type Lister struct {
-	objects  dynamic.Interface
+	objects  objectStream
 	metadata metadata.Interface
 	cleaner  *planner.Cleaner
 }
 
 // NewLister returns a lister that uses the clients.
-func NewLister(objects dynamic.Interface, metadata metadata.Interface, cleaner *planner.Cleaner) *Lister {
-	return &Lister{objects: objects, metadata: metadata, cleaner: cleaner}
+func NewLister(objects rest.Interface, metadata metadata.Interface, cleaner *planner.Cleaner) *Lister {
+	return &Lister{objects: objectStream{objects}, metadata: metadata, cleaner: cleaner}
 }
 
 // List lists the objects with the labels of the Replika's copies, in all namespaces. Replikas of the same name in other
 // namespaces have the same labels; the marks of each object identify its owner.
 func (l *Lister) List(ctx context.Context, resource schema.GroupVersionResource, replika string) ([]*planner.Observed, error) {
-	options := metav1.ListOptions{
-		Limit: pageSize,
-		LabelSelector: labels.Set{
-			v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue,
-			v1alpha1.LabelPartOf:    v1alpha1.PartOf(replika),
-		}.String(),
-	}
+	options := metav1.ListOptions{LabelSelector: labels.Set{
+		v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue,
+		v1alpha1.LabelPartOf:    v1alpha1.PartOf(replika),
+	}.String()}
 	var copies []*planner.Observed
-	for {
-		page, err := l.objects.Resource(resource).List(ctx, options)
-		if err != nil {
-			return nil, fmt.Errorf("listing copies of resource %s: %w", resource.GroupResource(), err)
-		}
-		for i := range page.Items {
-			observed, err := l.cleaner.Observe(resource.GroupResource(), &page.Items[i])
-			if err != nil {
-				return nil, err
-			}
-			copies = append(copies, observed)
-		}
-		if options.Continue = page.GetContinue(); options.Continue == "" {
-			return copies, nil
-		}
+	_, err := l.objects.each(ctx, resource, options, func(object *unstructured.Unstructured) error {
+		observed, err := l.cleaner.Observe(resource.GroupResource(), object)
+		copies = append(copies, observed)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing copies of resource %s: %w", resource.GroupResource(), err)
 	}
+	return copies, nil
 }
 
 // ListByName lists all objects of the name by their metadata, and so finds copies that lost their labels but not their marks.

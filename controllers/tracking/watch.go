@@ -86,7 +86,7 @@ func (w *watch) start(ctx context.Context, reflectors *sync.WaitGroup) {
 
 // listWatch makes the requests of the Reflector, and records whether they succeed.
 func (w *watch) listWatch() cache.ListerWatcher {
-	list, open := w.watches.requests(w.key)
+	list, open := w.requests()
 	// The Reflector first opens a watch that also lists, and falls back to a list. Where the watch was refused, that list would
 	// be of no use, so it fails with the same error and without a request.
 	var refusedErr error
@@ -119,16 +119,12 @@ func (w *watch) listWatch() cache.ListerWatcher {
 	}, w.watches.objects)
 }
 
-// requests returns the requests that list and watch the objects of the key: whole objects for copies, else their metadata.
-func (w *Watches) requests(key WatchKey) (cache.ListWithContextFunc, cache.WatchFuncWithContext) {
-	if key.Type == Copies {
-		copies := w.objects.Resource(key.Resource)
-		list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return copies.List(ctx, options)
-		}
-		return list, copies.Watch
+// requests returns the requests that list and watch the objects: whole objects for copies, else their metadata.
+func (w *watch) requests() (cache.ListWithContextFunc, cache.WatchFuncWithContext) {
+	if w.key.Type == Copies {
+		return w.listReduced, w.watches.objects.Resource(w.key.Resource).Watch
 	}
-	metadata := w.metadata.Resource(key.Resource).Namespace(key.Namespace)
+	metadata := w.watches.metadata.Resource(w.key.Resource).Namespace(w.key.Namespace)
 	list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 		return metadata.List(ctx, options)
 	}

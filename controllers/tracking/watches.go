@@ -27,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 
 	"github.com/prosimcorp/replika/controllers/planner"
 )
@@ -52,6 +53,7 @@ type Event struct {
 // Watches runs one watch for each key that at least one user needs.
 type Watches struct {
 	objects  dynamic.Interface
+	lists    objectStream
 	metadata metadata.Interface
 	cleaner  *planner.Cleaner
 	notify   func(ctx context.Context, event Event, users []types.NamespacedName)
@@ -68,15 +70,17 @@ type Watches struct {
 	stopped    bool
 }
 
-// NewWatches returns an empty set. notify is called, from many goroutines and without a lock held, with every event and the
+// NewWatches returns an empty set. It watches whole objects through objects, lists them through lists, and does both with metadata
+// alone through metadata. notify is called, from many goroutines and without a lock held, with every event and the
 // Replikas that use the watch. Its context ends when the watch stops. The users of a copy's event are not listed: a few of
 // the many that share the watch of a kind's copies are concerned, and the event's key and owners identify them.
 func NewWatches(
-	objects dynamic.Interface, metadata metadata.Interface, cleaner *planner.Cleaner,
+	objects dynamic.Interface, lists rest.Interface, metadata metadata.Interface, cleaner *planner.Cleaner,
 	notify func(ctx context.Context, event Event, users []types.NamespacedName),
 ) *Watches {
 	return &Watches{
 		objects:    objects,
+		lists:      objectStream{lists},
 		metadata:   metadata,
 		cleaner:    cleaner,
 		notify:     notify,

@@ -204,7 +204,7 @@ func newWatches(t *testing.T, server *apiServer) (*Watches, *eventRecorder) {
 		t.Fatal(err)
 	}
 	recorder := &eventRecorder{}
-	watches := NewWatches(objects, metadataClient, planner.NewCleaner(), recorder.notify)
+	watches := NewWatches(objects, newRESTClient(t, config), metadataClient, planner.NewCleaner(), recorder.notify)
 	watches.backoff.Duration = 50 * time.Millisecond
 	return watches, recorder
 }

@@ -46,6 +46,7 @@ func sections() []section {
 		{name: "rest", title: "Idle", measure: (*bench).measureIdle},
 		{name: "restart", title: "Restart", measure: (*bench).measureRestart},
 		{name: "memory", title: "Memory", measure: (*bench).measureMemory},
+		{name: "coldstart", title: "Cold start", measure: (*bench).measureColdStart},
 		{name: "load", title: "Edits under load", measure: (*bench).measureLoad},
 		{name: "latency", title: "Latency", measure: (*bench).measureLatency},
 		{name: "growth", title: "Growth", measure: (*bench).measureGrowth},

@@ -30,6 +30,9 @@ import (
 const startTimeout = 30 * time.Second
 
 // instance is a running process of the operator's binary.
+// memoryLimit is the environment variable by which the Deployment passes its memory limit on to the Go runtime.
+const memoryLimit = "GOMEMLIMIT=256MiB"
+
 type instance struct {
 	*operator.Process
 	// pprofAddress is the local address that serves the profiles.
@@ -37,7 +40,7 @@ type instance struct {
 }
 
 // startOperator starts the operator, in place of a running one, and waits until it is the leader.
-func (e *environment) startOperator(ctx context.Context) (err error) {
+func (e *environment) startOperator(ctx context.Context, environment ...string) (err error) {
 	if err := e.stopOperator(); err != nil {
 		return err
 	}
@@ -47,6 +50,7 @@ func (e *environment) startOperator(ctx context.Context) (err error) {
 	}
 	o.Process, err = operator.Start(operator.Options{
 		Binary: e.opts.operator, Kubeconfig: e.kubeconfig, LogFile: filepath.Join(e.dir, "operator.log"),
+		Environment: append([]string{memoryLimit}, environment...),
 		Args: []string{
 			"--leader-elect", "--leader-election-namespace=" + accountNamespace, "--pprof-bind-address=" + o.pprofAddress,
 			fmt.Sprintf("--max-concurrent-writes=%d", e.opts.parallel),

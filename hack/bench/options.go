@@ -44,6 +44,7 @@ type options struct {
 	replikas       int
 	replikaTargets int
 	unrelated      int
+	largeSize      int
 	parallel       int
 	jsonFile       string
 	plotFile       string
@@ -71,6 +72,7 @@ func parseFlags(flags *flag.FlagSet, args []string) *options {
 	flags.IntVar(&o.replikas, "replikas", 100, "number of Replikas in the section many")
 	flags.IntVar(&o.replikaTargets, "replika-namespaces", 300, "number of namespaces per Replika in the section many")
 	flags.IntVar(&o.unrelated, "unrelated", 2000, "number of unrelated ConfigMaps, and of unrelated Secrets, of 10 KiB each")
+	flags.IntVar(&o.largeSize, "large-size", 900, "size of the copies in the section coldstart, in KiB")
 	flags.IntVar(&o.parallel, "max-concurrent-writes", 16, "concurrent requests of operator and baseline")
 	flags.StringVar(&o.jsonFile, "json", "", "write all results to this JSON file")
 	flags.StringVar(&o.plotFile, "plot", "", "plot time and memory against the number of namespaces to this SVG file; needs the section growth")
@@ -112,7 +114,7 @@ func parseSizes(text string) ([]int, error) {
 func (o *options) validate() error {
 	for flag, value := range map[string]int{
 		"pairs": o.pairs, "growth-pairs": o.growthPairs, "samples": o.samples, "load-rate": o.loadRate, "replikas": o.replikas,
-		"replika-namespaces": o.replikaTargets, "unrelated": o.unrelated, "max-concurrent-writes": o.parallel,
+		"replika-namespaces": o.replikaTargets, "unrelated": o.unrelated, "large-size": o.largeSize, "max-concurrent-writes": o.parallel,
 	} {
 		if value < 1 {
 			return fmt.Errorf("--%s must be at least 1", flag)

@@ -48,6 +48,8 @@ type Options struct {
 	Kubeconfig string
 	// LogFile is the file to which the operator's log is appended.
 	LogFile string
+	// Environment has further variables, each as NAME=value.
+	Environment []string
 	// Args are further flags. They override the flags that Start sets.
 	Args []string
 }
@@ -87,6 +89,7 @@ func Start(o Options) (_ *Process, err error) {
 	args := []string{"-c", watchdogScript, o.Binary, "--metrics-bind-address=0", "--health-probe-bind-address=" + p.health}
 	p.watchdog, p.command = writer, exec.Command("/bin/sh", append(args, o.Args...)...)
 	p.command.Env = append(os.Environ(), "KUBECONFIG="+o.Kubeconfig)
+	p.command.Env = append(p.command.Env, o.Environment...)
 	p.command.Stdout, p.command.Stderr = log, log
 	p.command.ExtraFiles = []*os.File{reader}
 	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
