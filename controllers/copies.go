@@ -201,7 +201,7 @@ func (r *ReplikaReconciler) executeAction(
 			if action.Type == planner.Release && result.Outcome == planner.Done {
 				object = nil // it is no longer a copy
 			}
-			endWrite(object, result.Outcome == planner.Done || result.Outcome == planner.Stale)
+			endWrite(object, object != nil || result.Outcome == planner.Done || result.Outcome == planner.Stale)
 		}
 		if action.Type.Writes() && action.Type != planner.LookUp {
 			r.metrics.recordWrite(action.Type, result.Outcome)

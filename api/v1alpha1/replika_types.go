@@ -98,8 +98,8 @@ const (
 	ConflictPolicyAdopt ConflictPolicy = "Adopt"
 )
 
-// ImmutableFieldsPolicy determines what happens when an update is rejected
-// because a field is immutable.
+// ImmutableFieldsPolicy determines what happens when an update does not change
+// a field because it is immutable.
 // +kubebuilder:validation:Enum=Recreate;Fail
 type ImmutableFieldsPolicy string
 
@@ -107,7 +107,7 @@ const (
 	// ImmutableFieldsRecreate deletes and recreates the copy.
 	ImmutableFieldsRecreate ImmutableFieldsPolicy = "Recreate"
 
-	// ImmutableFieldsFail leaves the copy unchanged and reports a failure.
+	// ImmutableFieldsFail leaves the field unchanged and reports a failure.
 	ImmutableFieldsFail ImmutableFieldsPolicy = "Fail"
 )
 
@@ -255,8 +255,9 @@ type TargetSpec struct {
 	// +kubebuilder:default:=Fail
 	ConflictPolicy ConflictPolicy `json:"conflictPolicy,omitempty"`
 
-	// immutableFields determines what happens when an update is rejected
-	// because a field is immutable. Recreate deletes and recreates the copy.
+	// immutableFields determines what happens when the API server rejects an
+	// update because a field is immutable, or accepts it but keeps the former
+	// value. Recreate deletes and recreates the copy.
 	// Fail leaves it unchanged and reports a failure. If it is not set, it is
 	// Recreate for Secrets and ConfigMaps, and Fail for every other kind.
 	// +optional

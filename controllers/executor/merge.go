@@ -56,7 +56,7 @@ func (t target) merge(ctx context.Context, action *planner.Action) Result {
 	if err != nil {
 		return t.handleError(ctx, err, action)
 	}
-	return t.handleResponse(response, action.Template)
+	return t.detectKept(ctx, action, current, response, t.handleResponse(response, action.Template))
 }
 
 // isUnchanged reports whether the guard of a JSON Patch would succeed: for an object with our marks when the marks are the

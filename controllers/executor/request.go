@@ -55,7 +55,12 @@ func (t target) post(ctx context.Context, template *planner.Template, dryRun ...
 	if err != nil {
 		return nil, err
 	}
-	request := t.executor.client.Post().Body([]byte(body)).SetHeader("Content-Type", "application/json")
+	return t.postBody(ctx, body, dryRun...)
+}
+
+// postBody sends a create of the rendered template.
+func (t target) postBody(ctx context.Context, body []byte, dryRun ...string) ([]byte, error) {
+	request := t.executor.client.Post().Body(body).SetHeader("Content-Type", "application/json")
 	for _, directive := range dryRun {
 		request.Param("dryRun", directive)
 	}

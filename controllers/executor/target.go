@@ -97,9 +97,9 @@ func (t target) update(ctx context.Context, action *planner.Action, patch jsonPa
 	}
 	result := t.handleResponse(response, action.Template)
 	if action.Type == planner.Update && result.Outcome == planner.Done {
-		return detectConcurrentChange(action, result)
+		result = detectConcurrentChange(action, result)
 	}
-	return result
+	return t.detectKept(ctx, action, action.Observed, response, result)
 }
 
 // detectConcurrentChange looks for fields that differ from the template although the patch did not contain them. They were

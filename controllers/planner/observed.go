@@ -117,12 +117,7 @@ func (c *Cleaner) Observe(resource schema.GroupResource, object *unstructured.Un
 		applied = marks.Applied.encode()
 	}
 
-	kind := object.GroupVersionKind().GroupKind()
-	fields := c.Content(kind, object.Object)
-	if kind == serviceAccountKind && state == MarksValid {
-		keepAppliedPullSecrets(fields, marks.Applied)
-	}
-	content, err := encodeFields(fields)
+	content, err := encodeFields(c.markedContent(object, marks, state))
 	if err != nil {
 		return nil, fmt.Errorf("observing %s %s: %w", object.GetKind(), key, err)
 	}
@@ -155,6 +150,23 @@ func (c *Cleaner) Observe(resource schema.GroupResource, object *unstructured.Un
 		HasAnnotations: len(annotations) > 0,
 		ManyKeys:       manyKeys,
 	}, nil
+}
+
+// copyContent returns the content of a copy, without what other clients added to its lists.
+func (c *Cleaner) copyContent(resource schema.GroupResource, object *unstructured.Unstructured) map[string]any {
+	key := types.NamespacedName{Namespace: object.GetNamespace(), Name: object.GetName()}
+	marks, state := readMarks(resource, key, object.GetAnnotations())
+	return c.markedContent(object, marks, state)
+}
+
+// markedContent returns the content of an object with the marks.
+func (c *Cleaner) markedContent(object *unstructured.Unstructured, marks Marks, state MarkState) map[string]any {
+	kind := object.GroupVersionKind().GroupKind()
+	content := c.Content(kind, object.Object)
+	if kind == serviceAccountKind && state == MarksValid {
+		keepAppliedPullSecrets(content, marks.Applied)
+	}
+	return content
 }
 
 // canonicalMetadata encodes the part of a copy's metadata that the template sets: its labels and annotations, the two labels

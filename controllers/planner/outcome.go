@@ -34,7 +34,7 @@ const (
 	Unchanged Outcome = "unchanged"
 	// Stale means that the object differs from the observed state that the action was planned for. Its current state was read.
 	Stale Outcome = "conflict"
-	// Immutable means that the update would change an immutable field.
+	// Immutable means that the update would change an immutable field: the API server rejected it, or kept the former value.
 	Immutable Outcome = "immutable"
 	// Rejected means that validation or admission rejects the object.
 	Rejected Outcome = "rejected"
@@ -107,6 +107,9 @@ func (in *Input) NextAction(action Action, namespace Namespace, outcome Outcome,
 		action.Type, action.Observed = Keep, current
 		return action, true
 	case Immutable:
+		if current != nil {
+			action.Observed = current // all other fields are updated
+		}
 		// Only this Replika's own copies are ever deleted: not a foreign object, not a copy that is being taken over from a
 		// deleted Replika, not an adopted object, and not one that every namespace has.
 		if action.Type != Update || !action.Observed.OwnedBy(in.Replika) || action.Observed.Adopted || !in.allowsRecreate() {

@@ -211,6 +211,28 @@ func TestNextAction_Immutable(t *testing.T) {
 	}
 }
 
+// The API server accepted the update, and kept the former value of one field: the recreation applies to the updated copy.
+func TestNextAction_Immutable_Updated(t *testing.T) {
+	in := newInput(t)
+	cases := map[string]struct {
+		changes []func(*unstructured.Unstructured)
+		want    bool
+	}{
+		"copy":           {nil, true},
+		"adopted object": {[]func(*unstructured.Unstructured){withAnnotations(map[string]string{v1alpha1.AnnotationAdopted: "true"})}, false},
+	}
+	for name, testCase := range cases {
+		t.Run(name, func(t *testing.T) {
+			current := mustObserve(t, newCopy(t, in.Template, "shop", testCase.changes...))
+			action := Action{Type: Update, Namespace: "shop", Name: "settings", Desired: true, Template: in.Template, Observed: mustObserve(t, newCopy(t, in.Template, "shop"))}
+			got, more := in.NextAction(action, Namespace{Name: "shop"}, Immutable, current, 1)
+			if more != testCase.want || more && (got.Type != Recreate || got.Observed != current) {
+				t.Errorf("got %v, %+v", more, got)
+			}
+		})
+	}
+}
+
 // All other outcomes end this reconcile for the object.
 func TestNextAction_OtherOutcomes(t *testing.T) {
 	in := newInput(t)

@@ -111,12 +111,27 @@ func (t *Template) CopyAnnotations(namespace string, adopted bool) map[string]st
 
 // Render returns the JSON of a new copy for the namespace.
 func (t *Template) Render(namespace string) (json.RawMessage, error) {
+	return t.render(namespace, "name", t.Name)
+}
+
+// RenderProbe returns the JSON of a new copy for the namespace whose name the API server generates. A dry-run create of it
+// shows what the API server makes of a new copy, also while the copy exists.
+func (t *Template) RenderProbe(namespace string) (json.RawMessage, error) {
+	prefix := t.Name[:min(len(t.Name), maxProbePrefix)]
+	return t.render(namespace, "generateName", strings.TrimRight(prefix, ".-")+"-")
+}
+
+// maxProbePrefix is the length of a generated name without the part that is generated, and without a hyphen before it. All
+// kinds accept a name of 63 characters.
+const maxProbePrefix = 57
+
+func (t *Template) render(namespace, nameField, name string) (json.RawMessage, error) {
 	head, err := canonicalJSON(map[string]any{
 		"apiVersion": t.Kind.GroupVersion().String(),
 		"kind":       t.Kind.Kind,
 		"metadata": map[string]any{
 			"namespace":   namespace,
-			"name":        t.Name,
+			nameField:     name,
 			"labels":      t.CopyLabels(),
 			"annotations": t.CopyAnnotations(namespace, false),
 		},
@@ -208,8 +223,8 @@ func dropReservedKeys(keys map[string]string) map[string]string {
 }
 
 // mergeMaps returns the entries of both maps; those of overrides take precedence. Neither map is changed.
-func mergeMaps(base, overrides map[string]string) map[string]string {
-	merged := make(map[string]string, len(base)+len(overrides))
+func mergeMaps[V any](base, overrides map[string]V) map[string]V {
+	merged := make(map[string]V, len(base)+len(overrides))
 	maps.Copy(merged, base)
 	maps.Copy(merged, overrides)
 	return merged

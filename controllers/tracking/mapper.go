@@ -27,8 +27,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 )
@@ -89,7 +87,9 @@ func NewMapper(client discovery.DiscoveryInterfaceWithContext) *Mapper {
 	}
 }
 
-// Resolve returns how the API server serves the kind. It fails with [ErrKindNotFound] if the API server does not serve it.
+// Resolve returns how the API server serves the kind: in the version in which it stores the objects, if it serves that and the
+// kind is not one of Kubernetes itself, else in the version of the kind that is given. So nothing is lost that only one of the
+// versions has. It fails with [ErrKindNotFound] if the API server does not serve the kind in the version that is given.
 func (m *Mapper) Resolve(ctx context.Context, kind schema.GroupVersionKind) (Mapping, error) {
 	if mapping, found := m.Cached(kind); found {
 		return mapping, nil
@@ -115,7 +115,7 @@ func (m *Mapper) Resolve(ctx context.Context, kind schema.GroupVersionKind) (Map
 
 // discover requests how the kind is served, and caches it.
 func (m *Mapper) discover(ctx context.Context, kind schema.GroupVersionKind) (Mapping, error) {
-	mapping, err := m.find(ctx, kind.GroupVersion(), func(resource *metav1.APIResource) bool { return resource.Kind == kind.Kind })
+	mapping, err := m.find(ctx, kind.GroupVersion(), isKind(kind.Kind))
 	if err != nil {
 		return Mapping{}, err
 	}
@@ -133,8 +133,8 @@ func (m *Mapper) Cached(kind schema.GroupVersionKind) (Mapping, bool) {
 	return mapping, found
 }
 
-// ResolveResource returns how the API server serves the resource: in the preferred version of its group if that has the
-// resource, else in the first version that has it.
+// ResolveResource returns how the API server serves the resource: in the version that it stores, as [Mapper.Resolve] does, if
+// that is known, else in the preferred version of its group if that has the resource, else in the first version that has it.
 func (m *Mapper) ResolveResource(ctx context.Context, resource schema.GroupResource) (Mapping, error) {
 	versions, err := m.versions(ctx, resource.Group)
 	if err != nil {
@@ -142,7 +142,7 @@ func (m *Mapper) ResolveResource(ctx context.Context, resource schema.GroupResou
 	}
 	for _, version := range versions {
 		groupVersion := schema.GroupVersion{Group: resource.Group, Version: version}
-		mapping, err := m.find(ctx, groupVersion, func(served *metav1.APIResource) bool { return served.Name == resource.Resource })
+		mapping, err := m.find(ctx, groupVersion, isResource(resource.Resource))
 		if errors.Is(err, ErrKindNotFound) {
 			continue
 		}
@@ -154,11 +154,13 @@ func (m *Mapper) ResolveResource(ctx context.Context, resource schema.GroupResou
 	return Mapping{}, fmt.Errorf("%s: %w", resource, ErrKindNotFound)
 }
 
-// Invalidate removes the kind from the cache.
+// Invalidate removes the kind from the cache, and the kinds that are served as this one.
 func (m *Mapper) Invalidate(kind schema.GroupVersionKind) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.cached, kind)
+	maps.DeleteFunc(m.cached, func(named schema.GroupVersionKind, mapping Mapping) bool {
+		return named == kind || mapping.GroupVersionKind == kind
+	})
 }
 
 // InvalidateGroup removes all kinds of the group from the cache: one of them was installed, changed or removed.
@@ -179,30 +181,6 @@ func (e Event) CRDGroup() (group string, found bool) {
 	}
 	_, group, found = strings.Cut(e.Key.Name, ".") // The name of a CRD is <resource>.<group>.
 	return group, found
-}
-
-func (m *Mapper) find(ctx context.Context, version schema.GroupVersion, matches func(*metav1.APIResource) bool) (Mapping, error) {
-	list, err := m.discovery.ServerResourcesForGroupVersionWithContext(ctx, version.String())
-	if apierrors.IsNotFound(err) {
-		return Mapping{}, ErrKindNotFound
-	}
-	if err != nil {
-		return Mapping{}, fmt.Errorf("discovering resources: %w", err)
-	}
-	for i := range list.APIResources {
-		resource := &list.APIResources[i]
-		// Subresources, which have a slash in their name, can share the kind of their resource.
-		if strings.Contains(resource.Name, "/") || !matches(resource) {
-			continue
-		}
-		return Mapping{
-			GroupVersionKind: version.WithKind(resource.Kind),
-			Resource:         version.WithResource(resource.Name),
-			Namespaced:       resource.Namespaced,
-			Verbs:            resource.Verbs,
-		}, nil
-	}
-	return Mapping{}, ErrKindNotFound
 }
 
 // versions lists the served versions of the group, the preferred one first.

@@ -39,6 +39,8 @@ type discoveryServer struct {
 	mu    sync.Mutex
 	pages map[string]string
 	paths []string
+	// versions are the served ones, by group; see serveResources.
+	versions map[string][]string
 }
 
 func newDiscoveryServer(t *testing.T) (*discoveryServer, *Mapper) {
