@@ -61,11 +61,33 @@ func (r *ReplikaReconciler) watchConflictingObjects(ctx context.Context, s *scop
 	r.Watches.Set(tracking.User{Replika: s.name, Purpose: watchPurposeConflicts}, keys...)
 }
 
-// waitForWatchSync waits until the watches of source and copies have synced: what is read later is not missed. It reports
-// whether both are available.
-func (r *ReplikaReconciler) waitForWatchSync(ctx context.Context, s *scope, mapping tracking.Mapping) bool {
+// waitForWatchSync waits until the watches of source and copies have synced: what is read later is not missed. It returns the
+// state of the first that is not available, else Synced.
+func (r *ReplikaReconciler) waitForWatchSync(ctx context.Context, s *scope, mapping tracking.Mapping) tracking.State {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeouts.WatchSyncTimeout)
 	defer cancel()
-	return r.Watches.WaitForSync(ctx, tracking.SourceAt(mapping.Resource, sourceKey(s.replika))) &&
-		r.Watches.WaitForSync(ctx, tracking.CopiesOf(mapping.Resource))
+	for _, key := range []tracking.WatchKey{
+		tracking.SourceAt(mapping.Resource, sourceKey(s.replika)), tracking.CopiesOf(mapping.Resource),
+	} {
+		if !r.Watches.WaitForSync(ctx, key) {
+			return r.Watches.State(key)
+		}
+	}
+	return tracking.Synced
+}
+
+// pollingReason returns why changes are detected only by polling; empty while the watches have synced.
+func (s *scope) pollingReason() string {
+	switch s.watchState {
+	case tracking.NotAllowed:
+		return "the operator is not allowed to watch this kind"
+	case tracking.NotSupported:
+		return "the API server does not support watches of this kind"
+	case tracking.Syncing:
+		return "the first list of this kind has not completed yet"
+	case tracking.Failing:
+		return "watches of this kind fail or get no response"
+	default:
+		return ""
+	}
 }
