@@ -52,13 +52,21 @@ func (r *ReplikaReconciler) forget(replika types.NamespacedName) {
 	r.releaseWatches(replika)
 }
 
-// watchConflictingObjects watches the objects with the name of the copies while some of them are foreign.
-func (r *ReplikaReconciler) watchConflictingObjects(ctx context.Context, s *scope, mapping tracking.Mapping) {
+// watchConflictingObjects watches the objects with the name of the copies while some of them are foreign. Without a watch of
+// the copies they are not stored, and each reconcile looks anew.
+func (r *ReplikaReconciler) watchConflictingObjects(s *scope, mapping tracking.Mapping, conflicts bool) {
 	var keys []tracking.WatchKey
-	if store := r.copyStore(ctx, mapping); store != nil && store.HasForeign(s.replika.TargetName()) {
+	if conflicts && r.Watches.State(tracking.CopiesOf(mapping.Resource)) == tracking.Synced {
 		keys = append(keys, tracking.ConflictingObjectsNamed(mapping.Resource, s.replika.TargetName()))
 	}
 	r.Watches.Set(tracking.User{Replika: s.name, Purpose: watchPurposeConflicts}, keys...)
+}
+
+// conflictingObjectsWatched reports whether the watch of the objects with the name of the copies is available.
+func (r *ReplikaReconciler) conflictingObjectsWatched(ctx context.Context, s *scope, mapping tracking.Mapping) bool {
+	ctx, cancel := context.WithTimeout(ctx, r.Timeouts.WatchSyncTimeout)
+	defer cancel()
+	return r.Watches.WaitForSync(ctx, tracking.ConflictingObjectsNamed(mapping.Resource, s.replika.TargetName()))
 }
 
 // waitForWatchSync waits until the watches of source and copies have synced: what is read later is not missed. It returns the

@@ -157,6 +157,9 @@ func (w *Watches) release(key WatchKey, user User) {
 	if len(watch.users) == 0 {
 		watch.stop()
 		delete(w.active, key)
+		if copies := w.active[CopiesOf(key.Resource)]; key.Type == ConflictingObjects && copies != nil {
+			copies.store.forgetForeign(key.Name)
+		}
 	}
 }
 
