@@ -208,7 +208,7 @@ func run(options *options) error {
 	}
 	config.QPS = -1 // no client-side throttling: API Priority and Fairness applies
 	config.UserAgent = "replika/" + version
-	fence := controllers.Fence(config, leaseDuration-renewDeadline)
+	fence := controllers.Fence(config, leaseName, leaseDuration, renewDeadline)
 
 	manager, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,

@@ -19,6 +19,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -49,9 +50,10 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	if src.Template != nil {
 		s.results.recordDenied(in)
 	}
-	outOfSync := map[types.NamespacedName]bool{}
+	outOfSync, conflicts := map[types.NamespacedName]bool{}, false
 	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
 		r.recordResult(s, mapping, &result)
+		conflicts = conflicts || result.hasForeignObject()
 		if result.failed() {
 			outOfSync[result.action.Key()] = true
 			continue
@@ -61,7 +63,7 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 		}
 	}
 	s.state.setOutOfSync(outOfSync)
-	r.watchConflictingObjects(ctx, s, mapping)
+	r.watchConflictingObjects(s, mapping, conflicts)
 	return nil
 }
 
@@ -110,7 +112,12 @@ func (r *ReplikaReconciler) listCopies(
 		return copies, nil, err
 	}
 	removed = store.PopRemovedByOthers(s.name) // first: what is removed from now on is for the next reconcile
-	return store.ListFor(s.name, s.replika.TargetName()), removed, nil
+	copies = store.ListFor(s.name, s.replika.TargetName())
+	if !r.conflictingObjectsWatched(ctx, s, mapping) {
+		// What is stored of foreign objects may be over. A create shows whether they are still there.
+		copies = slices.DeleteFunc(copies, func(object *planner.Observed) bool { return !tracking.IsWatched(object) })
+	}
+	return copies, removed, nil
 }
 
 // copyStore returns the store of the kind's copies; nil when their watch is not available.
@@ -181,6 +188,11 @@ func (a *actionResult) failed() bool {
 	default:
 		return true
 	}
+}
+
+// hasForeignObject reports whether an object is where the copy should be that only a watch of conflicting objects reports.
+func (a *actionResult) hasForeignObject() bool {
+	return a.result.Outcome != planner.Done && a.action.Observed != nil && !tracking.IsWatched(a.action.Observed)
 }
 
 // executeAction executes an action and what follows from its outcome, until nothing is left to do about the object.

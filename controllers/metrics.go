@@ -191,9 +191,14 @@ type watchesCollector struct {
 var watchesDescription = prometheus.NewDesc("replika_watches",
 	"Number of active watches on sources, copies and conflicting objects, by resource.", []string{"group", "resource"}, nil)
 
+var unavailableWatchesDescription = prometheus.NewDesc("replika_watches_unavailable",
+	"Number of watches that are not synced, by resource and state. Instead, the operator lists at the synchronization time.",
+	[]string{"group", "resource", "state"}, nil)
+
 // Describe implements prometheus.Collector.
 func (c watchesCollector) Describe(descriptions chan<- *prometheus.Desc) {
 	descriptions <- watchesDescription
+	descriptions <- unavailableWatchesDescription
 }
 
 // Collect implements prometheus.Collector.
@@ -201,5 +206,11 @@ func (c watchesCollector) Collect(collected chan<- prometheus.Metric) {
 	for resource, count := range c.watches.ActiveWatches() {
 		collected <- prometheus.MustNewConstMetric(watchesDescription, prometheus.GaugeValue, float64(count),
 			resource.Group, resource.Resource)
+	}
+	for resource, states := range c.watches.Unavailable() {
+		for state, count := range states {
+			collected <- prometheus.MustNewConstMetric(unavailableWatchesDescription, prometheus.GaugeValue, float64(count),
+				resource.Group, resource.Resource, string(state))
+		}
 	}
 }

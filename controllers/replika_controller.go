@@ -135,7 +135,7 @@ func (r *ReplikaReconciler) reconcileNormal(ctx context.Context, s *scope) error
 		return err
 	}
 	pruned, pruneErr := r.pruneFormerKinds(ctx, s, mapping)
-	s.polling = !r.waitForWatchSync(ctx, s, mapping)
+	s.watchState = r.waitForWatchSync(ctx, s, mapping)
 	observedAt := s.state.popSourceChangedAt()
 	src, sourceErr := r.reconcileSource(ctx, s, mapping)
 	copiesErr := r.reconcileCopies(ctx, s, mapping, src)

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
 // scope holds what one reconcile reads, and what its status is computed from.
@@ -36,8 +37,8 @@ type scope struct {
 	identity identity
 	client   *Client
 
-	// polling is true when a watch is not available, so that changes are detected only by polling.
-	polling bool
+	// watchState is the state of the watches of source and copies. Unless they have synced, changes are detected only by polling.
+	watchState tracking.State
 	// notReady is why the Replika as a whole is not ready; nil when only single copies can have failed.
 	notReady *notReadyError
 	// results of the actions on copies.

@@ -34,11 +34,14 @@ import (
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
-// Fence returns a fence that keeps a leader from writing when it was paused for longer than maxPause, so that another
-// instance may lead by now. It wraps the transport of config, so it must be called before the manager is built with config.
-// The manager runs the fence, and stops when it closes; until it runs, the fence is open.
-func Fence(config *rest.Config, maxPause time.Duration) manager.Runnable {
-	fence := executor.NewFence(maxPause)
+// Fence returns a fence that keeps a leader from writing when another instance may lead by now: it was paused for longer than a
+// lease outlasts the last attempt to renew it, or it did not renew the lease until renewDeadline. It wraps the transport of
+// config, so it must be called before the manager is built with config. The manager runs the fence, and stops when it closes;
+// until it runs, the fence is open.
+func Fence(config *rest.Config, leaseName string, leaseDuration, renewDeadline time.Duration) manager.Runnable {
+	fence := executor.NewFence(executor.FenceLimits{
+		MaxPause: leaseDuration - renewDeadline, LeaseName: leaseName, MaxLeaseAge: renewDeadline,
+	})
 	config.Wrap(fence.Wrap)
 	return fence
 }

@@ -144,9 +144,8 @@ func (s *scope) syncedMessage() string {
 		message += fmt.Sprintf("; the API server, a webhook or a policy changes %s of %s",
 			strings.Join(slices.Sorted(maps.Keys(s.results.mutatedFields)), ", "), plural(s.results.mutated, "copy"))
 	}
-	if s.polling {
-		message += fmt.Sprintf("; the operator is not allowed to watch this kind, so changes are detected only every %s",
-			s.replika.Spec.Synchronization.Time.Duration)
+	if reason := s.pollingReason(); reason != "" {
+		message += fmt.Sprintf("; %s, so changes are detected only every %s", reason, s.replika.Spec.Synchronization.Time.Duration)
 	}
 	return message
 }

@@ -154,7 +154,7 @@ var _ = Describe("A watched kind", func() {
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Interval(interval))
 		expect.Copied(ctx, api, source, a)
 		ready := expect.Ready(ctx, api, replika, 1)
-		Expect(kit.Ready(ready).Message).To(ContainSubstring(unwatched))
+		Expect(kit.Ready(ready).Message).To(ContainSubstring("not allowed to watch"))
 
 		By("changing source and copy")
 		update(ctx, source, setKey("two"))

@@ -52,20 +52,50 @@ func (r *ReplikaReconciler) forget(replika types.NamespacedName) {
 	r.releaseWatches(replika)
 }
 
-// watchConflictingObjects watches the objects with the name of the copies while some of them are foreign.
-func (r *ReplikaReconciler) watchConflictingObjects(ctx context.Context, s *scope, mapping tracking.Mapping) {
+// watchConflictingObjects watches the objects with the name of the copies while some of them are foreign. Without a watch of
+// the copies they are not stored, and each reconcile looks anew.
+func (r *ReplikaReconciler) watchConflictingObjects(s *scope, mapping tracking.Mapping, conflicts bool) {
 	var keys []tracking.WatchKey
-	if store := r.copyStore(ctx, mapping); store != nil && store.HasForeign(s.replika.TargetName()) {
+	if conflicts && r.Watches.State(tracking.CopiesOf(mapping.Resource)) == tracking.Synced {
 		keys = append(keys, tracking.ConflictingObjectsNamed(mapping.Resource, s.replika.TargetName()))
 	}
 	r.Watches.Set(tracking.User{Replika: s.name, Purpose: watchPurposeConflicts}, keys...)
 }
 
-// waitForWatchSync waits until the watches of source and copies have synced: what is read later is not missed. It reports
-// whether both are available.
-func (r *ReplikaReconciler) waitForWatchSync(ctx context.Context, s *scope, mapping tracking.Mapping) bool {
+// conflictingObjectsWatched reports whether the watch of the objects with the name of the copies is available.
+func (r *ReplikaReconciler) conflictingObjectsWatched(ctx context.Context, s *scope, mapping tracking.Mapping) bool {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeouts.WatchSyncTimeout)
 	defer cancel()
-	return r.Watches.WaitForSync(ctx, tracking.SourceAt(mapping.Resource, sourceKey(s.replika))) &&
-		r.Watches.WaitForSync(ctx, tracking.CopiesOf(mapping.Resource))
+	return r.Watches.WaitForSync(ctx, tracking.ConflictingObjectsNamed(mapping.Resource, s.replika.TargetName()))
+}
+
+// waitForWatchSync waits until the watches of source and copies have synced: what is read later is not missed. It returns the
+// state of the first that is not available, else Synced.
+func (r *ReplikaReconciler) waitForWatchSync(ctx context.Context, s *scope, mapping tracking.Mapping) tracking.State {
+	ctx, cancel := context.WithTimeout(ctx, r.Timeouts.WatchSyncTimeout)
+	defer cancel()
+	for _, key := range []tracking.WatchKey{
+		tracking.SourceAt(mapping.Resource, sourceKey(s.replika)), tracking.CopiesOf(mapping.Resource),
+	} {
+		if !r.Watches.WaitForSync(ctx, key) {
+			return r.Watches.State(key)
+		}
+	}
+	return tracking.Synced
+}
+
+// pollingReason returns why changes are detected only by polling; empty while the watches have synced.
+func (s *scope) pollingReason() string {
+	switch s.watchState {
+	case tracking.NotAllowed:
+		return "the operator is not allowed to watch this kind"
+	case tracking.NotSupported:
+		return "the API server does not support watches of this kind"
+	case tracking.Syncing:
+		return "the first list of this kind has not completed yet"
+	case tracking.Failing:
+		return "watches of this kind fail or get no response"
+	default:
+		return ""
+	}
 }

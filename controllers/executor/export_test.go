@@ -19,8 +19,8 @@ package executor
 import "time"
 
 // NewFenceWithClock returns a fence like NewFence, with the given clock.
-func NewFenceWithClock(maxPause time.Duration, now func() time.Time) *Fence {
-	fence := NewFence(maxPause)
+func NewFenceWithClock(limits FenceLimits, now func() time.Time) *Fence {
+	fence := NewFence(limits)
 	fence.now = now
 	return fence
 }

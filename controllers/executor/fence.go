@@ -20,31 +20,44 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
 
-// Fence stops a leader from writing after its process was paused (by SIGSTOP, CPU starvation or a suspended machine) for so
-// long that another instance may have become the leader: what it is about to write may be outdated. A closed fence stays
-// closed, and the process must exit.
+// Fence stops a leader from writing when another instance may have become the leader, so that what it is about to write may be
+// outdated: its process was paused (by SIGSTOP, CPU starvation or a suspended machine), or its Lease was not renewed for too
+// long. A closed fence stays closed, and the process must exit.
 type Fence struct {
-	maxPause time.Duration
-	now      func() time.Time
+	limits FenceLimits
+	now    func() time.Time
 
-	mu            sync.Mutex
+	mu sync.Mutex
+	// lastHeartbeat is zero until the process is the leader.
 	lastHeartbeat time.Time
-	err           error
+	// renewedAt is when the last request was sent that renewed the Lease; zero before the first.
+	renewedAt time.Time
+	err       error
 }
 
-// NewFence returns a fence that closes when the process was paused for longer than maxPause.
-func NewFence(maxPause time.Duration) *Fence {
-	return &Fence{maxPause: maxPause, now: time.Now}
+// FenceLimits decide when a fence closes.
+type FenceLimits struct {
+	// MaxPause is the longest pause of the process.
+	MaxPause time.Duration
+	// LeaseName is the name of the Lease, and MaxLeaseAge the longest time since it was last renewed.
+	LeaseName   string
+	MaxLeaseAge time.Duration
+}
+
+// NewFence returns a fence that closes when a limit is exceeded.
+func NewFence(limits FenceLimits) *Fence {
+	return &Fence{limits: limits, now: time.Now}
 }
 
 // Start records heartbeats while the process is the leader. When the fence is closed it returns an error, which stops the
 // manager.
 func (f *Fence) Start(ctx context.Context) error {
-	ticker := time.NewTicker(f.maxPause / 10)
+	ticker := time.NewTicker(f.limits.MaxPause / 10)
 	defer ticker.Stop()
 	for {
 		if err := f.heartbeat(); err != nil {
@@ -67,20 +80,43 @@ func (f *Fence) heartbeat() error {
 	return err
 }
 
-// check closes the fence if the last heartbeat is too old. The caller holds the lock. After a pause, the next heartbeat or the
-// next request detects it, whichever is first.
+// check closes the fence if the last heartbeat or the last renewal is too old. The caller holds the lock. After a pause, the
+// next heartbeat or the next request detects it, whichever is first.
 func (f *Fence) check() error {
+	if f.err != nil || f.lastHeartbeat.IsZero() {
+		return f.err
+	}
 	now := f.now()
-	// The monotonic clock stops while the machine is suspended, and the wall clock may be set back.
-	pause := max(now.Sub(f.lastHeartbeat), now.Round(0).Sub(f.lastHeartbeat.Round(0)))
-	if f.err == nil && !f.lastHeartbeat.IsZero() && pause > f.maxPause {
+	if pause := age(now, f.lastHeartbeat); pause > f.limits.MaxPause {
 		f.err = fmt.Errorf("the process was paused for %s and may have lost leadership", pause.Round(time.Millisecond))
+	} else if lease := age(now, f.renewedAt); !f.renewedAt.IsZero() && lease > f.limits.MaxLeaseAge {
+		f.err = fmt.Errorf("the Lease was not renewed for %s, so leadership may be lost", lease.Round(time.Millisecond))
 	}
 	return f.err
 }
 
-// Wrap returns a transport that rejects POST, PATCH and DELETE requests once the fence is closed. Reads change nothing. A PUT,
-// which updates the Lease, contains the resourceVersion that it replaces, so an outdated one fails with a conflict.
+// age returns the time since then. The monotonic clock stops while the machine is suspended, and the wall clock may be set
+// back, so the longer one of both counts.
+func age(now, then time.Time) time.Duration {
+	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
+}
+
+// allow returns an error if a write must not be sent, else the time at which it is sent.
+func (f *Fence) allow() (time.Time, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now(), f.check()
+}
+
+// renewed records that a request that was sent then has renewed the Lease.
+func (f *Fence) renewed(sentAt time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.renewedAt = sentAt
+}
+
+// Wrap returns a transport that rejects every write once the fence is closed. Reads change nothing. The Lease is not written
+// either: to release it, client-go reads it again, and would replace the holder that it finds.
 func (f *Fence) Wrap(next http.RoundTripper) http.RoundTripper {
 	return fenced{fence: f, next: next}
 }
@@ -92,20 +128,28 @@ type fenced struct {
 
 // RoundTrip implements http.RoundTripper.
 func (f fenced) RoundTrip(request *http.Request) (*http.Response, error) {
-	switch request.Method {
-	case http.MethodPost, http.MethodPatch, http.MethodDelete:
-		f.fence.mu.Lock()
-		err := f.fence.check()
-		f.fence.mu.Unlock()
-		if err != nil {
-			if request.Body != nil {
-				_ = request.Body.Close() // a RoundTripper closes it, also on errors
-			}
-			return nil, err
-		}
-	default:
+	if request.Method == http.MethodGet || request.Method == http.MethodHead {
+		return f.next.RoundTrip(request)
 	}
-	return f.next.RoundTrip(request)
+	sentAt, err := f.fence.allow()
+	if err != nil {
+		if request.Body != nil {
+			_ = request.Body.Close() // a RoundTripper closes it, also on errors
+		}
+		return nil, err
+	}
+	response, err := f.next.RoundTrip(request)
+	if err == nil && response.StatusCode == http.StatusOK && f.fence.updatesLease(request) {
+		f.fence.renewed(sentAt)
+	}
+	return response, err
+}
+
+// updatesLease reports whether the request updates the Lease. Only the leader, or an instance that becomes it, does.
+func (f *Fence) updatesLease(request *http.Request) bool {
+	path := request.URL.Path
+	return request.Method == http.MethodPut &&
+		strings.Contains(path, "/apis/coordination.k8s.io/") && strings.HasSuffix(path, "/leases/"+f.limits.LeaseName)
 }
 
 // WrappedRoundTripper lets client-go unwrap the transport.

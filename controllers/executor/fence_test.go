@@ -44,12 +44,12 @@ var _ = Describe("Fence", func() {
 	}
 
 	It("is open before the first heartbeat", func() {
-		fence := executor.NewFence(0)
+		fence := executor.NewFence(executor.FenceLimits{})
 		Expect(request(fence, http.MethodPatch)).To(MatchError(errSent))
 	})
 
 	It("is open while heartbeats are recorded", func(ctx SpecContext) {
-		fence := executor.NewFence(maxPause)
+		fence := executor.NewFence(executor.FenceLimits{MaxPause: maxPause})
 		go func() { _ = fence.Start(ctx) }()
 		Consistently(request).WithArguments(fence, http.MethodPatch).WithTimeout(2 * maxPause).Should(MatchError(errSent))
 	})
@@ -57,7 +57,7 @@ var _ = Describe("Fence", func() {
 	DescribeTable("stays closed after a pause",
 		func(ctx SpecContext, method string, rejected bool) {
 			now := time.Now()
-			fence := executor.NewFenceWithClock(maxPause, func() time.Time { return now })
+			fence := executor.NewFenceWithClock(executor.FenceLimits{MaxPause: maxPause}, func() time.Time { return now })
 			Expect(fence.Heartbeat()).To(Succeed())
 			now = now.Add(maxPause)
 			Expect(request(fence, method)).To(MatchError(errSent), "after a pause of maxPause")
@@ -75,7 +75,7 @@ var _ = Describe("Fence", func() {
 		Entry("POST", http.MethodPost, true),
 		Entry("PATCH", http.MethodPatch, true),
 		Entry("DELETE", http.MethodDelete, true),
-		Entry("PUT", http.MethodPut, false),
+		Entry("PUT", http.MethodPut, true),
 		Entry("GET", http.MethodGet, false),
 	)
 })

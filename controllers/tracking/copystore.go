@@ -126,16 +126,15 @@ func (s *CopyStore) getExact(object *unstructured.Unstructured) *planner.Observe
 	return stored
 }
 
-// HasForeign reports whether a foreign object of the name is known to conflict with copies.
-func (s *CopyStore) HasForeign(name string) bool {
+// forgetForeign drops the foreign objects of the name: no watch reports any more when they change.
+func (s *CopyStore) forgetForeign(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, object := range s.objects[name] {
-		if !isManaged(object) {
-			return true
+		if !IsWatched(object) {
+			s.put(object.Key(), nil)
 		}
 	}
-	return false
 }
 
 // BeginWrite announces a write of the object. From now on, what the watches report about it may be caused by this write, so
@@ -213,7 +212,7 @@ func (s *CopyStore) set(object *planner.Observed) {
 func (s *CopyStore) remove(key Key, resourceVersion string) {
 	s.apply(key, func() *storeEvent {
 		s.pruneTombstone(key, resourceVersion)
-		return s.removeIf(isManaged, key, resourceVersion)
+		return s.removeIf(IsWatched, key, resourceVersion)
 	})
 }
 
@@ -232,7 +231,7 @@ func (s *CopyStore) replace(list []*planner.Observed, resourceVersion string) {
 func (s *CopyStore) setForeign(object *planner.Observed) {
 	key := object.Key()
 	s.apply(key, func() *storeEvent {
-		if stored := s.get(key); stored == nil || isManaged(stored) || isManaged(object) {
+		if stored := s.get(key); stored == nil || IsWatched(stored) || IsWatched(object) {
 			return nil
 		}
 		return s.upsert(object)
@@ -242,7 +241,7 @@ func (s *CopyStore) setForeign(object *planner.Observed) {
 // removeForeign removes a foreign object: the watch of conflicting objects reported its deletion at the resourceVersion.
 func (s *CopyStore) removeForeign(key Key, resourceVersion string) {
 	s.apply(key, func() *storeEvent {
-		return s.removeIf(isUnmanaged, key, resourceVersion)
+		return s.removeIf(isNotWatched, key, resourceVersion)
 	})
 }
 
@@ -400,12 +399,13 @@ func (s *CopyStore) count(object *planner.Observed, delta int) {
 	}
 }
 
-// isManaged reports whether the object has the label by which copies are watched.
-func isManaged(object *planner.Observed) bool {
+// IsWatched reports whether the object has the label by which copies are watched. Any other object is foreign to that watch:
+// only a watch of conflicting objects reports when it changes.
+func IsWatched(object *planner.Observed) bool {
 	return object.Origin.Value().CreatedBy == v1alpha1.CreatedByValue
 }
 
-func isUnmanaged(object *planner.Observed) bool { return !isManaged(object) }
+func isNotWatched(object *planner.Observed) bool { return !IsWatched(object) }
 
 // equivalent reports whether a plan would treat both objects alike. Changes of other fields trigger no reconcile.
 func equivalent(before, after *planner.Observed) bool {

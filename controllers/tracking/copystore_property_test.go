@@ -49,7 +49,7 @@ func simulate(t *rapid.T) {
 		T: t, env: newEnv(t), version: 1, objects: map[types.NamespacedName]*planner.Observed{},
 		changedByOthers: map[types.NamespacedName]bool{},
 	}
-	s.copyChanges = s.connect(s.copies, isManaged)
+	s.copyChanges = s.connect(s.copies, IsWatched)
 	s.allChanges = s.connect(s.conflicting, func(*planner.Observed) bool { return true })
 	t.Repeat(map[string]func(*rapid.T){
 		"others create":                    s.othersCreate,
@@ -338,7 +338,7 @@ func (s *simulation) update(write *write, now *planner.Observed) *planner.Observ
 		return s.put(write.key, copyAt(write.key, now.UID, 0, ownedBy(newOwner), digests(now.Digests)))
 	default:
 		updated := copyAt(write.key, now.UID, 0, ownedBy(write.replika), digests(planner.Digests("of "+write.replika.Namespace)))
-		if updated.Digests == now.Digests && now.OwnedBy(write.replika) && isManaged(now) {
+		if updated.Digests == now.Digests && now.OwnedBy(write.replika) && IsWatched(now) {
 			return now // the API server writes nothing when nothing changes
 		}
 		return s.put(write.key, updated)
@@ -372,7 +372,7 @@ func (s *simulation) checkEvents() {
 func (s *simulation) checkStore() {
 	for _, key := range []types.NamespacedName{shop, web} {
 		stored, actual := s.store().get(key), s.objects[key]
-		if actual != nil && !isManaged(actual) && stored == nil {
+		if actual != nil && !IsWatched(actual) && stored == nil {
 			continue // a foreign object that no write met
 		}
 		switch {

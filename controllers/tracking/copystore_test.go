@@ -17,6 +17,7 @@ limitations under the License.
 package tracking
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -493,7 +494,7 @@ func TestCopyStore_ForeignObjects(t *testing.T) {
 		reportList(e.conflicting, 11, existing)
 		e.expectStored(t, existing)
 		e.expectEvents(t)
-		if !e.store().HasForeign(shop.Name) {
+		if !hasForeign(e, shop.Name) {
 			t.Fatal("the foreign object is not stored")
 		}
 		return e
@@ -576,7 +577,7 @@ func TestCopyStore_ForeignObjects(t *testing.T) {
 		e.report(adopted)
 		e.expectStored(t, adopted)
 		e.expectEvents(t)
-		if e.store().HasForeign(shop.Name) {
+		if hasForeign(e, shop.Name) {
 			t.Error("the store still has a foreign object")
 		}
 	})
@@ -585,11 +586,37 @@ func TestCopyStore_ForeignObjects(t *testing.T) {
 		other := types.NamespacedName{Namespace: "shop", Name: "other"}
 		e.store().BeginWrite(other)(foreignAt(other, "o", 5), true)
 		reportList(e.conflicting, 11)
-		if !e.store().HasForeign(other.Name) {
+		if !hasForeign(e, other.Name) {
 			t.Error("the object was removed")
 		}
 		e.expectEvents(t)
 	})
+}
+
+// hasForeign reports whether a foreign object of the name is stored.
+func hasForeign(e *env, name string) bool {
+	return slices.ContainsFunc(e.store().ListFor(replika, name), isNotWatched)
+}
+
+func TestWatches_Set_ForgetsForeignObjectsThatNobodyWatches(t *testing.T) {
+	e := newEnv(t)
+	own, other := copyAt(web, "b", 8), types.NamespacedName{Namespace: "shop", Name: "other"}
+	reportList(e.copies, 9, own)
+	for key, uid := range map[types.NamespacedName]types.UID{shop: "f", other: "o"} {
+		e.store().BeginWrite(key)(foreignAt(key, uid, 10), true)
+	}
+	for _, user := range []User{replikaUser, rivalUser} {
+		e.Set(user, e.conflicting.key)
+	}
+	e.Set(replikaUser)
+	e.expectStored(t, foreignAt(shop, "f", 10), own)
+	e.events = nil
+	e.Set(rivalUser)
+	e.expectStored(t, own)
+	e.expectEvents(t)
+	if !hasForeign(e, other.Name) {
+		t.Error("an object of another name was dropped")
+	}
 }
 
 func TestCopyStore_ListFor(t *testing.T) {

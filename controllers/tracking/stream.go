@@ -17,179 +17,113 @@ limitations under the License.
 package tracking
 
 import (
-	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"strings"
+	"sync"
+	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	utiljson "k8s.io/apimachinery/pkg/util/json"
-	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
 )
 
-// pageSize limits how many objects the API server reads from its storage for one response.
-const pageSize = 500
-
-// objectStream lists whole objects in all namespaces. It decodes one object at a time from the response: copies can be large and
-// many, and more than one of them is never in memory.
-type objectStream struct {
-	client rest.Interface
+// stream is the state of the stream of events of a watch. A watch that has synced survives a broken stream, because the
+// Reflector opens the next one where it ended. Without a working stream for [Watches.staleAfter], the watch is stale. A stream
+// works once it has delivered an event, or was open for [Watches.trustAfter]: an API server or a proxy under load can open
+// streams and end them at once.
+type stream struct {
+	open, works, stale bool
+	openedAt           time.Time
+	// workedAt is when the last working stream ended.
+	workedAt time.Time
+	// timer calls checkStream, until the watch has ended.
+	timer *time.Timer
+	ended bool
 }
 
-// each calls visit for every object of the resource that the options select, in pages, and returns the resourceVersion of the
-// list. An error of visit ends the list.
-func (s objectStream) each(
-	ctx context.Context, resource schema.GroupVersionResource, options metav1.ListOptions, visit func(*unstructured.Unstructured) error,
-) (resourceVersion string, err error) {
-	options.Limit, options.Continue = pageSize, ""
-	for {
-		page, err := s.page(ctx, resource, options, visit)
-		if err != nil {
-			return "", err
-		}
-		if options.Continue = page.Continue; options.Continue == "" {
-			return page.ResourceVersion, nil
-		}
-		// The API server refuses both together: all pages are of one version.
-		options.ResourceVersion, options.ResourceVersionMatch = "", ""
-	}
+// observedStream calls closed when the Reflector has stopped reading the stream.
+type observedStream struct {
+	apiwatch.Interface
+	once   sync.Once
+	closed func()
 }
 
-// page requests and decodes one page.
-func (s objectStream) page(
-	ctx context.Context, resource schema.GroupVersionResource, options metav1.ListOptions, visit func(*unstructured.Unstructured) error,
-) (*metav1.ListMeta, error) {
-	body, err := s.client.Get().AbsPath(resourcePath(resource)).
-		SpecificallyVersionedParams(&options, scheme.ParameterCodec, schema.GroupVersion{Version: "v1"}).Stream(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = body.Close() }()
-	page, err := decodeList(body, visit)
-	if err != nil {
-		return nil, fmt.Errorf("reading a list of resource %s: %w", resource.GroupResource(), err)
-	}
-	return page, nil
+// Stop implements apiwatch.Interface. The Reflector calls it when a stream has ended, too.
+func (s *observedStream) Stop() {
+	s.Interface.Stop()
+	s.once.Do(s.closed)
 }
 
-// resourcePath returns the path of the resource in all namespaces.
-func resourcePath(resource schema.GroupVersionResource) string {
-	if resource.Group == "" {
-		return "/api/" + resource.Version + "/" + resource.Resource
-	}
-	return "/apis/" + resource.Group + "/" + resource.Version + "/" + resource.Resource
+// streamOpened records that a stream of events is open.
+func (w *watch) streamOpened() {
+	w.apply(func() []Event {
+		w.stream.open, w.stream.openedAt = true, time.Now()
+		if w.synced || w.stream.stale {
+			w.checkAfter(w.watches.trustAfter)
+			return nil
+		}
+		w.stream.works = true // a new watch does not wait
+		return w.maybeSynced()
+	})
 }
 
-// decodeList decodes a list in JSON, and calls visit with each of its items. The items of built-in kinds have no kind of their
-// own: it is derived from the kind of the list, as client-go does.
-func decodeList(body io.Reader, visit func(*unstructured.Unstructured) error) (*metav1.ListMeta, error) {
-	decoder := json.NewDecoder(body)
-	if err := expectDelim(decoder, '{'); err != nil {
-		return nil, err
-	}
-	list := struct {
-		metav1.TypeMeta
-		metav1.ListMeta
-	}{}
-	for decoder.More() {
-		field, err := decoder.Token()
-		if err != nil {
-			return nil, err
+// streamClosed records that the stream has ended.
+func (w *watch) streamClosed() {
+	w.apply(func() []Event {
+		if w.stream.works {
+			w.stream.workedAt = time.Now()
 		}
-		switch field {
-		case "kind":
-			err = decoder.Decode(&list.Kind)
-		case "apiVersion":
-			err = decoder.Decode(&list.APIVersion)
-		case "metadata":
-			err = decoder.Decode(&list.ListMeta)
-		case "items":
-			err = decodeItems(decoder, &list.TypeMeta, visit)
-		default:
-			err = decoder.Decode(&json.RawMessage{})
+		w.stream.open, w.stream.works = false, false
+		if w.synced {
+			w.checkAfter(w.watches.staleAfter - time.Since(w.stream.workedAt))
 		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return &list.ListMeta, expectDelim(decoder, '}')
-}
-
-// decodeItems decodes the items of a list of the type.
-func decodeItems(decoder *json.Decoder, list *metav1.TypeMeta, visit func(*unstructured.Unstructured) error) error {
-	switch start, err := decoder.Token(); {
-	case err != nil:
-		return err
-	case start == nil: // null
-		return nil
-	case start != json.Delim('['):
-		return fmt.Errorf("the items are not a list, but begin with %v", start)
-	}
-	for decoder.More() {
-		var raw json.RawMessage
-		if err := decoder.Decode(&raw); err != nil {
-			return err
-		}
-		item := &unstructured.Unstructured{}
-		// Not encoding/json: the digests need integers to be integers.
-		if err := utiljson.Unmarshal(raw, &item.Object); err != nil {
-			return err
-		}
-		if item.GetKind() == "" {
-			item.SetKind(strings.TrimSuffix(list.Kind, "List"))
-			item.SetAPIVersion(list.APIVersion)
-		}
-		if err := visit(item); err != nil {
-			return err
-		}
-	}
-	return expectDelim(decoder, ']')
-}
-
-func expectDelim(decoder *json.Decoder, want json.Delim) error {
-	token, err := decoder.Token()
-	if err != nil {
-		return err
-	}
-	if token != want {
-		return fmt.Errorf("found %v instead of %v", token, want)
-	}
-	return nil
-}
-
-// reducedList is a list of which every object was reduced while it was read.
-type reducedList struct {
-	metav1.TypeMeta
-	metav1.ListMeta
-	Items []reducedObject
-}
-
-// DeepCopyObject implements runtime.Object.
-func (l *reducedList) DeepCopyObject() runtime.Object {
-	copied := *l
-	copied.Items = append([]reducedObject(nil), l.Items...)
-	return &copied
-}
-
-// listReduced lists what the watch needs, for its Reflector.
-func (w *watch) listReduced(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-	list := &reducedList{}
-	var err error
-	list.ResourceVersion, err = w.watches.lists.each(ctx, w.key.Resource, options, func(object *unstructured.Unstructured) error {
-		observed, err := w.observe(object)
-		if err != nil {
-			return err
-		}
-		list.Items = append(list.Items, *newReducedObject(observed))
 		return nil
 	})
-	if err != nil {
-		return nil, err
+}
+
+// eventReceived records that the open stream works. The lock is held.
+func (w *watch) eventReceived() []Event {
+	if !w.stream.open {
+		return nil
 	}
-	return list, nil
+	w.stream.works, w.stream.stale = true, false
+	return w.maybeSynced()
+}
+
+// checkStream marks the watch as stale, or as synced again, when it is time to.
+func (w *watch) checkStream() {
+	w.apply(func() []Event {
+		untrusted, unwatched := time.Since(w.stream.openedAt), time.Since(w.stream.workedAt)
+		switch {
+		case w.stream.works:
+		case w.stream.open && untrusted >= w.watches.trustAfter:
+			return w.eventReceived()
+		case w.stream.open:
+			w.checkAfter(w.watches.trustAfter - untrusted)
+		case !w.synced:
+		case unwatched >= w.watches.staleAfter:
+			w.stream.stale, w.problem = true, Failing
+			return w.down()
+		default:
+			w.checkAfter(w.watches.staleAfter - unwatched)
+		}
+		return nil
+	})
+}
+
+// checkAfter lets checkStream run after the delay, and not at the time that was set before. The lock is held.
+func (w *watch) checkAfter(delay time.Duration) {
+	switch {
+	case w.stream.ended:
+	case w.stream.timer == nil:
+		w.stream.timer = time.AfterFunc(delay, w.checkStream)
+	default:
+		w.stream.timer.Reset(delay)
+	}
+}
+
+// endChecks stops the timer of a watch that has ended.
+func (w *watch) endChecks() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stream.ended = true
+	if w.stream.timer != nil {
+		w.stream.timer.Stop()
+	}
 }

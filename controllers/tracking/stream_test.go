@@ -17,180 +17,134 @@ limitations under the License.
 package tracking
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"runtime"
-	"strings"
+	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
+	"k8s.io/apimachinery/pkg/types"
 )
 
-func newRESTClient(t *testing.T, config *rest.Config) rest.Interface {
-	t.Helper()
-	config = rest.CopyConfig(config)
-	config.GroupVersion = &schema.GroupVersion{}
-	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
-	client, err := rest.UnversionedRESTClientFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client
-}
-
-func TestDecodeList(t *testing.T) {
-	item := func(kind, name string) map[string]any {
-		object := map[string]any{"metadata": map[string]any{"name": name}}
-		if kind != "" {
-			object["apiVersion"], object["kind"] = "v1", kind
-		}
-		return object
-	}
-	tests := map[string]struct {
-		body         string
-		wantItems    []map[string]any
-		wantContinue string
-		wantErr      string
-	}{
-		"built-in kind": {
-			body:         `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":"next"},"items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}}]}`,
-			wantItems:    []map[string]any{item("Secret", "a"), item("Secret", "b")},
-			wantContinue: "next",
-		},
-		"items with a kind": {
-			body:      `{"kind":"SecretList","apiVersion":"v1","items":[{"kind":"Other","apiVersion":"v1","metadata":{"name":"a"}}],"metadata":{"resourceVersion":"7"}}`,
-			wantItems: []map[string]any{item("Other", "a")},
-		},
-		"integers": {
-			body:      `{"kind":"XList","apiVersion":"v1","items":[{"spec":{"n":9007199254740993,"f":1.5},"metadata":{}}]}`,
-			wantItems: []map[string]any{{"apiVersion": "v1", "kind": "X", "metadata": map[string]any{}, "spec": map[string]any{"n": int64(9007199254740993), "f": 1.5}}},
-		},
-		"no items":       {body: `{"kind":"SecretList","apiVersion":"v1","metadata":{},"items":[]}`},
-		"null items":     {body: `{"kind":"SecretList","apiVersion":"v1","metadata":{},"items":null}`},
-		"unknown fields": {body: `{"kind":"SecretList","extra":{"a":[1,{"b":null}]},"items":[]}`},
-		"cut":            {body: `{"kind":"SecretList","items":[{"metadata":{"name":"a"}},{"meta`, wantItems: []map[string]any{{"kind": "Secret", "metadata": map[string]any{"name": "a"}}}, wantErr: "unexpected EOF"},
-		"cut at the end": {body: `{"kind":"SecretList","items":[]`, wantErr: "EOF"},
-		"not a list":     {body: `{"kind":"SecretList","items":"none"}`, wantErr: "the items are not a list"},
-		"not an object":  {body: `[]`, wantErr: "instead of {"},
-		"item no object": {body: `{"items":["a"]}`, wantErr: "cannot unmarshal string"},
-	}
-	for name, tc := range tests {
+func TestWatches_WatchThatFailsIsStale(t *testing.T) {
+	for name, mode := range map[string]serverMode{
+		"every request fails": failing, "watches are rejected": overloaded, "watches end at once": watchesEnded, "no response": hanging,
+	} {
 		t.Run(name, func(t *testing.T) {
-			var items []map[string]any
-			page, err := decodeList(strings.NewReader(tc.body), func(object *unstructured.Unstructured) error {
-				if _, hasVersion := object.Object["apiVersion"]; hasVersion && object.GetAPIVersion() == "" {
-					delete(object.Object, "apiVersion") // the list had none
-				}
-				items = append(items, object.Object)
-				return nil
-			})
-			if diff := cmp.Diff(tc.wantItems, items); diff != "" {
-				t.Errorf("items (-want +got):\n%s", diff)
+			server := newAPIServer(t, normal)
+			watches, recorder := newWatches(t, server)
+			watches.staleAfter, watches.trustAfter = 300*time.Millisecond, 50*time.Millisecond
+			start(t, watches)
+			keys := []WatchKey{CopiesOf(configMaps), SourceAt(configMaps, shop)}
+			watches.Set(replikaUser, keys...)
+			for _, key := range keys {
+				syncedWatch(t, watches, key)
 			}
-			if tc.wantErr != "" {
-				if err == nil || !strings.Contains(err.Error(), tc.wantErr) {
-					t.Errorf("got error %v, want one with %q", err, tc.wantErr)
-				}
-				return
+
+			server.setMode(mode)
+			server.CloseClientConnections()
+			for _, key := range keys {
+				eventually(t, func() string { return cmp.Diff(Failing, watches.State(key)) })
+				eventually(t, func() string { return cmp.Diff([][]types.NamespacedName{{replika}}, recorder.usersOf(key)) })
 			}
-			if err != nil {
-				t.Fatal(err)
+			if _, synced := watches.Copies(t.Context(), configMaps); synced {
+				t.Error("a stale view can be planned by")
 			}
-			if page.Continue != tc.wantContinue {
-				t.Errorf("continue token: got %q, want %q", page.Continue, tc.wantContinue)
+			if active := watches.ActiveWatches(); len(active) != 0 {
+				t.Errorf("active watches: %v", active)
+			}
+
+			server.setMode(normal)
+			server.CloseClientConnections()
+			for _, key := range keys {
+				eventually(t, func() string { return cmp.Diff(Synced, watches.State(key)) })
+				eventually(t, func() string { return cmp.Diff([][]types.NamespacedName{{replika}, {replika}}, recorder.usersOf(key)) })
 			}
 		})
 	}
 }
 
-func TestObjectStream_Each_Pages(t *testing.T) {
-	var queries []string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		queries = append(queries, r.URL.Path+"?"+r.URL.RawQuery)
-		w.Header().Set("Content-Type", "application/json")
-		next := ""
-		if r.URL.Query().Get("continue") == "" {
-			next = "page-2"
-		}
-		_, _ = fmt.Fprintf(w, `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":%q},"items":[{"metadata":{"name":"a"}}]}`, next)
-	}))
-	defer server.Close()
-	stream := objectStream{newRESTClient(t, &rest.Config{Host: server.URL})}
-
-	visited := 0
-	version, err := stream.each(t.Context(), secrets, metav1.ListOptions{ResourceVersion: "5", ResourceVersionMatch: "NotOlderThan", LabelSelector: "a=b"},
-		func(*unstructured.Unstructured) error { visited++; return nil })
-	if err != nil || version != "7" || visited != 2 {
-		t.Errorf("got version %q, %d objects, error %v", version, visited, err)
-	}
-	want := []string{
-		"/api/v1/secrets?labelSelector=a%3Db&limit=500&resourceVersion=5&resourceVersionMatch=NotOlderThan",
-		"/api/v1/secrets?continue=page-2&labelSelector=a%3Db&limit=500",
-	}
-	if diff := cmp.Diff(want, queries); diff != "" {
-		t.Errorf("requests (-want +got):\n%s", diff)
-	}
-
-	stopped := errors.New("stopped")
-	if _, err := stream.each(t.Context(), secrets, metav1.ListOptions{}, func(*unstructured.Unstructured) error { return stopped }); !errors.Is(err, stopped) {
-		t.Errorf("got error %v, want that of the visit", err)
-	}
+// step is what happens to a watch, and what its state is then.
+type step struct {
+	name   string
+	happen func(*watch)
+	want   State
 }
 
-// The memory in use while a list is read does not depend on its length.
-func TestDecodeList_HoldsOneObject(t *testing.T) {
-	const objects, size = 200, 512 << 10
-	reader, writer := io.Pipe()
-	go func() {
-		value, _ := json.Marshal(strings.Repeat("x", size))
-		_, _ = io.WriteString(writer, `{"kind":"SecretList","apiVersion":"v1","metadata":{},"items":[`)
-		for i := range objects {
-			if i > 0 {
-				_, _ = io.WriteString(writer, ",")
-			}
-			_, _ = fmt.Fprintf(writer, `{"metadata":{"name":"n%d"},"data":{"k":%s}}`, i, value)
-		}
-		_, _ = io.WriteString(writer, "]}")
-		_ = writer.Close()
-	}()
-	visited, most := 0, uint64(0)
-	_, err := decodeList(reader, func(*unstructured.Unstructured) error {
-		if visited++; visited%20 == 0 {
-			runtime.GC()
-			var stats runtime.MemStats
-			runtime.ReadMemStats(&stats)
-			most = max(most, stats.HeapAlloc)
-		}
-		return nil
-	})
-	if err != nil || visited != objects {
-		t.Fatalf("read %d objects, error %v", visited, err)
+func TestWatch_State(t *testing.T) {
+	forbidden, internal := apierrors.NewForbidden(schema.GroupResource{}, "", nil), apierrors.NewInternalError(errors.New("no"))
+	opened, closed := (*watch).streamOpened, (*watch).streamClosed
+	listed := func(w *watch) { reportList(w, 5) }
+	fail := func(err error) func(*watch) { return func(w *watch) { w.failed(err) } }
+	wait := func(d time.Duration) func(*watch) { return func(*watch) { time.Sleep(d); synctest.Wait() } }
+	synced := []step{{"list", listed, Syncing}, {"stream", opened, Synced}}
+	tests := map[string]struct {
+		steps      []step
+		wantEvents int
+	}{
+		"first list takes long": {[]step{
+			{"nothing", wait(time.Hour), Syncing},
+			{"a caller's wait times out", (*watch).waitTimedOut, Syncing},
+			{"list", listed, Syncing},
+			{"stream", opened, Synced},
+		}, 1},
+		"first list fails":      {[]step{{"failure", fail(internal), Failing}, {"list", listed, Failing}, {"stream", opened, Synced}}, 0},
+		"forbidden":             {[]step{{"refusal", fail(forbidden), NotAllowed}}, 0},
+		"unauthorized":          {[]step{{"refusal", fail(apierrors.NewUnauthorized("")), NotAllowed}}, 0},
+		"not served":            {[]step{{"refusal", fail(apierrors.NewNotFound(schema.GroupResource{}, "")), NotSupported}}, 0},
+		"no verb watch":         {[]step{{"refusal", fail(apierrors.NewMethodNotSupported(schema.GroupResource{}, "")), NotSupported}}, 0},
+		"forbidden later":       {append(slices.Clip(synced), step{"refusal", fail(forbidden), NotAllowed}, step{"an hour", wait(time.Hour), NotAllowed}), 1},
+		"stream without events": {append(slices.Clip(synced), step{"an hour", wait(time.Hour), Synced}), 0},
+		"stream opened again in time": {append(slices.Clip(synced),
+			step{"end", closed, Synced}, step{"59 seconds", wait(59 * time.Second), Synced},
+			step{"stream", opened, Synced}, step{"an hour", wait(time.Hour), Synced},
+		), 0},
+		"no stream for a minute": {append(slices.Clip(synced),
+			step{"end", closed, Synced}, step{"failure", fail(internal), Synced}, step{"a minute", wait(time.Minute), Failing},
+			step{"list", listed, Failing}, step{"stream", opened, Failing}, step{"trust", wait(5 * time.Second), Synced},
+		), 2},
+		"event on the next stream": {append(slices.Clip(synced),
+			step{"end", closed, Synced}, step{"a minute", wait(time.Minute), Failing},
+			step{"stream", opened, Failing}, step{"event", func(w *watch) { report(w, copyAt(shop, "a", 7)) }, Synced},
+		), 2},
+		"bookmark on the next stream": {append(slices.Clip(synced),
+			step{"end", closed, Synced}, step{"a minute", wait(time.Minute), Failing},
+			step{"stream", opened, Failing}, step{"bookmark", func(w *watch) { _ = w.Bookmark("7") }, Synced},
+		), 2},
+		"streams that end at once": {append(slices.Clip(synced),
+			step{"end", closed, Synced}, step{"59 seconds", wait(59 * time.Second), Synced},
+			step{"stream", opened, Synced}, step{"two seconds", wait(2 * time.Second), Synced},
+			step{"end", closed, Synced}, step{"check", wait(0), Failing},
+			step{"stream", opened, Failing}, step{"end", closed, Failing}, step{"an hour", wait(time.Hour), Failing},
+		), 1},
+		"broken stream of a watch that has ended": {append(slices.Clip(synced),
+			step{"end of the watch", (*watch).endChecks, Synced}, step{"end", closed, Synced}, step{"an hour", wait(time.Hour), Synced},
+		), 0},
 	}
-	if limit := uint64(20 * size); most > limit {
-		t.Errorf("live heap: %d KiB for objects of %d KiB; want at most %d KiB", most>>10, size>>10, limit>>10)
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEnv(t)
+				for _, step := range test.steps {
+					step.happen(e.copies)
+					if state := e.State(e.copies.key); state != step.want {
+						t.Errorf("after %s, the state is %s, want %s", step.name, state, step.want)
+					}
+				}
+				events := 0
+				for _, event := range e.events {
+					if event.Key == (Key{}) {
+						events++
+					}
+				}
+				if events != test.wantEvents {
+					t.Errorf("%d events about the watch, want %d", events, test.wantEvents)
+				}
+				e.copies.endChecks()
+			})
+		})
 	}
-}
-
-func FuzzDecodeList(f *testing.F) {
-	f.Add(`{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"a"}}]}`)
-	f.Add(`{"items":null}`)
-	f.Fuzz(func(t *testing.T, body string) {
-		count := 0
-		if _, err := decodeList(strings.NewReader(body), func(*unstructured.Unstructured) error { count++; return nil }); err != nil {
-			return
-		}
-		var list struct{ Items []json.RawMessage }
-		if err := json.Unmarshal([]byte(body), &list); err == nil && strings.Count(body, `"items"`) == 1 && len(list.Items) != count {
-			t.Errorf("visited %d items of %d", count, len(list.Items))
-		}
-	})
 }

@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"sync"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
@@ -47,11 +46,15 @@ type watch struct {
 	users map[User]struct{}
 
 	mu sync.Mutex
-	// synced is true while the stream is open and a list was stored.
-	synced, streamOpen, listed bool
-	// wasDown is true after a refusal, or after a caller's wait timed out, until the watch syncs. That sync sends an event,
-	// unlike the first sync of a new watch.
+	// synced is true once the stream was open and a list was stored, until the watch is refused or stale.
+	synced, listed bool
+	// problem is why the last request failed, until the watch syncs; Synced if none did.
+	problem State
+	// wasDown is true after a refusal, or when the watch was stale, or after a caller's wait timed out, until the watch syncs.
+	// That sync sends an event, unlike the first sync of a new watch.
 	wasDown bool
+	// stream is what is known of the stream of events.
+	stream stream
 	// versions holds the resourceVersions of all watched objects. It is nil until the first list.
 	versions map[Key]string
 }
@@ -61,6 +64,7 @@ func newWatch(watches *Watches, key WatchKey) *watch {
 		watches:            watches,
 		key:                key,
 		firstSyncOrFailure: make(chan struct{}),
+		problem:            Synced,
 		notify:             func(Event) {},
 		stop:               func() {},
 		users:              map[User]struct{}{},
@@ -74,6 +78,7 @@ func newWatch(watches *Watches, key WatchKey) *watch {
 // start starts the Reflector, which ends with the context, or when stop is called. The lock of watches is held.
 func (w *watch) start(ctx context.Context, reflectors *sync.WaitGroup) {
 	ctx, w.stop = context.WithCancel(ctx)
+	context.AfterFunc(ctx, w.endChecks)
 	w.notify = func(event Event) { w.watches.sendEvent(ctx, event) }
 	backoff := w.watches.backoff
 	reflector := cache.NewReflectorWithOptions(w.listWatch(), nil, w, cache.ReflectorOptions{
@@ -107,14 +112,16 @@ func (w *watch) listWatch() cache.ListerWatcher {
 			w.key.applySelectors(&options)
 			stream, err := open(ctx, options)
 			if err != nil {
-				w.failed(err)
 				if isRefusal(err) && options.SendInitialEvents != nil {
 					refusedErr = err
+				}
+				if isRefusal(err) || options.SendInitialEvents == nil { // else a list follows
+					w.failed(err)
 				}
 				return nil, err
 			}
 			w.streamOpened()
-			return stream, nil
+			return &observedStream{Interface: stream, closed: w.streamClosed}, nil
 		},
 	}, w.watches.objects)
 }
@@ -148,46 +155,45 @@ func (w *watch) apply(update func() []Event) {
 	}
 }
 
-// failed records that a request of the watch failed. Only a refusal matters: the Reflector resumes after a broken connection
-// without missing an event.
+// failed records that a request of the watch failed. Only a refusal matters at once: the Reflector resumes after a broken
+// connection without missing an event.
 func (w *watch) failed(err error) {
-	if !isRefusal(err) {
-		return
-	}
 	w.apply(func() []Event {
-		wasSynced := w.synced
-		w.synced, w.streamOpen, w.listed, w.wasDown = false, false, false, true
-		w.unblockWaiters()
-		if wasSynced {
-			return []Event{{Watch: w.key}}
+		w.problem = problemOf(err)
+		if !isRefusal(err) {
+			return nil
 		}
-		return nil
+		w.listed, w.stream.open, w.stream.works, w.stream.stale = false, false, false, false
+		return w.down()
 	})
 }
 
-// streamOpened records that the stream of events is open. A successful list alone does not make the watch synced.
-func (w *watch) streamOpened() {
-	w.apply(func() []Event {
-		w.streamOpen = true
-		return w.maybeSynced()
-	})
+// down marks the watch as not synced. The lock is held.
+func (w *watch) down() []Event {
+	wasSynced := w.synced
+	w.synced, w.wasDown = false, true
+	w.unblockWaiters()
+	if wasSynced {
+		return []Event{{Watch: w.key}}
+	}
+	return nil
 }
 
-// listStored records that a list was stored.
+// listStored records that a list was stored. A successful list alone does not make the watch synced.
 func (w *watch) listStored() {
 	w.apply(func() []Event {
 		w.listed = true
-		return w.maybeSynced()
+		return w.eventReceived()
 	})
 }
 
 // maybeSynced marks the watch as synced once the stream is open and a list was stored. The lock is held.
 func (w *watch) maybeSynced() []Event {
-	if !w.streamOpen || !w.listed || w.synced {
+	if !w.stream.open || w.stream.stale || !w.listed || w.synced {
 		return nil
 	}
 	wasDown := w.wasDown
-	w.synced, w.wasDown = true, false
+	w.synced, w.wasDown, w.problem = true, false, Synced
 	w.unblockWaiters()
 	if wasDown {
 		return []Event{{Watch: w.key}}
@@ -214,12 +220,6 @@ func (w *watch) unblockWaiters() {
 	}
 }
 
-// isRefusal reports whether the API server refuses the watch: it is not permitted, or the kind is not served.
-func isRefusal(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) ||
-		apierrors.IsMethodNotSupported(err)
-}
-
 // Transformer implements cache.TransformingStore: the Reflector reduces what it receives before it stores it.
 func (w *watch) Transformer() cache.TransformFunc { return w.transform }
 
@@ -232,6 +232,7 @@ func (w *watch) Update(object any) error {
 	if err != nil {
 		return err
 	}
+	w.apply(w.eventReceived)
 	switch w.key.Type {
 	case Copies:
 		w.store.set(observed)
@@ -251,6 +252,7 @@ func (w *watch) Delete(object any) error {
 	if err != nil {
 		return err
 	}
+	w.apply(w.eventReceived)
 	switch w.key.Type {
 	case Copies:
 		w.store.remove(observed.Key(), observed.ResourceVersion)
@@ -290,6 +292,7 @@ func (w *watch) Replace(objects []any, resourceVersion string) error {
 
 // Bookmark implements cache.ReflectorBookmarkStore: the watch has reported everything up to the resourceVersion.
 func (w *watch) Bookmark(resourceVersion string) error {
+	w.apply(w.eventReceived)
 	if w.store != nil {
 		w.store.pruneTombstones(resourceVersion)
 	}

@@ -41,8 +41,8 @@ type User struct {
 	Purpose string
 }
 
-// Event is a change that a watch reports: of an object or, with an empty Key, of the watch itself, which has synced, or has
-// failed after it was synced.
+// Event is a change that a watch reports: of an object or, with an empty Key, of the watch itself, which has synced, or is
+// no longer synced.
 type Event struct {
 	Watch WatchKey
 	Key   Key
@@ -59,6 +59,10 @@ type Watches struct {
 	notify   func(ctx context.Context, event Event, users []types.NamespacedName)
 	// backoff is the delay before a failed watch is retried.
 	backoff wait.Backoff
+	// staleAfter is how long a watch that has synced may be without a working stream. The Reflector's backoff is shorter.
+	staleAfter time.Duration
+	// trustAfter is how long a stream without an event must be open before it counts as working.
+	trustAfter time.Duration
 
 	reflectors sync.WaitGroup
 
@@ -85,6 +89,8 @@ func NewWatches(
 		cleaner:    cleaner,
 		notify:     notify,
 		backoff:    wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: 30 * time.Second},
+		staleAfter: time.Minute,
+		trustAfter: 5 * time.Second,
 		users:      map[User][]WatchKey{},
 		active:     map[WatchKey]*watch{},
 		startWatch: func(*watch) {},
@@ -155,6 +161,9 @@ func (w *Watches) release(key WatchKey, user User) {
 	if len(watch.users) == 0 {
 		watch.stop()
 		delete(w.active, key)
+		if copies := w.active[CopiesOf(key.Resource)]; key.Type == ConflictingObjects && copies != nil {
+			copies.store.forgetForeign(key.Name)
+		}
 	}
 }
 
@@ -173,6 +182,17 @@ func (w *Watches) Copies(ctx context.Context, resource schema.GroupVersionResour
 func (w *Watches) WaitForSync(ctx context.Context, key WatchKey) bool {
 	watch := w.waitForSync(ctx, key)
 	return watch != nil && watch.isSynced()
+}
+
+// State returns whether the watch has synced and, if not, why.
+func (w *Watches) State(key WatchKey) State {
+	w.mu.Lock()
+	watch := w.active[key]
+	w.mu.Unlock()
+	if watch == nil {
+		return Syncing
+	}
+	return watch.state()
 }
 
 func (w *Watches) waitForSync(ctx context.Context, key WatchKey) *watch {
@@ -199,6 +219,24 @@ func (w *Watches) ActiveWatches() map[schema.GroupResource]int {
 		if watch.isSynced() {
 			counts[key.Resource.GroupResource()]++
 		}
+	}
+	return counts
+}
+
+// Unavailable counts the watches that are not synced, by resource and state.
+func (w *Watches) Unavailable() map[schema.GroupResource]map[State]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	counts := map[schema.GroupResource]map[State]int{}
+	for key, watch := range w.active {
+		resource, state := key.Resource.GroupResource(), watch.state()
+		if state == Synced {
+			continue
+		}
+		if counts[resource] == nil {
+			counts[resource] = map[State]int{}
+		}
+		counts[resource][state]++
 	}
 	return counts
 }

@@ -57,6 +57,9 @@ const (
 	watchForbidden            // it serves lists, but no watches
 	kindNotServed             // it does not serve the kind
 	noWatchList               // it serves lists and watches, but no watches that list
+	failing                   // it fails with 500
+	overloaded                // it responds 429 to watches
+	watchesEnded              // it opens watches, and ends them with 429
 )
 
 // apiServer is an API server without objects. It counts the open watches and the lists.
@@ -103,6 +106,12 @@ func (s *apiServer) serve(response http.ResponseWriter, request *http.Request) {
 	switch {
 	case mode == hanging:
 		<-request.Context().Done()
+	case mode == failing:
+		respondError(response, http.StatusInternalServerError, "InternalError")
+	case mode == overloaded && isWatch:
+		respondError(response, http.StatusTooManyRequests, "TooManyRequests")
+	case mode == watchesEnded && isWatch:
+		_, _ = fmt.Fprintln(response, `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"TooManyRequests","code":429}}`)
 	case mode == kindNotServed:
 		respondError(response, http.StatusNotFound, "NotFound")
 	case mode == watchForbidden && isWatch:

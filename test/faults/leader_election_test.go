@@ -79,7 +79,8 @@ func expectExit(leader *instance, mark int) {
 	}
 	Expect(pauses).To(ContainElement(BeNumerically(">=", leaseDuration)), "the log names the duration of the pause")
 	Expect(leader.writesToCopies(mark)).To(BeEmpty())
-	reportCheck("the former leader exits by itself, without another write")
+	Expect(holdsLease(leader, mark)).To(BeFalse(), "the lease is the new leader's")
+	reportCheck("the former leader exits by itself, without another write to a copy or to the lease")
 }
 
 var _ = Describe("The leader of two operators is paused longer than its lease and resumed", Label(heavy), func() {

@@ -27,6 +27,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/e2e"
 	"github.com/prosimcorp/replika/test/kit"
 	"github.com/prosimcorp/replika/test/kit/expect"
@@ -54,6 +55,7 @@ var _ = It("Watches of one kind hang: the operator polls this kind, and does not
 		Eventually(f.expectSecretCopies).WithArguments(secret).Should(Succeed())
 	}
 	Eventually(f.expectReplicated).Should(Succeed())
+	Eventually(f.readyMessage).WithArguments(secrets[0].Name).Should(ContainSubstring("first list of this kind has not completed"))
 	reportFault(int(hanging.Load()), "watches of Secrets without a response")
 
 	for range 3 {
@@ -68,6 +70,13 @@ var _ = It("Watches of one kind hang: the operator polls this kind, and does not
 	reportCheck("edit of a Secret, by polling")
 	f.deleteReplikas()
 })
+
+// readyMessage returns the message of the condition Ready.
+func (f *fixture) readyMessage(g Gomega, replika string) string {
+	found := &v1alpha1.Replika{}
+	g.Expect(env.Admin.Get(context.Background(), client.ObjectKey{Namespace: f.SourceNamespace, Name: replika}, found)).To(Succeed())
+	return kit.Ready(found).Message
+}
 
 // replicateSecret creates a Secret and a Replika of it, both of this name.
 func (f *fixture) replicateSecret(name string) *corev1.Secret {
