@@ -20,6 +20,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -54,7 +55,7 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
 		r.recordResult(s, mapping, &result)
 		conflicts = conflicts || result.hasForeignObject()
-		if result.failed() {
+		if result.failed() || result.action.Refused {
 			outOfSync[result.action.Key()] = true
 			continue
 		}
@@ -85,7 +86,7 @@ func (r *ReplikaReconciler) planInput(
 		return nil, nil, err
 	}
 	now, synchronization := r.Clock.Now(), s.replika.Spec.Synchronization.Time.Duration
-	return &planner.Input{
+	in = &planner.Input{
 		Replika:         s.name,
 		Kind:            mapping.GroupKind(),
 		Name:            s.replika.TargetName(),
@@ -99,7 +100,12 @@ func (r *ReplikaReconciler) planInput(
 		Contests:        s.state.currentContests(now, synchronization),
 		Now:             now,
 		Synchronization: synchronization,
-	}, removed, nil
+		Generation:      s.replika.Generation,
+	}
+	if s.replika.DeletionTimestamp == nil { // the retries of a cleanup are limited by its timeout
+		in.Refusals = s.state.currentRefusals(mapping.Resource.GroupResource())
+	}
+	return in, removed, nil
 }
 
 // listCopies returns the copies from the store of their watch or, without a watch, from the API server.
@@ -171,7 +177,23 @@ func (r *ReplikaReconciler) executePlan(
 		r.patchProgress(ctx, s, plan)
 		<-done
 	}
+	s.state.setRefusals(mapping.Resource.GroupResource(), refusalsAfter(in, namespaces, plan, results, r.Clock.Now()))
 	return results
+}
+
+// refusalsAfter returns the histories of the copies that the API server refuses, after a plan with these results.
+func refusalsAfter(
+	in *planner.Input, namespaces map[string]planner.Namespace, plan []planner.Action, results []actionResult, now time.Time,
+) map[types.NamespacedName]planner.Refusal {
+	refusals := map[types.NamespacedName]planner.Refusal{}
+	for i := range results {
+		last, result := &results[i].action, &results[i].result
+		message := truncate(failureMessage(result.Outcome, result.Err))
+		if refusal, refused := in.RefusalAfter(&plan[i], last, namespaces[last.Namespace], result.Outcome, message, now); refused {
+			refusals[last.Key()] = refusal
+		}
+	}
+	return refusals
 }
 
 // actionResult is an action, as it was last planned, and its result.

@@ -53,6 +53,7 @@ func (r *ReplikaReconciler) listNamespaces(ctx context.Context) ([]planner.Names
 func (r *ReplikaReconciler) toNamespace(object client.Object) planner.Namespace {
 	return planner.Namespace{
 		Name:        object.GetName(),
+		UID:         object.GetUID(),
 		Labels:      object.GetLabels(),
 		Terminating: object.GetDeletionTimestamp() != nil,
 		Excluded:    planner.MatchesAny(r.Policy.ExcludedNamespaces, object.GetName()),

@@ -20,7 +20,6 @@ import (
 	"context"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -51,28 +50,22 @@ func (r *ReplikaReconciler) requeue(ctx context.Context, s *scope, err error) (c
 // without an event, when a watch is not available.
 func (r *ReplikaReconciler) requeueAfter(s *scope, err error) time.Duration {
 	synchronization := s.replika.Spec.Synchronization.Time.Duration
+	refusals := s.state.recordSourceRefusal(s.notReady != nil && s.notReady.Reason == v1alpha1.ReasonForbidden)
 	failed := err != nil || s.results.transient || s.notReady != nil && s.notReady.Transient
 	switch {
 	case s.replika.DeletionTimestamp != nil:
 		return planner.RetryDelay(s.state.recordFailure(), min(synchronization, r.Timeouts.CleanupRetryInterval))
 	case failed:
-		return planner.RetryDelay(s.state.recordFailure(), synchronization)
+		next := planner.RetryDelay(s.state.recordFailure(), synchronization)
+		return min(next, s.state.nextEarlyRetry(r.Clock.Now(), synchronization))
 	default:
 		s.state.resetFailures()
 		next := r.nextBackoffExpiry(s, synchronization)
-		if early, retry := planner.EarlyRetryDelay(s.state.recordRefusals(s.refused()), synchronization); retry {
-			next = min(next, early)
+		if refusals > 0 {
+			next = min(next, planner.RetryDelay(refusals, synchronization))
 		}
-		return next
+		return min(next, s.state.nextEarlyRetry(r.Clock.Now(), synchronization))
 	}
-}
-
-// refused returns what the API server refuses; the zero key stands for the source.
-func (s *scope) refused() []types.NamespacedName {
-	if s.notReady != nil && s.notReady.Reason == v1alpha1.ReasonForbidden {
-		return append(s.results.refused, types.NamespacedName{})
-	}
-	return s.results.refused
 }
 
 // nextBackoffExpiry returns the synchronization time or, if that is sooner, the time until a contested copy is repaired

@@ -22,10 +22,12 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 func TestRequeueAfter(t *testing.T) {
@@ -38,7 +40,8 @@ func TestRequeueAfter(t *testing.T) {
 		results  results
 		err      error
 		failures int // reconciles before this one
-		refusals int // of the copy in namespace a, before this one
+		refusals int // of the source, before this one
+		refused  map[types.NamespacedName]planner.Refusal
 		want     time.Duration
 	}{
 		"ready":     {want: time.Minute},
@@ -52,14 +55,28 @@ func TestRequeueAfter(t *testing.T) {
 		"aborted":                    {err: errors.New("conflict"), want: 500 * time.Millisecond},
 		"backoff is capped":          {err: errors.New("conflict"), failures: 20, want: time.Minute},
 		"deletion is retried sooner": {deleting: true, failures: 20, want: 5 * time.Second},
-		"refused copy":               {results: results{refused: []types.NamespacedName{copied}}, want: 500 * time.Millisecond},
-		"refused copy, after the early retries": {
-			results: results{refused: []types.NamespacedName{copied}}, refusals: 5, want: time.Minute,
+		"refused copy": {
+			refused: map[types.NamespacedName]planner.Refusal{copied: {Last: now, Delay: 4 * time.Second}}, want: 4 * time.Second,
 		},
-		"another copy is refused": {
-			results: results{refused: []types.NamespacedName{copied, {Namespace: "b", Name: "settings"}}}, refusals: 5, want: 500 * time.Millisecond,
+		"refused copies, together": {
+			refused: map[types.NamespacedName]planner.Refusal{
+				copied: {Last: now, Delay: 4 * time.Second}, {Namespace: "b", Name: "settings"}: {Last: now.Add(-7 * time.Second), Delay: 8 * time.Second},
+			},
+			want: time.Second,
 		},
-		"source is forbidden": {notReady: &notReadyError{Reason: v1alpha1.ReasonForbidden}, want: 500 * time.Millisecond},
+		"refused copy that is due": {
+			refused: map[types.NamespacedName]planner.Refusal{copied: {Last: now.Add(-5 * time.Second), Delay: 4 * time.Second}}, want: time.Millisecond,
+		},
+		"refused copy that waits for longer than the interval": {
+			refused: map[types.NamespacedName]planner.Refusal{copied: {Last: now.Add(-119 * time.Second), Delay: 2 * time.Minute}}, want: time.Minute,
+		},
+		"refused copy beside a transient failure": {
+			results: results{transient: true}, failures: 20,
+			refused: map[types.NamespacedName]planner.Refusal{copied: {Last: now, Delay: 4 * time.Second}}, want: 4 * time.Second,
+		},
+		"source is forbidden":            {notReady: &notReadyError{Reason: v1alpha1.ReasonForbidden}, want: 500 * time.Millisecond},
+		"source is forbidden, again":     {notReady: &notReadyError{Reason: v1alpha1.ReasonForbidden}, refusals: 3, want: 4 * time.Second},
+		"source is forbidden for longer": {notReady: &notReadyError{Reason: v1alpha1.ReasonForbidden}, refusals: 20, want: time.Minute},
 		"contested copy": {
 			results: results{backoffUntil: map[types.NamespacedName]time.Time{copied: now.Add(4 * time.Second)}}, want: 4 * time.Second,
 		},
@@ -77,8 +94,9 @@ func TestRequeueAfter(t *testing.T) {
 				s.state.recordFailure()
 			}
 			for range tc.refusals {
-				s.state.recordRefusals([]types.NamespacedName{copied})
+				s.state.recordSourceRefusal(true)
 			}
+			s.state.setRefusals(schema.GroupResource{Resource: "configmaps"}, tc.refused)
 			if got := r.requeueAfter(s, tc.err); got != tc.want {
 				t.Errorf("requeueAfter() = %s, want %s", got, tc.want)
 			}

@@ -45,8 +45,6 @@ type results struct {
 	// names the top-level fields.
 	mutated       int
 	mutatedFields map[string]bool
-	// refused are the copies that the API server refuses.
-	refused []types.NamespacedName
 	// backoffUntil holds the times until which contested copies are not repaired.
 	backoffUntil map[types.NamespacedName]time.Time
 }
@@ -76,9 +74,6 @@ func (r *results) add(finished *actionResult) {
 		}
 	default:
 		r.transient = r.transient || result.Outcome.Transient()
-		if result.Outcome.Refused() {
-			r.refused = append(r.refused, action.Key())
-		}
 		r.fail(action.Namespace, result.Outcome.FailureReason(), failureMessage(result.Outcome, result.Err))
 	}
 }

@@ -39,8 +39,10 @@ type replikaState struct {
 	failures int
 	// inventory lists the resources in which the Replika may have copies, whatever its annotation says by now.
 	inventory []schema.GroupResource
-	// refusals counts how often in a row each copy was refused; the zero key stands for the source.
-	refusals map[types.NamespacedName]int
+	// sourceRefusals is how often in a row the source could not be read for lack of permissions.
+	sourceRefusals int
+	// refusals holds the histories of copies that the API server refuses, by their resource.
+	refusals map[schema.GroupResource]map[types.NamespacedName]planner.Refusal
 	// cleanupStartedAt is when the operator first tried to clean up the Replika, which is being deleted.
 	cleanupStartedAt time.Time
 	// lastWritten is the Replika as the API server returned it for our last write, until the cache has caught up.
@@ -216,6 +218,9 @@ func (s *replikaState) trimInventory(current schema.GroupResource) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inventory = []schema.GroupResource{current}
+	maps.DeleteFunc(s.refusals, func(resource schema.GroupResource, _ map[types.NamespacedName]planner.Refusal) bool {
+		return resource != current
+	})
 }
 
 // startCleanup records the first attempt to clean up, and returns its time.
@@ -228,20 +233,57 @@ func (s *replikaState) startCleanup(now time.Time) time.Time {
 	return s.cleanupStartedAt
 }
 
-// recordRefusals counts the refusals of these copies, and forgets all others. It returns how often the copy was refused that was
-// refused least often; 0 for none.
-func (s *replikaState) recordRefusals(refused []types.NamespacedName) (least int) {
+// currentRefusals returns the histories of the copies of the resource that the API server refuses.
+func (s *replikaState) currentRefusals(resource schema.GroupResource) map[types.NamespacedName]planner.Refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.refusals
-	s.refusals = make(map[types.NamespacedName]int, len(refused))
-	for _, copied := range refused {
-		s.refusals[copied] = before[copied] + 1
-		if least == 0 || s.refusals[copied] < least {
-			least = s.refusals[copied]
+	return s.refusals[resource]
+}
+
+// setRefusals replaces the histories of the copies of the resource. The map is not changed afterwards.
+func (s *replikaState) setRefusals(resource schema.GroupResource, refusals map[types.NamespacedName]planner.Refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refusals == nil {
+		s.refusals = map[schema.GroupResource]map[types.NamespacedName]planner.Refusal{}
+	}
+	s.refusals[resource] = refusals
+	if len(refusals) == 0 {
+		delete(s.refusals, resource)
+	}
+}
+
+// forgetRefusals has every copy requested again.
+func (s *replikaState) forgetRefusals() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusals = nil
+}
+
+// nextEarlyRetry returns the time until a refused copy is requested again, if that is before the synchronization time.
+func (s *replikaState) nextEarlyRetry(now time.Time, synchronization time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := synchronization
+	for _, refusals := range s.refusals {
+		for _, refusal := range refusals {
+			if after, early := refusal.RetryEarly(now, synchronization); early {
+				next = min(next, max(after, time.Millisecond))
+			}
 		}
 	}
-	return least
+	return next
+}
+
+// recordSourceRefusal counts how often in a row the source could not be read for lack of permissions.
+func (s *replikaState) recordSourceRefusal(refused bool) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sourceRefusals++
+	if !refused {
+		s.sourceRefusals = 0
+	}
+	return s.sourceRefusals
 }
 
 // recordFailure counts a reconcile with a transient failure, and returns the number of consecutive ones.

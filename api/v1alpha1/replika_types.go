@@ -169,10 +169,13 @@ type ReplikaSpec struct {
 // source is deleted.
 type SynchronizationSpec struct {
 	// time is the resync interval: how often the source is read even if no
-	// change was observed, and the upper bound of the retry backoff. Changes
-	// are normally detected immediately through watches. It is a Go duration
-	// made of hours (h), minutes (m), seconds (s) and milliseconds (ms), such
-	// as 20s, 1m30s or 1.5h, from 1s to 8760h (a year).
+	// change was observed, and the upper bound of the retry backoff. A copy
+	// that the API server refuses is retried at once when the source, the spec,
+	// the copy or its namespace changes, else with backoff: up to ten times
+	// this time, and up to one hour unless this time is longer.
+	// Changes are normally detected immediately through watches. It is a Go
+	// duration made of hours (h), minutes (m), seconds (s) and milliseconds
+	// (ms), such as 20s, 1m30s or 1.5h, from 1s to 8760h (a year).
 	// +optional
 	// +kubebuilder:default:="1m"
 	// +kubebuilder:validation:Type=string

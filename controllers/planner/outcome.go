@@ -59,7 +59,7 @@ func (o Outcome) Transient() bool {
 
 // Refused reports whether the API server refuses the copy until something else changes.
 func (o Outcome) Refused() bool {
-	return o == Rejected || o == Forbidden || o == QuotaExceeded
+	return o == Immutable || o == Rejected || o == Forbidden || o == QuotaExceeded
 }
 
 // FailureReason returns the failure reason for the Replika's status, or "" if the outcome is not a failure of the copy.

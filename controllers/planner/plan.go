@@ -93,12 +93,16 @@ type Action struct {
 	Adopt bool
 	// NewOwner is the owner after a handover.
 	NewOwner types.NamespacedName
+	// expected is the action that a create stands for, see [Input.hideUnseen]; empty for any other action.
+	expected ActionType
 	// nextOwners are the Replikas to ask, in turn, when the new owner is not allowed to write the copy.
 	nextOwners []types.NamespacedName
 	// Reason and Message explain Conflict and Wait: machine-readable and human-readable.
 	Reason, Message string
 	// RetryAfter is the delay until the object is planned again, or 0 if a watch reports when that is needed.
 	RetryAfter time.Duration
+	// Refused is true for Wait if the API server refused the same request before.
+	Refused bool
 }
 
 // Input is everything that a plan depends on.
@@ -130,6 +134,9 @@ type Input struct {
 	Contests        map[types.NamespacedName]Contest
 	Now             time.Time
 	Synchronization time.Duration
+	// Refusals are the histories of copies that the API server refuses. Generation is that of the Replika's spec.
+	Refusals   map[types.NamespacedName]Refusal
+	Generation int64
 }
 
 // Plan returns the actions, at most one for each object, sorted by namespace and name.
@@ -202,6 +209,7 @@ func (in *Input) Decide(namespace Namespace, object *Observed) Action {
 		action.Type, action.Adopt = in.createOrLookUp(), false
 	}
 	in.backOffContested(&action)
+	in.backOffRefused(&action, namespace)
 	return action
 }
 
@@ -277,6 +285,7 @@ func (in *Input) prune(namespace Namespace, object *Observed) (Action, bool) {
 	}
 	action.nextOwners = in.Claimants.NextOwners(in.Replika, in.Kind, object.Name, namespace)
 	in.handOver(&action)
+	in.backOffRefused(&action, namespace)
 	return action, true
 }
 

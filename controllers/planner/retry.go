@@ -24,25 +24,17 @@ const initialBackoff = 500 * time.Millisecond
 // RetryDelay is the delay before the next retry after the given number of consecutive transient failures. It doubles with
 // each failure, up to the Replika's synchronization time.
 func RetryDelay(failures int, synchronization time.Duration) time.Duration {
-	delay := initialBackoff
-	for range failures - 1 {
-		if delay >= synchronization {
+	return backoff(initialBackoff, failures, synchronization)
+}
+
+// backoff is the first delay, doubled with each attempt after the first, up to the limit.
+func backoff(first time.Duration, attempts int, limit time.Duration) time.Duration {
+	delay := first
+	for range attempts - 1 {
+		if delay >= limit {
 			break
 		}
 		delay *= 2
 	}
-	return min(delay, synchronization)
-}
-
-// maxEarlyRetries is the number of early retries of a copy that is refused.
-const maxEarlyRetries = 5
-
-// EarlyRetryDelay is the delay before the next early retry of a copy that was refused this number of times in a row. A refusal
-// ends with a change somewhere else, often soon: a RoleBinding is created before its Role, permissions after the
-// namespace, and a quota or an admission plugin is not ready yet. It returns false when only the synchronization time is left.
-func EarlyRetryDelay(refusals int, synchronization time.Duration) (time.Duration, bool) {
-	if refusals < 1 || refusals > maxEarlyRetries {
-		return 0, false
-	}
-	return RetryDelay(refusals, synchronization), true
+	return min(delay, limit)
 }

@@ -60,27 +60,3 @@ func TestRetryDelay_Doubles(t *testing.T) {
 		}
 	}
 }
-
-func TestEarlyRetryDelay(t *testing.T) {
-	cases := map[string]struct {
-		refusals        int
-		synchronization time.Duration
-		want            time.Duration
-		wantEarly       bool
-	}{
-		"none":           {0, time.Hour, 0, false},
-		"first":          {1, time.Hour, 500 * time.Millisecond, true},
-		"last":           {5, time.Hour, 8 * time.Second, true},
-		"exhausted":      {6, time.Hour, 0, false},
-		"long refused":   {1 << 40, time.Hour, 0, false},
-		"short interval": {5, time.Second, time.Second, true},
-	}
-	for name, testCase := range cases {
-		t.Run(name, func(t *testing.T) {
-			got, early := EarlyRetryDelay(testCase.refusals, testCase.synchronization)
-			if got != testCase.want || early != testCase.wantEarly {
-				t.Errorf("got %v, %t, want %v, %t", got, early, testCase.want, testCase.wantEarly)
-			}
-		})
-	}
-}

@@ -25,6 +25,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
@@ -32,6 +33,7 @@ import (
 // Namespace is the part of a namespace that selection depends on.
 type Namespace struct {
 	Name   string
+	UID    types.UID
 	Labels map[string]string
 	// Terminating namespaces are never targets: nothing can be created in them, and their objects are deleted with them.
 	Terminating bool
