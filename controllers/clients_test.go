@@ -64,7 +64,7 @@ func newTestClients(t *testing.T) (clients *Clients, users func() []string) {
 	}))
 	t.Cleanup(server.Close)
 	config := &rest.Config{Host: server.URL}
-	return newClients(config, planner.NewCleaner(), executor.NewFairSemaphore(1)), func() []string { return seen }
+	return newClients(config, planner.NewCleaner(), executor.NewFairSemaphore(1, 0)), func() []string { return seen }
 }
 
 func TestClients_Impersonate(t *testing.T) {

@@ -20,10 +20,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -55,7 +53,7 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
 		r.recordResult(s, mapping, &result)
 		conflicts = conflicts || result.hasForeignObject()
-		if result.failed() || result.action.Refused {
+		if result.failed() || result.action.Refused || result.action.InFlight {
 			outOfSync[result.action.Key()] = true
 			continue
 		}
@@ -101,6 +99,7 @@ func (r *ReplikaReconciler) planInput(
 		Now:             now,
 		Synchronization: synchronization,
 		Generation:      s.replika.Generation,
+		InFlight:        s.state.currentInFlight(mapping.Resource.GroupResource()),
 	}
 	if s.replika.DeletionTimestamp == nil { // the retries of a cleanup are limited by its timeout
 		in.Refusals = s.state.currentRefusals(mapping.Resource.GroupResource())
@@ -147,53 +146,6 @@ func (r *ReplikaReconciler) listClaimants(ctx context.Context) (planner.Claimant
 		}
 	}
 	return planner.SortClaimants(claimants), nil
-}
-
-// executePlan executes the actions of a plan in parallel. While it takes longer than ProgressDelay, the status says so.
-func (r *ReplikaReconciler) executePlan(
-	ctx context.Context, s *scope, mapping tracking.Mapping, in *planner.Input, plan []planner.Action,
-) []actionResult {
-	logPlan(ctx, mapping, plan)
-	store := r.copyStore(ctx, mapping)
-	namespaces := make(map[string]planner.Namespace, len(in.Namespaces))
-	for _, namespace := range in.Namespaces {
-		namespaces[namespace.Name] = namespace
-	}
-	results := make([]actionResult, len(plan))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		// Every action gets its result, even when ctx ends: its request fails then.
-		workqueue.ParallelizeUntil(context.WithoutCancel(ctx), max(r.MaxConcurrentWrites, 1), len(plan), func(i int) {
-			results[i] = r.executeAction(ctx, s, mapping, store, in, namespaces[plan[i].Namespace], plan[i])
-		})
-	}()
-
-	timer := r.Clock.NewTimer(r.Timeouts.ProgressDelay)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C():
-		r.patchProgress(ctx, s, plan)
-		<-done
-	}
-	s.state.setRefusals(mapping.Resource.GroupResource(), refusalsAfter(in, namespaces, plan, results, r.Clock.Now()))
-	return results
-}
-
-// refusalsAfter returns the histories of the copies that the API server refuses, after a plan with these results.
-func refusalsAfter(
-	in *planner.Input, namespaces map[string]planner.Namespace, plan []planner.Action, results []actionResult, now time.Time,
-) map[types.NamespacedName]planner.Refusal {
-	refusals := map[types.NamespacedName]planner.Refusal{}
-	for i := range results {
-		last, result := &results[i].action, &results[i].result
-		message := truncate(failureMessage(result.Outcome, result.Err))
-		if refusal, refused := in.RefusalAfter(&plan[i], last, namespaces[last.Namespace], result.Outcome, message, now); refused {
-			refusals[last.Key()] = refusal
-		}
-	}
-	return refusals
 }
 
 // actionResult is an action, as it was last planned, and its result.
@@ -256,6 +208,12 @@ func (r *ReplikaReconciler) recordResult(s *scope, mapping tracking.Mapping, res
 	if action.RetryAfter > 0 {
 		s.results.backOff(action.Key(), r.Clock.Now().Add(action.RetryAfter))
 	}
+	r.applyResult(mapping, result)
+}
+
+// applyResult does what follows from the result of an action for others than the Replika.
+func (r *ReplikaReconciler) applyResult(mapping tracking.Mapping, result *actionResult) {
+	action := &result.action
 	if result.result.Outcome == planner.KindGone {
 		r.Mapper.InvalidateGroup(mapping.Group)
 	}

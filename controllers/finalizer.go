@@ -99,7 +99,7 @@ func (r *ReplikaReconciler) pruneKindByName(ctx context.Context, s *scope, mappi
 func (r *ReplikaReconciler) cleanupTimedOut(s *scope, err error) bool {
 	now := r.Clock.Now()
 	waited := now.Sub(s.state.startCleanup(now))
-	return waited >= r.Timeouts.CleanupTimeout && !s.results.transient && !isTransient(err)
+	return waited >= r.Timeouts.CleanupTimeout && !s.results.transient && len(s.results.pending) == 0 && !isTransient(err)
 }
 
 // recordOrphanedCopies emits an event that lists the copies that could not be cleaned up. In a namespace that is being deleted

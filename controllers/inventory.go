@@ -116,9 +116,9 @@ func (r *ReplikaReconciler) pruneKind(ctx context.Context, s *scope, mapping tra
 	if err != nil {
 		return false, r.copiesNotReady(mapping, err)
 	}
-	failed := s.results.failed
+	before := s.results.incomplete()
 	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
 		r.recordResult(s, mapping, &result)
 	}
-	return s.results.failed == failed, nil
+	return s.results.incomplete() == before, nil
 }

@@ -20,6 +20,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -162,5 +163,14 @@ func (e *enqueuer) enqueue(replikas ...types.NamespacedName) {
 	}
 	for _, request := range toRequests(replikas) {
 		queue.Add(request)
+	}
+}
+
+func (e *enqueuer) enqueueAfter(replika types.NamespacedName, after time.Duration) {
+	e.mu.Lock()
+	queue := e.queue
+	e.mu.Unlock()
+	if queue != nil {
+		queue.AddAfter(reconcile.Request{NamespacedName: replika}, after)
 	}
 }

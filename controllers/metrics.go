@@ -174,7 +174,7 @@ func (r *ReplikaReconciler) recordPropagation(s *scope, observedAt time.Time, sr
 		observedAt = time.Time{}
 	}
 	start := s.state.startPropagation(observedAt)
-	if start.IsZero() || s.results.transient || isTransient(err) {
+	if start.IsZero() || s.results.transient || len(s.results.pending) > 0 || isTransient(err) {
 		return
 	}
 	if err == nil && s.results.failed == 0 {

@@ -61,6 +61,10 @@ type Timeouts struct {
 	WatchSyncTimeout time.Duration
 	// ProgressDelay is how long a reconcile may take before the status reports progress; 2 s by default.
 	ProgressDelay time.Duration
+	// DetachDelay is how long a reconcile keeps its worker; 250 ms by default.
+	DetachDelay time.Duration
+	// SlowWriteDelay is how long a reconcile waits for the last writes; 1 s by default.
+	SlowWriteDelay time.Duration
 }
 
 func (t Timeouts) withDefaults() Timeouts {
@@ -69,13 +73,15 @@ func (t Timeouts) withDefaults() Timeouts {
 		CleanupRetryInterval: cmp.Or(t.CleanupRetryInterval, 5*time.Second),
 		WatchSyncTimeout:     cmp.Or(t.WatchSyncTimeout, 10*time.Second),
 		ProgressDelay:        cmp.Or(t.ProgressDelay, 2*time.Second),
+		DetachDelay:          cmp.Or(t.DetachDelay, 250*time.Millisecond),
+		SlowWriteDelay:       cmp.Or(t.SlowWriteDelay, time.Second),
 	}
 }
 
 // BindFlags binds the options to flags.
 func (o *Options) BindFlags(flags *flag.FlagSet) {
 	flags.IntVar(&o.MaxConcurrentReconciles, "max-concurrent-reconciles", 16,
-		"Maximum number of Replikas reconciled concurrently.")
+		"Maximum number of Replikas reconciled concurrently. Those that wait for slow requests do not count.")
 	flags.IntVar(&o.MaxConcurrentWrites, "max-concurrent-writes", 16,
 		"Maximum number of concurrent writes across all Replikas, scheduled fairly between them.")
 	flags.Func("drop-key", "Additional label or annotation key to strip from copies. A trailing * matches a prefix. Repeatable.",

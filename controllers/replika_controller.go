@@ -67,6 +67,7 @@ type ReplikaReconciler struct {
 	// enqueuer adds Replikas to the queue of this controller, standbyEnqueuer to that of the standby controller.
 	enqueuer, standbyEnqueuer enqueuer
 	discovery                 *discoveryRefresher
+	detacher                  *detacher
 }
 
 // SetupWithManager registers the controller. A Replika is reconciled when its spec changes or it loses its finalizer, when a namespace that it may
@@ -87,7 +88,7 @@ func (r *ReplikaReconciler) SetupWithManager(manager ctrl.Manager) error {
 			MaxConcurrentReconciles: max(r.MaxConcurrentReconciles, 1),
 			EnableWarmup:            &warmup,
 		}).
-		Complete(r)
+		Complete(r.detacher)
 }
 
 // Reconcile brings the copies of one Replika in sync with its source and reports the result in the status.
@@ -157,7 +158,7 @@ func (r *ReplikaReconciler) reconcileDelete(ctx context.Context, s *scope) error
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err != nil || s.results.failed > 0 {
+	if err != nil || s.results.incomplete() > 0 {
 		if !r.cleanupTimedOut(s, err) {
 			return r.finish(ctx, s, err)
 		}

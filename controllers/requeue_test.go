@@ -96,7 +96,7 @@ func TestRequeueAfter(t *testing.T) {
 			for range tc.refusals {
 				s.state.recordSourceRefusal(true)
 			}
-			s.state.setRefusals(schema.GroupResource{Resource: "configmaps"}, tc.refused)
+			s.state.setRefusals(schema.GroupResource{Resource: "configmaps"}, tc.refused, nil)
 			if got := r.requeueAfter(s, tc.err); got != tc.want {
 				t.Errorf("requeueAfter() = %s, want %s", got, tc.want)
 			}

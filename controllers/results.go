@@ -37,6 +37,8 @@ type results struct {
 	// changes counts the actions that changed an object, by type.
 	changes  map[planner.ActionType]int
 	failures []v1alpha1.Failure
+	// pending are the copies whose first write has not been answered yet. They count as failed only beside failed ones.
+	pending []v1alpha1.Failure
 	// missingNamespaces are the namespaces that the spec names and that do not exist.
 	missingNamespaces []string
 	// transient is true when a retry may succeed.
@@ -62,6 +64,8 @@ func (r *results) add(finished *actionResult) {
 		r.desired++
 	}
 	switch {
+	case action.InFlight && !action.Refused:
+		r.pending = append(r.pending, v1alpha1.Failure{Namespace: action.Namespace, Reason: action.Reason, Message: action.Message})
 	case action.Type == planner.Conflict, action.Type == planner.Wait:
 		r.fail(action.Namespace, action.Reason, action.Message)
 	case result.Outcome == planner.Done, result.Outcome == planner.Unchanged:
@@ -111,6 +115,20 @@ func (r *results) recordChange(action planner.ActionType) {
 		r.changes = map[planner.ActionType]int{}
 	}
 	r.changes[action]++
+}
+
+// incomplete counts the copies that are not as they should be.
+func (r *results) incomplete() int { return int(r.failed) + len(r.pending) }
+
+// failPending counts the pending copies as failed if others failed.
+func (r *results) failPending() {
+	if r.failed == 0 {
+		return
+	}
+	for _, pending := range r.pending {
+		r.fail(pending.Namespace, pending.Reason, pending.Message)
+	}
+	r.pending = nil
 }
 
 func (r *results) fail(namespace, reason, message string) {

@@ -34,6 +34,9 @@ import (
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
+// maxSlowWrites is the maximum number of slow writes of all Replikas, for each concurrent write.
+const maxSlowWrites = 16
+
 // Fence returns a fence that keeps a leader from writing when another instance may lead by now: it was paused for longer than a
 // lease outlasts the last attempt to renew it, or it did not renew the lease until renewDeadline. It wraps the transport of
 // config, so it must be called before the manager is built with config. The manager runs the fence, and stops when it closes;
@@ -69,7 +72,7 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	cleaner := planner.NewCleaner(options.DropKeys...)
 	reconciler := &ReplikaReconciler{
 		Client:                  mgr.GetClient(),
-		Clients:                 newClients(config, cleaner, executor.NewFairSemaphore(options.MaxConcurrentWrites)),
+		Clients:                 newClients(config, cleaner, executor.NewFairSemaphore(options.MaxConcurrentWrites, maxSlowWrites*options.MaxConcurrentWrites)),
 		Mapper:                  tracking.NewMapper(discoveryClient),
 		Lister:                  tracking.NewLister(lists, metadataClient, cleaner),
 		Cleaner:                 cleaner,
@@ -81,6 +84,9 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		MaxConcurrentWrites:     options.MaxConcurrentWrites,
 	}
 	reconciler.Watches = tracking.NewWatches(objects, lists, metadataClient, cleaner, reconciler.handleWatchEvent)
+	reconciler.detacher = &detacher{
+		reconcile: reconciler.Reconcile, delay: reconciler.Timeouts.DetachDelay, enqueue: reconciler.enqueuer.enqueueAfter,
+	}
 	reconciler.discovery = newDiscoveryRefresher(reconciler.Mapper.InvalidationDelays(), reconciler.refreshGroup)
 	if reconciler.metrics, err = newMetricSet(ctrlmetrics.Registry, reconciler.Watches); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
@@ -91,7 +97,7 @@ func Setup(mgr ctrl.Manager, options Options) error {
 // register adds everything that runs to the manager.
 func register(mgr ctrl.Manager, reconciler *ReplikaReconciler) error {
 	reconciler.Watches.Set(tracking.User{Purpose: watchPurposeKinds}, tracking.AllCRDs())
-	for _, runnable := range []manager.Runnable{reconciler.Watches, reconciler.discovery} {
+	for _, runnable := range []manager.Runnable{reconciler.Watches, reconciler.discovery, reconciler.detacher} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("adding %T to the manager: %w", runnable, err)
 		}

@@ -43,6 +43,8 @@ type replikaState struct {
 	sourceRefusals int
 	// refusals holds the histories of copies that the API server refuses, by their resource.
 	refusals map[schema.GroupResource]map[types.NamespacedName]planner.Refusal
+	// inFlight are the copies whose writes no reconcile waits for any more, by their resource.
+	inFlight map[schema.GroupResource]map[types.NamespacedName]bool
 	// cleanupStartedAt is when the operator first tried to clean up the Replika, which is being deleted.
 	cleanupStartedAt time.Time
 	// lastWritten is the Replika as the API server returned it for our last write, until the cache has caught up.
@@ -240,10 +242,19 @@ func (s *replikaState) currentRefusals(resource schema.GroupResource) map[types.
 	return s.refusals[resource]
 }
 
-// setRefusals replaces the histories of the copies of the resource. The map is not changed afterwards.
-func (s *replikaState) setRefusals(resource schema.GroupResource, refusals map[types.NamespacedName]planner.Refusal) {
+// setRefusals replaces the histories of the copies of the resource, except those of writes that were in flight: such a write
+// may have ended since. The map is not changed afterwards.
+func (s *replikaState) setRefusals(
+	resource schema.GroupResource, refusals map[types.NamespacedName]planner.Refusal, inFlight map[types.NamespacedName]bool,
+) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for copied := range inFlight {
+		delete(refusals, copied)
+		if refusal, found := s.refusals[resource][copied]; found {
+			refusals[copied] = refusal
+		}
+	}
 	if s.refusals == nil {
 		s.refusals = map[schema.GroupResource]map[types.NamespacedName]planner.Refusal{}
 	}
@@ -251,6 +262,50 @@ func (s *replikaState) setRefusals(resource schema.GroupResource, refusals map[t
 	if len(refusals) == 0 {
 		delete(s.refusals, resource)
 	}
+}
+
+// currentInFlight returns the copies of the resource whose writes no reconcile waits for.
+func (s *replikaState) currentInFlight(resource schema.GroupResource) map[types.NamespacedName]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.inFlight[resource])
+}
+
+// addInFlight adds copies whose writes no reconcile waits for any more.
+func (s *replikaState) addInFlight(resource schema.GroupResource, copies []types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inFlight == nil {
+		s.inFlight = map[schema.GroupResource]map[types.NamespacedName]bool{}
+	}
+	if s.inFlight[resource] == nil {
+		s.inFlight[resource] = map[types.NamespacedName]bool{}
+	}
+	for _, copied := range copies {
+		s.inFlight[resource][copied] = true
+	}
+}
+
+// endInFlight records the end of a write that no reconcile waited for, and the history of the copy if it was refused.
+func (s *replikaState) endInFlight(resource schema.GroupResource, copied types.NamespacedName, refusal planner.Refusal, refused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.inFlight[resource], copied)
+	if len(s.inFlight[resource]) == 0 {
+		delete(s.inFlight, resource)
+	}
+	refusals := maps.Clone(s.refusals[resource]) // a reconcile may read the map
+	delete(refusals, copied)
+	if refused {
+		if refusals == nil {
+			refusals = map[types.NamespacedName]planner.Refusal{}
+		}
+		refusals[copied] = refusal
+	}
+	if s.refusals == nil {
+		s.refusals = map[schema.GroupResource]map[types.NamespacedName]planner.Refusal{}
+	}
+	s.refusals[resource] = refusals
 }
 
 // forgetRefusals has every copy requested again.

@@ -41,6 +41,7 @@ func (r *ReplikaReconciler) setStatus(s *scope) {
 		s.setSuspended()
 		return
 	}
+	results.failPending()
 	if s.notReady == nil || results.counted || results.failed > 0 {
 		status.Copies = &v1alpha1.CopiesStatus{Desired: results.desired, Synced: results.synced, Failed: results.failed}
 		failures := results.sortedFailures()
@@ -51,6 +52,8 @@ func (r *ReplikaReconciler) setStatus(s *scope) {
 		s.setReady(metav1.ConditionFalse, s.notReady.Reason, s.notReady.Message, s.notReady.Stalled)
 	case results.failed > 0:
 		s.setReady(metav1.ConditionFalse, v1alpha1.ReasonCopiesFailed, s.failuresMessage(), false)
+	case len(results.pending) > 0:
+		s.setReady(s.readyInProgress(), v1alpha1.ReasonProgressing, s.pendingMessage(), false)
 	case len(results.missingNamespaces) > 0:
 		s.setReady(metav1.ConditionFalse, v1alpha1.ReasonTargetNamespaceNotFound,
 			"namespaces in spec.target.namespaces.replicateIn not found: "+strings.Join(results.missingNamespaces, ", "), false)
@@ -105,18 +108,22 @@ func (r *ReplikaReconciler) patchProgress(ctx context.Context, s *scope, plan []
 	if s.suspended() {
 		return
 	}
-	ready := metav1.ConditionUnknown
-	if meta.IsStatusConditionFalse(s.replika.Status.Conditions, v1alpha1.ConditionReady) {
-		ready = metav1.ConditionFalse
-	}
 	namespaces := map[string]bool{}
 	for i := range plan {
 		namespaces[plan[i].Namespace] = true
 	}
-	s.setReady(ready, v1alpha1.ReasonProgressing, "reconciling "+plural(len(namespaces), "namespace"), false)
+	s.setReady(s.readyInProgress(), v1alpha1.ReasonProgressing, "reconciling "+plural(len(namespaces), "namespace"), false)
 	if err := r.patchStatus(ctx, s); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Failed to update status with progress")
 	}
+}
+
+// readyInProgress returns the value of Ready while the result is not known: it does not become False for that.
+func (s *scope) readyInProgress() metav1.ConditionStatus {
+	if meta.IsStatusConditionFalse(s.replika.Status.Conditions, v1alpha1.ConditionReady) {
+		return metav1.ConditionFalse
+	}
+	return metav1.ConditionUnknown
 }
 
 // patchStatus writes the status if it changed since it was last written. The response is not read back: it may have a newer
@@ -148,6 +155,17 @@ func (s *scope) syncedMessage() string {
 		message += fmt.Sprintf("; %s, so changes are detected only every %s", reason, s.replika.Spec.Synchronization.Time.Duration)
 	}
 	return message
+}
+
+// pendingMessage names the namespaces in which a write has not been answered yet.
+func (s *scope) pendingMessage() string {
+	names := make([]string, 0, len(s.results.pending))
+	for _, pending := range s.results.pending {
+		names = append(names, pending.Namespace)
+	}
+	slices.Sort(names)
+	return fmt.Sprintf("waiting for %s: the API server, or a webhook it calls, has not responded yet in %s",
+		plural(len(names), "copy"), strings.Join(names, ", "))
 }
 
 // failuresMessage names the failing namespaces by reason. The list of failures has their messages.

@@ -35,7 +35,7 @@ var _ = Describe("Concurrency limit", func() {
 		e := newEnv(ctx)
 		client, err := executor.NewClient(controlPlane.Config, &http.Client{Transport: e.interceptor})
 		Expect(err).NotTo(HaveOccurred())
-		limited := executor.New(client, cleaner, executor.NewFairSemaphore(permits))
+		limited := executor.New(client, cleaner, executor.NewFairSemaphore(permits, 0))
 		template := newTemplate(ctx, configMap(nil))
 		resource := resourceOf(template.Kind)
 		var active, highest atomic.Int64
@@ -83,7 +83,7 @@ var _ = Describe("Concurrency limit", func() {
 		e := newEnv(ctx)
 		template := newTemplate(ctx, configMap(nil))
 		observed := e.createCopy(ctx, template)
-		semaphore := executor.NewFairSemaphore(1)
+		semaphore := executor.NewFairSemaphore(1, 0)
 		release, err := semaphore.Acquire(ctx, otherReplika)
 		Expect(err).NotTo(HaveOccurred())
 		defer release()

@@ -80,7 +80,7 @@ func (e *env) connect(config *rest.Config) {
 	e.interceptor = &interceptor{transport: transport}
 	client, err := executor.NewClient(config, &http.Client{Transport: e.interceptor})
 	Expect(err).NotTo(HaveOccurred())
-	e.executor = executor.New(client, cleaner, executor.NewFairSemaphore(16))
+	e.executor = executor.New(client, cleaner, executor.NewFairSemaphore(16, 0))
 }
 
 // connectWithRules replaces the Executor by one of a user who has only these permissions, in the target namespace.

@@ -20,24 +20,30 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// FairSemaphore limits the number of concurrent requests of all Replikas together. It is fair: it grants permits to the
-// waiting Replikas round robin, no matter how many requests of each are waiting.
+// FairSemaphore limits the number of concurrent requests. It is fair in two ways. It grants permits to the waiting Replikas
+// round robin, no matter how many requests of each are waiting. And a request that takes much longer than the others, because a
+// webhook hangs for example, does not keep its permit from them: it becomes a slow request, of which there can be more.
 type FairSemaphore struct {
 	mu   sync.Mutex
 	free int
+	// slow is the number of slow requests, maxSlow its limit. At the limit, requests keep their permits to the end.
+	slow, maxSlow int
+	// typical is the moving average of how long requests kept their permits; see slowAfter.
+	typical time.Duration
 	// queue contains each waiting Replika once, in the order in which they get permits.
 	queue []types.NamespacedName
 	// waiters contains, for each waiting Replika, a channel per request, which is closed to grant it a permit.
 	waiters map[types.NamespacedName][]chan struct{}
 }
 
-// NewFairSemaphore returns a semaphore with this number of permits, at least one.
-func NewFairSemaphore(permits int) *FairSemaphore {
-	return &FairSemaphore{free: max(permits, 1), waiters: map[types.NamespacedName][]chan struct{}{}}
+// NewFairSemaphore returns a semaphore with this number of permits, at least one, and at most maxSlow slow requests beside them.
+func NewFairSemaphore(permits, maxSlow int) *FairSemaphore {
+	return &FairSemaphore{free: max(permits, 1), maxSlow: maxSlow, waiters: map[types.NamespacedName][]chan struct{}{}}
 }
 
 // Acquire waits for a permit on behalf of the Replika and returns the function that releases it. It returns an error if the
@@ -45,11 +51,11 @@ func NewFairSemaphore(permits int) *FairSemaphore {
 func (s *FairSemaphore) Acquire(ctx context.Context, replika types.NamespacedName) (release func(), err error) {
 	granted, wait := s.takeOrEnqueue(replika)
 	if !wait {
-		return s.release, nil
+		return s.newPermit().release, nil
 	}
 	select {
 	case <-granted:
-		return s.release, nil
+		return s.newPermit().release, nil
 	case <-ctx.Done():
 		s.cancel(replika, granted)
 		return nil, ctx.Err()
@@ -70,12 +76,6 @@ func (s *FairSemaphore) takeOrEnqueue(replika types.NamespacedName) (granted cha
 	}
 	s.waiters[replika] = append(s.waiters[replika], granted)
 	return granted, true
-}
-
-func (s *FairSemaphore) release() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.grantNext()
 }
 
 // cancel removes a request from the queue, or releases its permit if that was granted concurrently.

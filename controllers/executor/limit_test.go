@@ -39,7 +39,7 @@ func replikaName(number int) types.NamespacedName {
 
 func TestFairSemaphore_AtLeastOnePermit(t *testing.T) {
 	for _, permits := range []int{-1, 0, 1} {
-		semaphore := executor.NewFairSemaphore(permits)
+		semaphore := executor.NewFairSemaphore(permits, 0)
 		expectFreePermits(t, semaphore, 1)
 	}
 }
@@ -48,7 +48,7 @@ func TestFairSemaphore_AtLeastOnePermit(t *testing.T) {
 func TestFairSemaphore_Fairness(t *testing.T) {
 	const requests = 5000
 	synctest.Test(t, func(t *testing.T) {
-		semaphore := executor.NewFairSemaphore(1)
+		semaphore := executor.NewFairSemaphore(1, 0)
 		big, small := replikaName(1), replikaName(2)
 		releaseFirst, err := semaphore.Acquire(t.Context(), big)
 		if err != nil {
@@ -86,7 +86,7 @@ func TestFairSemaphore_Fairness(t *testing.T) {
 // No permit is lost or granted twice when contexts are canceled at any time.
 func TestFairSemaphore_Cancellation(t *testing.T) {
 	const permits, workers, rounds = 3, 24, 200
-	semaphore := executor.NewFairSemaphore(permits)
+	semaphore := executor.NewFairSemaphore(permits, 0)
 	var active atomic.Int64
 	var group sync.WaitGroup
 	for worker := range workers {
@@ -204,7 +204,7 @@ type semaphoreModel struct {
 // runSemaphoreSteps executes the steps one after another and returns the first failure.
 func runSemaphoreSteps(ctx context.Context, permits int, steps []semaphoreStep) string {
 	m := &semaphoreModel{
-		semaphore: executor.NewFairSemaphore(permits), permits: permits,
+		semaphore: executor.NewFairSemaphore(permits, 0), permits: permits,
 		grantsSince: map[types.NamespacedName]map[types.NamespacedName]int{},
 	}
 	for i, step := range steps {

@@ -103,6 +103,8 @@ type Action struct {
 	RetryAfter time.Duration
 	// Refused is true for Wait if the API server refused the same request before.
 	Refused bool
+	// InFlight is true for Wait if an earlier write of the copy has not been answered yet.
+	InFlight bool
 }
 
 // Input is everything that a plan depends on.
@@ -137,6 +139,8 @@ type Input struct {
 	// Refusals are the histories of copies that the API server refuses. Generation is that of the Replika's spec.
 	Refusals   map[types.NamespacedName]Refusal
 	Generation int64
+	// InFlight are the copies of which an earlier write has not been answered yet.
+	InFlight map[types.NamespacedName]bool
 }
 
 // Plan returns the actions, at most one for each object, sorted by namespace and name.
@@ -210,6 +214,7 @@ func (in *Input) Decide(namespace Namespace, object *Observed) Action {
 	}
 	in.backOffContested(&action)
 	in.backOffRefused(&action, namespace)
+	in.awaitInFlight(&action)
 	return action
 }
 
@@ -286,6 +291,7 @@ func (in *Input) prune(namespace Namespace, object *Observed) (Action, bool) {
 	action.nextOwners = in.Claimants.NextOwners(in.Replika, in.Kind, object.Name, namespace)
 	in.handOver(&action)
 	in.backOffRefused(&action, namespace)
+	in.awaitInFlight(&action)
 	return action, true
 }
 

@@ -93,17 +93,19 @@ func (in *Input) backOffRefused(action *Action, namespace Namespace) {
 }
 
 // RefusalAfter returns the history of a copy after the action that was planned for it ended as last, with this outcome; false
-// if the copy is not refused. The message is that of the failure.
+// if the copy is not refused. The message is that of the failure. A late outcome is one that no reconcile waited for: then a
+// failure that may be over soon has a history, too, so that the copy is not requested again at once.
 func (in *Input) RefusalAfter(
-	planned, last *Action, namespace Namespace, outcome Outcome, message string, now time.Time,
+	planned, last *Action, namespace Namespace, outcome Outcome, message string, now time.Time, late bool,
 ) (Refusal, bool) {
 	before, refusedBefore := in.Refusals[planned.Key()]
 	reason := outcome.FailureReason()
 	switch {
-	case last.Refused, last.Type == Keep && last.Desired && last.Template == nil:
+	case last.Refused, last.InFlight, last.Type == Keep && last.Desired && last.Template == nil:
 		return before, refusedBefore // not requested this time
 	case last.Type == Conflict && planned.expected != "":
 		reason, message = last.Reason, last.Message
+	case outcome == Unavailable && late:
 	case !outcome.Refused():
 		return Refusal{}, false
 	}
@@ -128,8 +130,12 @@ func (in *Input) RefusalAfter(
 func refusalDelay(reason string, attempts int, synchronization time.Duration, copied types.NamespacedName) time.Duration {
 	limit := max(synchronization, min(maxRefusalIntervals*synchronization, maxRefusalDelay))
 	first := min(initialBackoff, synchronization)
-	if reason == v1alpha1.FailureImmutable || reason == v1alpha1.FailureConflict {
+	switch reason {
+	case v1alpha1.FailureImmutable, v1alpha1.FailureConflict:
 		first = synchronization
+	case v1alpha1.FailureUnavailable:
+		limit = synchronization // it may be over soon
+	default:
 	}
 	delay := backoff(first, attempts, limit)
 	if delay < synchronization {

@@ -71,7 +71,7 @@ func refusedInput(t testing.TB, observed *Observed) *Input {
 	in.Now, in.Synchronization, in.Generation = testTime, time.Minute, 1
 	namespace := Namespace{Name: "shop", UID: "uid-shop", Labels: map[string]string{"team": "shop"}}
 	planned := in.Decide(namespace, observed)
-	refusal, refused := in.RefusalAfter(&planned, &planned, namespace, Rejected, "no", testTime)
+	refusal, refused := in.RefusalAfter(&planned, &planned, namespace, Rejected, "no", testTime, false)
 	if !refused {
 		t.Fatal("not recorded")
 	}
@@ -153,7 +153,7 @@ func TestRefusalAfter(t *testing.T) {
 				testCase.change(in)
 			}
 			planned := in.Decide(namespace, nil)
-			got, refused := in.RefusalAfter(&planned, &planned, namespace, testCase.outcome, "no", later)
+			got, refused := in.RefusalAfter(&planned, &planned, namespace, testCase.outcome, "no", later, false)
 			if refused == testCase.wantNone || got.Attempts != testCase.wantAttempts || !got.Last.Equal(testCase.wantLast) {
 				t.Errorf("got %+v, %t", got, refused)
 			}

@@ -51,7 +51,7 @@ func captureRequests(ctx context.Context, cleaner *planner.Cleaner, actions []pl
 	if err != nil {
 		return nil, err
 	}
-	exec := executor.New(client, cleaner, executor.NewFairSemaphore(1))
+	exec := executor.New(client, cleaner, executor.NewFairSemaphore(1, 0))
 	for i := range actions {
 		result := exec.Execute(ctx, corev1.SchemeGroupVersion.WithResource("configmaps"), types.NamespacedName{}, &actions[i])
 		if result.Err != nil {
