@@ -49,7 +49,8 @@ var _ = Describe("A field of which the API server keeps the former value", func(
 		Eventually(ctx, func(g Gomega) {
 			copied := read(ctx, source, namespace)
 			g.Expect(copied).NotTo(BeNil())
-			g.Expect(valueAt(copied, "/spec/clusterIP") == corev1.ClusterIPNone).To(Equal(want))
+			isHeadless := valueAt(copied, "/spec/clusterIP") == corev1.ClusterIPNone
+			g.Expect(isHeadless).To(Equal(want), "headless")
 			g.Expect(valueAt(copied, "/spec/selector/app")).To(Equal(source.Spec.Selector["app"]))
 		}).Should(Succeed())
 	}
