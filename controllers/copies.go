@@ -37,10 +37,9 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	if err != nil {
 		return r.copiesNotReady(mapping, err)
 	}
-	in.Template, in.TemplateUnchanged = src.Template, src.Unchanged
-	if src.NoneDesired {
-		s.results.counted = true // nothing is desired, so the last counts no longer apply
-	} else {
+	in.Template, in.TemplateUnchanged, in.KeysWithdrawn = src.Template, src.Unchanged, src.KeysWithdrawn
+	s.results.counted = src.NoneDesired || src.KeysWithdrawn // nothing is desired, so the last counts no longer apply
+	if !src.NoneDesired {
 		if in.Selection, err = planner.NewSelection(s.replika); err != nil {
 			return &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
 		}
@@ -89,6 +88,7 @@ func (r *ReplikaReconciler) planInput(
 		Kind:            mapping.GroupKind(),
 		Name:            s.replika.TargetName(),
 		SourceNamespace: s.replika.SourceNamespace(),
+		SourceName:      s.replika.Spec.Source.Name,
 		ConflictPolicy:  s.replika.Spec.Target.ConflictPolicy,
 		ImmutableFields: s.replika.Spec.Target.ImmutableFields,
 		DeletionPolicy:  s.replika.Spec.DeletionPolicy,

@@ -39,6 +39,8 @@ type source struct {
 	Template *planner.Template
 	// Unchanged reports whether the previous reconcile had the same template.
 	Unchanged bool
+	// KeysWithdrawn reports whether, without a template, the copies can have keys that the source's owner no longer allows.
+	KeysWithdrawn bool
 	// NoneDesired reports whether no copies are desired: a live read confirmed that the source does not exist and its copies
 	// are deleted with it, or that its owner allows none.
 	NoneDesired bool
@@ -101,42 +103,63 @@ func (r *ReplikaReconciler) reconcileSource(ctx context.Context, s *scope, mappi
 	if err != nil {
 		return r.handleSourceError(s, mapping, err)
 	}
-	template, err := r.Cleaner.NewTemplate(mapping.Resource.GroupResource(), s.replika, object)
-	if err != nil {
-		return source{}, &notReadyError{Reason: v1alpha1.ReasonSourceNotAllowed, Message: err.Error(), Stalled: true}
+	template, templateErr := r.Cleaner.NewTemplate(mapping.Resource.GroupResource(), s.replika, object)
+	problem, known := errors.AsType[*planner.TemplateError](templateErr)
+	if templateErr != nil && !known {
+		return source{}, &notReadyError{Reason: v1alpha1.ReasonSourceNotAllowed, Message: templateErr.Error(), Stalled: true}
 	}
 	allowed, err := planner.AllowedNamespaces(object)
 	if err != nil {
 		// Neither consent nor its withdrawal: the copies stay as they are, and the last list in the status still applies.
 		return source{}, &notReadyError{
-			Reason: v1alpha1.ReasonSourceNotAllowed,
-			Message: fmt.Sprintf("the annotation %s of %s cannot be read, so no copy is created, updated or deleted because of it: %s",
-				v1alpha1.AnnotationAllowedNamespaces, sourceTitle(object), err),
+			Reason:  v1alpha1.ReasonSourceNotAllowed,
+			Message: planner.UnreadableConsentMessage(v1alpha1.AnnotationAllowedNamespaces, object, err),
 			Stalled: true,
 		}
 	}
-	unchanged, version := s.state.recordTemplate(template.Digests, object.GetResourceVersion())
-	recordSource(&s.replika.Status, version, allowed)
-	if problem := r.consentProblem(allowed); problem != "" {
-		return source{Unchanged: unchanged, NoneDesired: true}, &notReadyError{
+	src := source{Template: template}
+	if template != nil {
+		unchanged, version := s.state.recordTemplate(template.Digests, object.GetResourceVersion())
+		src.Unchanged = unchanged
+		recordCopied(&s.replika.Status, version, planner.CopiedKeys(s.replika, object))
+	}
+	recordAllowed(&s.replika.Status, allowed)
+	if denial := r.consentProblem(allowed); denial != "" {
+		return source{Unchanged: src.Unchanged, NoneDesired: true}, &notReadyError{
 			Reason: v1alpha1.ReasonSourceNotAllowed,
 			Message: fmt.Sprintf("%s %s %s: ask its owner to list the namespaces that may receive a copy",
-				sourceTitle(object), problem, v1alpha1.AnnotationAllowedNamespaces),
+				sourceTitle(object), denial, v1alpha1.AnnotationAllowedNamespaces),
 			Stalled: true,
 		}
 	}
-	return source{Template: template, Unchanged: unchanged}, nil
+	if known {
+		// Consent wins over keys that are waited for: copies with keys that are no longer allowed do not stay as they are.
+		src.KeysWithdrawn = planner.KeysWithdrawn(s.replika, object, problem)
+		return src, &notReadyError{Reason: problem.Reason, Message: problem.Message, Stalled: problem.Stalled}
+	}
+	return src, nil
 }
 
-// recordSource shows the source in the status. The list of allowed namespaces is part of the selection, also of the Replika as others with
-// the same targets see it: two Replikas whose sources both deny a namespace must not hand over a copy to each other forever.
-func recordSource(status *v1alpha1.ReplikaStatus, version string, allowed []string) {
+// recordCopied shows in the status what is copied of the source.
+func recordCopied(status *v1alpha1.ReplikaStatus, version string, keys []string) {
 	if status.Source == nil {
 		status.Source = &v1alpha1.SourceStatus{}
 	}
 	// Not only when it changed: the last reconcile may have failed to write its status.
 	status.Source.ResourceVersion = version
-	status.Source.AllowedNamespaces = allowed
+	status.Source.CopiedKeys = keys
+}
+
+// recordAllowed shows the consent of the source's owner in the status. The list of allowed namespaces is part of the selection,
+// also of the Replika as others with the same targets see it: two Replikas whose sources both deny a namespace must not hand
+// over a copy to each other forever.
+func recordAllowed(status *v1alpha1.ReplikaStatus, allowed []string) {
+	if status.Source == nil && allowed != nil {
+		status.Source = &v1alpha1.SourceStatus{}
+	}
+	if status.Source != nil {
+		status.Source.AllowedNamespaces = allowed
+	}
 }
 
 // consentProblem returns why the source allows no copies at all; empty when it allows some. allowed is nil for a source

@@ -83,7 +83,11 @@ func (r *ReplikaReconciler) readConsent(ctx context.Context, s *scope, mapping t
 		// Other Replikas with the same targets read it. The version is that of the content that was last copied.
 		s.replika.Status.Source.AllowedNamespaces = allowed
 	}
-	consent := &planner.Consent{Source: key, Allowed: allowed}
+	template, templateErr := r.Cleaner.NewTemplate(mapping.Resource.GroupResource(), s.replika, object)
+	problem, _ := errors.AsType[*planner.TemplateError](templateErr)
+	consent := &planner.Consent{
+		Source: key, Allowed: allowed, Template: template, KeysWithdrawn: planner.KeysWithdrawn(s.replika, object, problem),
+	}
 	switch {
 	case r.consentProblem(allowed) != "":
 		consent.Allowed = nil

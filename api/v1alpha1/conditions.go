@@ -43,6 +43,11 @@ const (
 	// waits for it.
 	ReasonSourceNotFound = "SourceNotFound"
 
+	// ReasonKeyNotFound means that the source does not have a key that the spec
+	// names, or that the type of the copies requires. The operator waits for it;
+	// existing copies stay as they are.
+	ReasonKeyNotFound = "KeyNotFound"
+
 	// ReasonKindNotFound means that the API server does not serve the source's
 	// kind. The operator retries when a CRD changes.
 	ReasonKindNotFound = "KindNotFound"
@@ -62,6 +67,11 @@ const (
 	// ReasonSourceNotAllowed means that the source must not be copied: it is
 	// itself a copy, a token Secret, or lacks consent.
 	ReasonSourceNotAllowed = "SourceNotAllowed"
+
+	// ReasonKeyConflict means that the keys of the copies contradict each other
+	// or the copies' type: two keys have the same name, or a key that the type
+	// requires is not copied.
+	ReasonKeyConflict = "KeyConflict"
 
 	// ReasonServiceAccountRequired means that the Replika names no
 	// ServiceAccount, and the operator runs with --require-service-account.

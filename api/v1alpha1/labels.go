@@ -100,6 +100,12 @@ const (
 	// --require-source-consent. Copies do not get it.
 	AnnotationAllowedNamespaces = KeyPrefix + "allowed-namespaces"
 
+	// AnnotationAllowedKeys, on a ConfigMap or Secret that is a source, lists the
+	// keys that are allowed to be copied: names, or globs in which "*" matches
+	// any number of characters, separated by commas. Of a source without it,
+	// every key can be copied. Copies do not get it.
+	AnnotationAllowedKeys = KeyPrefix + "allowed-keys"
+
 	// LabelOptOut, on a Namespace, keeps copies out of it if its value is
 	// OptOutValue.
 	LabelOptOut = KeyPrefix + "opt-out"

@@ -39,6 +39,19 @@ type ObjectName = string
 // +kubebuilder:validation:Pattern=`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`
 type NamespacePattern = string
 
+// DataKey is a key in the data of a ConfigMap or Secret.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:Pattern=`^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$`
+type DataKey = string
+
+// DataKeyPattern is a key in the data of a ConfigMap or Secret, or a glob in
+// which "*" matches any number of characters, including none.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:Pattern=`^[.]?[-_a-zA-Z0-9*][-._a-zA-Z0-9*]*$`
+type DataKeyPattern = string
+
 // LabelValue is the value of a label. It can be empty.
 // +kubebuilder:validation:MaxLength=63
 // +kubebuilder:validation:Pattern=`^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
@@ -118,7 +131,11 @@ const (
 
 // ReplikaSpec defines the desired state of a Replika: the source, the targets,
 // and the lifecycle policies.
-// +kubebuilder:validation:XValidation:rule="self.target.namespaces.matchAll || !has(self.source.__namespace__) || !has(self.target.namespaces.replicateIn) || !(self.source.__namespace__ in self.target.namespaces.replicateIn)",message="must not include the source's namespace",fieldPath=".target.namespaces.replicateIn"
+// +kubebuilder:validation:XValidation:rule="self.target.namespaces.matchAll || !has(self.source.__namespace__) || !has(self.target.namespaces.replicateIn) || !(self.source.__namespace__ in self.target.namespaces.replicateIn) || (has(self.target.name) && size(self.target.name) > 0 && self.target.name != self.source.name)",message="must not include the source's namespace, unless target.name is another name than the source's",fieldPath=".target.namespaces.replicateIn"
+// +kubebuilder:validation:XValidation:rule="!has(self.target.keys) || ((!has(self.source.group) || size(self.source.group) == 0) && self.source.kind in ['ConfigMap', 'Secret'])",message="only ConfigMaps and Secrets have keys",fieldPath=".target.keys"
+// +kubebuilder:validation:XValidation:rule="!has(self.target.type) || size(self.target.type) == 0 || ((!has(self.source.group) || size(self.source.group) == 0) && self.source.kind == 'Secret')",message="only Secrets have a type",fieldPath=".target.type"
+// +kubebuilder:validation:XValidation:rule="!has(self.source.keys) || !has(self.target.keys) || self.target.keys.all(target, !(target.name in self.source.keys) || self.target.keys.exists(other, other.from == target.name))",message="two keys would have the same name: a name must not be that of a key in source.keys, unless that key is renamed",fieldPath=".target.keys"
+// +kubebuilder:validation:XValidation:rule="!has(self.source.keys) || !has(self.target.keys) || self.source.keys.exists(key, key.contains('*')) || self.target.keys.all(target, target.from in self.source.keys)",message="every from must be one of source.keys",fieldPath=".target.keys"
 type ReplikaSpec struct {
 	// synchronization configures the resync interval and what happens when the
 	// source is deleted.
@@ -193,6 +210,7 @@ type SynchronizationSpec struct {
 }
 
 // SourceSpec references the object to copy.
+// +kubebuilder:validation:XValidation:rule="!has(self.keys) || ((!has(self.group) || size(self.group) == 0) && self.kind in ['ConfigMap', 'Secret'])",message="only ConfigMaps and Secrets have keys",fieldPath=".keys"
 // +kubebuilder:validation:XValidation:rule="self.kind != 'Namespace' || (has(self.group) && size(self.group) > 0)",message="Namespaces cannot be replicated",fieldPath=".kind"
 type SourceSpec struct {
 	// group is the API group of the source, such as "apps" or
@@ -223,12 +241,35 @@ type SourceSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	Name ObjectName `json:"name"`
 
-	// namespace is the namespace of the source, which never receives a copy. If
-	// it is empty, it is the Replika's namespace.
+	// namespace is the namespace of the source. It receives a copy only if
+	// target.namespaces.replicateIn lists it by name and target.name is another
+	// name than the source's. If it is empty, it is the Replika's namespace.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be the name of a namespace: lowercase letters, digits and '-', beginning and ending with a letter or digit"
 	Namespace string `json:"namespace,omitempty"`
+
+	// keys lists the keys of a ConfigMap or Secret that are copied: names, or
+	// globs in which "*" matches any number of characters, such as "tls.*". If
+	// it is not set, all keys are copied. While the source lacks a key that is
+	// listed by name, the copies stay as they are.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	Keys []DataKeyPattern `json:"keys,omitempty"`
+}
+
+// TargetKey is a key of the copies.
+type TargetKey struct {
+	// name is the name of the key in the copies.
+	// +required
+	Name DataKey `json:"name"`
+
+	// from is the name of the key in the source. The copies have it only under
+	// the names that are listed for it.
+	// +required
+	From DataKey `json:"from"`
 }
 
 // TargetSpec configures the copies and the namespaces that receive them.
@@ -236,6 +277,23 @@ type TargetSpec struct {
 	// name is the name of every copy. If it is empty, it is the source's name.
 	// +optional
 	Name ObjectName `json:"name,omitempty"`
+
+	// keys renames keys of a ConfigMap or Secret. Keys that are not listed keep
+	// their name. While the source lacks a listed key, the copies stay as they
+	// are.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=100
+	Keys []TargetKey `json:"keys,omitempty"`
+
+	// type is the type of the copies of a Secret. If it is empty, it is the
+	// source's type. Set it to Opaque if keys that the source's type requires
+	// are not copied. Token types are not allowed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!(self in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])",message="must not be the type of a token"
+	Type string `json:"type,omitempty"`
 
 	// labels are added to every copy and take precedence over the source's
 	// labels. Keys under replika.prosimcorp.com/ are reserved.
@@ -273,13 +331,15 @@ type TargetSpec struct {
 
 // TargetNamespaces selects the namespaces that receive a copy: all of them if
 // matchAll is true, otherwise those that replicateIn or selector matches, minus
-// those in excludeFrom. The source's namespace is never selected.
+// those in excludeFrom. The source's namespace is selected only if replicateIn
+// lists it by name and target.name is another name than the source's.
 // +kubebuilder:validation:XValidation:rule="self.matchAll || has(self.selector) || (has(self.replicateIn) && size(self.replicateIn) > 0)",message="at least one of replicateIn, selector or matchAll must be set"
 type TargetNamespaces struct {
 	// replicateIn lists namespace names, or globs in which "*" matches any
 	// number of characters, such as "team-*". Listed namespaces do not have to
-	// exist yet. The list must not include the source's namespace. It is
-	// ignored if matchAll is true.
+	// exist yet. The source's namespace can be listed only by name, and only if
+	// target.name is another name than the source's. The list is ignored if
+	// matchAll is true.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
@@ -355,6 +415,15 @@ type SourceStatus struct {
 	// +optional
 	// +listType=atomic
 	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
+
+	// copiedKeys are names and globs that match all keys that copies can have
+	// since the source was last copied: those of spec.source.keys or of the
+	// source's annotation replika.prosimcorp.com/allowed-keys. It is absent if
+	// copies can have every key. When the source's owner withdraws consent to a
+	// key, it shows whether copies can have that key.
+	// +optional
+	// +listType=atomic
+	CopiedKeys []string `json:"copiedKeys,omitempty"`
 }
 
 // CopiesStatus is a summary of the copies of one Replika.

@@ -114,6 +114,20 @@ var _ = Describe("Replika validation", func() {
 		Entry("target.labels: similar to a reserved key", `spec: {target: {labels: {my.replika.prosimcorp.com/x: "1", replika.prosimcorp.com: "1"}}}`),
 		Entry("target.labels: maximum number", `spec: {target: {labels: `+pairMap(64)+`}}`),
 
+		Entry("source.keys: names and globs", withKeys("Secret", `[tls.crt, "*.pem", "*", _x, .dockerconfigjson, ".*"]`, ``)),
+		Entry("source.keys: name of maximum length", withKeys("ConfigMap", `[`+longName(253)+`]`, ``)),
+		Entry("source.keys: maximum number", withKeys("ConfigMap", keyList(100), ``)),
+		Entry("target.keys: renamed key", withKeys("ConfigMap", `[ca.crt]`, `[{name: ca-bundle.crt, from: ca.crt}]`)),
+		Entry("target.keys: without source.keys", withKeys("Secret", `null`, `[{name: ca-bundle.crt, from: ca.crt}]`)),
+		Entry("target.keys: empty, as rendered by templates", withKeys("Secret", `null`, `[]`)),
+		Entry("target.keys: one key under two names", withKeys("Secret", `[a]`, `[{name: a, from: a}, {name: b, from: a}]`)),
+		Entry("target.keys: two keys change places", withKeys("Secret", `[a, b]`, `[{name: a, from: b}, {name: b, from: a}]`)),
+		Entry("target.keys: from that a glob can choose", withKeys("Secret", `["tls.*"]`, `[{name: cert, from: tls.crt}]`)),
+		Entry("target.keys: maximum number, with source.keys", withKeys("ConfigMap", keyList(100), renamedKeys(100))),
+		Entry("target.type: with source.keys", `spec: {source: {kind: Secret, keys: [ca.crt]}, target: {type: Opaque}}`),
+		Entry("target.type: of another project", `spec: {source: {kind: Secret}, target: {type: example.com/any_type}}`),
+		Entry("target.type: empty, as rendered by templates", `spec: {target: {type: ""}}`),
+
 		Entry("policies: first value of each", `spec: {deletionPolicy: Delete, synchronization: {onSourceDeletion: Retain}, target: {conflictPolicy: Fail, immutableFields: Recreate}}`),
 		Entry("policies: second value of each", `spec: {deletionPolicy: Retain, synchronization: {onSourceDeletion: Delete}, target: {conflictPolicy: Adopt, immutableFields: Fail}}`),
 		Entry("suspend: true", `spec: {suspend: true}`),
@@ -131,6 +145,8 @@ var _ = Describe("Replika validation", func() {
 		Entry("selector: with replicateIn", targets(`replicateIn: [team-a], selector: {matchLabels: {a: b}}`)),
 		Entry("replicateIn: source namespace in an ignored list",
 			`spec: {source: {namespace: default}, target: {namespaces: {matchAll: true, replicateIn: [default]}}}`),
+		Entry("replicateIn: source namespace, with another name for the copies",
+			`spec: {source: {namespace: default}, target: {name: other, namespaces: {matchAll: false, replicateIn: [default]}}}`),
 		Entry("replicateIn: glob that matches the source namespace",
 			`spec: {source: {namespace: default}, target: {namespaces: {matchAll: false, replicateIn: ["def*"]}}}`),
 	)
@@ -185,6 +201,35 @@ var _ = Describe("Replika validation", func() {
 		Entry("source.group: Replika", `spec: {source: {group: replika.prosimcorp.com, version: v1alpha1, kind: Replika}}`, "spec.source.group", "objects of this group cannot be replicated"),
 		Entry("source.group: another kind of the reserved group", `spec: {source: {group: replika.prosimcorp.com, version: v9, kind: Other}}`, "spec.source.group", "objects of this group cannot be replicated"),
 
+		Entry("source.keys: empty list", withKeys("Secret", `[]`, ``), "spec.source.keys", "at least 1 items"),
+		Entry("source.keys: empty name", withKeys("Secret", `[""]`, ``), "spec.source.keys[0]", "at least 1 chars"),
+		Entry("source.keys: name too long", withKeys("Secret", `[`+longName(254)+`]`, ``), "spec.source.keys[0]", "Too long"),
+		Entry("source.keys: path", withKeys("Secret", `[a/b]`, ``), "spec.source.keys[0]", "should match"),
+		Entry("source.keys: two dots", withKeys("Secret", `[..]`, ``), "spec.source.keys[0]", "should match"),
+		Entry("source.keys: glob of names that begin with two dots", withKeys("Secret", `["..*"]`, ``), "spec.source.keys[0]", "should match"),
+		Entry("source.keys: regular expression", withKeys("Secret", `["[a-z]+"]`, ``), "spec.source.keys[0]", "should match"),
+		Entry("source.keys: question mark", withKeys("Secret", `["tls.???"]`, ``), "spec.source.keys[0]", "should match"),
+		Entry("source.keys: too many", withKeys("Secret", keyList(101), ``), "spec.source.keys", "Too many"),
+		Entry("source.keys: Deployment", `spec: {source: {group: apps, kind: Deployment, keys: [a]}}`, "spec.source.keys", "only ConfigMaps and Secrets have keys"),
+		Entry("source.keys: ConfigMap of another group", `spec: {source: {group: example.com, keys: [a]}}`, "spec.source.keys", "only ConfigMaps and Secrets have keys"),
+		Entry("target.keys: Deployment", `spec: {source: {group: apps, kind: Deployment}, target: {keys: [{name: a, from: b}]}}`, "spec.target.keys", "only ConfigMaps and Secrets have keys"),
+		Entry("target.keys: without from", withKeys("Secret", `null`, `[{name: a}]`), "spec.target.keys[0].from", "Required value"),
+		Entry("target.keys: without name", withKeys("Secret", `null`, `[{from: a}]`), "spec.target.keys[0].name", "Required value"),
+		Entry("target.keys: illegal name", withKeys("Secret", `null`, `[{name: "a b", from: a}]`), "spec.target.keys[0].name", "should match"),
+		Entry("target.keys: name begins with two dots", withKeys("Secret", `null`, `[{name: ..a, from: a}]`), "spec.target.keys[0].name", "should match"),
+		Entry("target.keys: name too long", withKeys("Secret", `null`, `[{name: `+longName(254)+`, from: a}]`), "spec.target.keys[0].name", "Too long"),
+		Entry("target.keys: glob in from", withKeys("Secret", `null`, `[{name: a, from: "b*"}]`), "spec.target.keys[0].from", "should match"),
+		Entry("target.keys: glob in name", withKeys("Secret", `null`, `[{name: "a*", from: b}]`), "spec.target.keys[0].name", "should match"),
+		Entry("target.keys: one name twice", withKeys("Secret", `null`, `[{name: a, from: b}, {name: a, from: c}]`), "spec.target.keys[1]", "Duplicate value"),
+		Entry("target.keys: name of another listed key", withKeys("Secret", `[a, b]`, `[{name: b, from: a}]`), "spec.target.keys", "two keys would have the same name"),
+		Entry("target.keys: from is not chosen", withKeys("Secret", `[a]`, `[{name: c, from: b}]`), "spec.target.keys", "every from must be one of source.keys"),
+		Entry("target.keys: too many", withKeys("Secret", `null`, renamedKeys(101)), "spec.target.keys", "Too many"),
+		Entry("target.type: ConfigMap", `spec: {target: {type: Opaque}}`, "spec.target.type", "only Secrets have a type"),
+		Entry("target.type: Secret of another group", `spec: {source: {group: example.com, kind: Secret}, target: {type: Opaque}}`, "spec.target.type", "only Secrets have a type"),
+		Entry("target.type: ServiceAccount token", `spec: {source: {kind: Secret}, target: {type: kubernetes.io/service-account-token}}`, "spec.target.type", "must not be the type of a token"),
+		Entry("target.type: bootstrap token", `spec: {source: {kind: Secret}, target: {type: bootstrap.kubernetes.io/token}}`, "spec.target.type", "must not be the type of a token"),
+		Entry("target.type: too long", `spec: {source: {kind: Secret}, target: {type: `+longName(254)+`}}`, "spec.target.type", "Too long"),
+
 		Entry("target.name: path", `spec: {target: {name: a/b}}`, "spec.target.name", objectName),
 		Entry("target.name: two dots", `spec: {target: {name: ..}}`, "spec.target.name", objectName),
 		Entry("target.name: too long", `spec: {target: {name: `+longName(254)+`}}`, "spec.target.name", "Too long"),
@@ -227,6 +272,12 @@ var _ = Describe("Replika validation", func() {
 		Entry("excludeFrom: too many", targets(`replicateIn: [a], excludeFrom: `+nameList(1001)+``), "spec.target.namespaces.excludeFrom", "Too many"),
 		Entry("replicateIn: source namespace",
 			`spec: {source: {namespace: default}, target: {namespaces: {matchAll: false, replicateIn: [a, default]}}}`,
+			"spec.target.namespaces.replicateIn", "must not include the source's namespace"),
+		Entry("replicateIn: source namespace, with the source's name for the copies",
+			`spec: {source: {namespace: default}, target: {name: settings, namespaces: {matchAll: false, replicateIn: [a, default]}}}`,
+			"spec.target.namespaces.replicateIn", "must not include the source's namespace"),
+		Entry("replicateIn: source namespace, with an empty name for the copies",
+			`spec: {source: {namespace: default}, target: {name: "", namespaces: {matchAll: false, replicateIn: [a, default]}}}`,
 			"spec.target.namespaces.replicateIn", "must not include the source's namespace"),
 		Entry("replicateIn: source namespace, also in excludeFrom",
 			`spec: {source: {namespace: default}, target: {namespaces: {matchAll: false, replicateIn: [a, default], excludeFrom: [default]}}}`,
@@ -451,6 +502,32 @@ func withTime(value string) string {
 // removes matchAll.
 func targets(fields string) string {
 	return `spec: {target: {namespaces: {matchAll: null, ` + fields + `}}}`
+}
+
+// withKeys returns a change that sets the kind, source.keys and target.keys; nothing of target.keys if it is empty.
+func withKeys(kind, sourceKeys, targetKeys string) string {
+	if targetKeys == "" {
+		targetKeys = "null"
+	}
+	return fmt.Sprintf(`spec: {source: {kind: %s, keys: %s}, target: {keys: %s}}`, kind, sourceKeys, targetKeys)
+}
+
+// keyList returns a YAML list of n keys of maximum length.
+func keyList(n int) string {
+	var keys []string
+	for i := range n {
+		keys = append(keys, longName(250)+fmt.Sprintf("%03d", i))
+	}
+	return "[" + strings.Join(keys, ", ") + "]"
+}
+
+// renamedKeys returns a YAML list that gives n keys of [keyList] other names.
+func renamedKeys(n int) string {
+	var keys []string
+	for i := range n {
+		keys = append(keys, fmt.Sprintf("{name: %s%03d, from: %s%03d}", strings.Repeat("b", 250), i, longName(250), i))
+	}
+	return "[" + strings.Join(keys, ", ") + "]"
 }
 
 // longName returns a valid name of n characters.

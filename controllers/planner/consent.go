@@ -17,6 +17,7 @@ limitations under the License.
 package planner
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -28,36 +29,120 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// namespacePattern is the pattern of replicateIn in the CRD schema.
-var namespacePattern = regexp.MustCompile(`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`)
+// namespacePattern is the pattern of replicateIn in the CRD schema, and keyPattern that of source.keys.
+var (
+	namespacePattern = regexp.MustCompile(`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`)
+	keyPattern       = regexp.MustCompile(`^[.]?[-_a-zA-Z0-9*][-._a-zA-Z0-9*]*$`)
+)
 
-// Limits of a list of allowed namespaces, which anyone who owns a source can write: it is matched against every namespace,
-// and is copied to the status of every Replika of the source.
-const (
-	maxAllowedNamespaces = 1000
-	maxNamespaceLength   = 63
+// consentList is a type of list in an annotation of a source.
+type consentList struct {
+	annotation string
+	// Limits of a list, which anyone who owns a source can write: it is matched against every namespace or key, and is copied to
+	// the status of every Replika of the source.
+	maxEntries, maxLength int
+	pattern               *regexp.Regexp
+	// example is a glob, and entry names what an entry is.
+	example, entry string
+}
+
+var (
+	allowedNamespacesList = consentList{
+		annotation: v1alpha1.AnnotationAllowedNamespaces,
+		maxEntries: 1000, maxLength: 63, pattern: namespacePattern,
+		example: "team-*", entry: "the name of a namespace",
+	}
+	allowedKeysList = consentList{
+		annotation: v1alpha1.AnnotationAllowedKeys,
+		maxEntries: 200, maxLength: 253, pattern: keyPattern,
+		example: "tls.*", entry: "a key",
+	}
 )
 
 // AllowedNamespaces returns the consent of the source: names and globs of the namespaces that are allowed to have a copy,
 // sorted and without duplicates. It is nil if the source has no such annotation, and empty if it allows no namespace. A list
 // with an entry that is neither a name nor a glob is an error, not a shorter list: its owner meant something by the entry.
 func AllowedNamespaces(source *unstructured.Unstructured) ([]string, error) {
-	list, restricted := source.GetAnnotations()[v1alpha1.AnnotationAllowedNamespaces]
+	return allowedNamespacesList.read(source)
+}
+
+// AllowedKeys returns the consent of the source's owner to each key: names and globs of the keys that are allowed to be copied,
+// like [AllowedNamespaces]. A list that cannot be applied, or that cannot be read, is a [TemplateError].
+func AllowedKeys(source *unstructured.Unstructured) ([]string, error) {
+	allowed, err := allowedKeysList.read(source)
+	if err == nil && allowed != nil && !hasDataKeys(source.GroupVersionKind().GroupKind()) {
+		err = errors.New("only ConfigMaps and Secrets have keys; remove the annotation")
+	}
+	if err != nil {
+		return nil, &TemplateError{
+			Reason: v1alpha1.ReasonSourceNotAllowed, Stalled: true,
+			Message: UnreadableConsentMessage(v1alpha1.AnnotationAllowedKeys, source, err),
+		}
+	}
+	if allowed != nil && len(allowed) == 0 {
+		return nil, &TemplateError{
+			Reason: v1alpha1.ReasonSourceNotAllowed, Stalled: true, Denied: true,
+			Message: "the source allows no keys in the annotation " + v1alpha1.AnnotationAllowedKeys + ": ask its owner to list the keys that may be copied",
+		}
+	}
+	return allowed, nil
+}
+
+// CopiedKeys returns names and globs that match every key that the copies can have; nil if they can have any key. Both the spec
+// and the consent of the source's owner limit them. The list of plain names is the smaller one.
+func CopiedKeys(replika *v1alpha1.Replika, source *unstructured.Unstructured) []string {
+	allowed, err := AllowedKeys(source)
+	chosen := replika.Spec.Source.Keys
+	if err == nil && allowed != nil && (len(chosen) == 0 || slices.ContainsFunc(chosen, isGlob)) {
+		return allowed
+	}
+	return chosen
+}
+
+// KeysWithdrawn reports whether copies can have a key that the source's owner no longer allows: a key that matches what was last
+// copied, according to the status, and not the source's list as it is now. A list that cannot be read withdraws nothing. The
+// problem is why there is no template, or nil. If nothing is known of the copies, consent that the spec needs and that is
+// missing counts as withdrawn.
+func KeysWithdrawn(replika *v1alpha1.Replika, source *unstructured.Unstructured, problem *TemplateError) bool {
+	allowed, err := allowedKeysList.read(source)
+	if err != nil || allowed == nil || !hasDataKeys(source.GroupVersionKind().GroupKind()) {
+		return false
+	}
+	if replika.Status.Source == nil || replika.Status.Source.ResourceVersion == "" {
+		return problem != nil && problem.Denied
+	}
+	copied := replika.Status.Source.CopiedKeys
+	if len(copied) == 0 {
+		copied = []string{"*"}
+	}
+	// A glob that matches another one as text matches all that the other one matches.
+	return slices.ContainsFunc(copied, func(pattern string) bool { return !MatchesAny(allowed, pattern) })
+}
+
+// UnreadableConsentMessage is the message of a list that cannot be read: neither consent nor its withdrawal.
+func UnreadableConsentMessage(annotation string, source *unstructured.Unstructured, err error) string {
+	return fmt.Sprintf("the annotation %s of %s %s/%s cannot be read, so no copy is created, updated or deleted because of it: %s",
+		annotation, source.GetKind(), source.GetNamespace(), source.GetName(), err)
+}
+
+// read returns the entries of the list, sorted and without duplicates; nil if the source has no such annotation.
+func (l *consentList) read(source *unstructured.Unstructured) ([]string, error) {
+	list, restricted := source.GetAnnotations()[l.annotation]
 	if !restricted {
 		return nil, nil
 	}
 	if strings.TrimSpace(list) == "" {
 		return []string{}, nil
 	}
-	if entries := strings.Count(list, ",") + 1; entries > maxAllowedNamespaces {
-		return nil, fmt.Errorf("it has %d entries; use globs such as team-* to list at most %d", entries, maxAllowedNamespaces)
+	if entries := strings.Count(list, ",") + 1; entries > l.maxEntries {
+		return nil, fmt.Errorf("it has %d entries; use globs such as %s to list at most %d", entries, l.example, l.maxEntries)
 	}
 	var allowed []string
 	for entry := range strings.SplitSeq(list, ",") {
 		entry = strings.TrimSpace(entry)
-		if len(entry) > maxNamespaceLength || !namespacePattern.MatchString(entry) {
-			return nil, fmt.Errorf("its entry %s is neither the name of a namespace nor a glob such as team-*; separate entries by commas",
-				quoteEntry(entry))
+		if len(entry) > l.maxLength || !l.pattern.MatchString(entry) {
+			return nil, fmt.Errorf("its entry %s is neither %s nor a glob such as %s; separate entries by commas",
+				quoteEntry(entry), l.entry, l.example)
 		}
 		allowed = append(allowed, entry)
 	}
@@ -65,12 +150,15 @@ func AllowedNamespaces(source *unstructured.Unstructured) ([]string, error) {
 	return slices.Compact(allowed), nil
 }
 
+// maxQuotedLength is the length of an entry that a message quotes in full.
+const maxQuotedLength = 63
+
 // quoteEntry quotes an entry for a message, which must not grow with it.
 func quoteEntry(entry string) string {
-	if len(entry) <= maxNamespaceLength {
+	if len(entry) <= maxQuotedLength {
 		return strconv.Quote(entry)
 	}
-	return strconv.Quote(strings.ToValidUTF8(entry[:maxNamespaceLength], "")) + "…"
+	return strconv.Quote(strings.ToValidUTF8(entry[:maxQuotedLength], "")) + "…"
 }
 
 // DenialReason returns a human-readable reason why a namespace that the Replika lists by name is not a target: its owners,

@@ -115,10 +115,14 @@ type Input struct {
 	Name string
 	// Template is nil if there is no source. Existing copies in target namespaces are then kept unchanged.
 	Template *Template
+	// KeysWithdrawn is true if, without a template, copies of the source are not kept: they can have keys that the source's owner
+	// no longer allows.
+	KeysWithdrawn bool
 	// Selection is nil if no namespace is a target: the Replika is being deleted, or its source is gone and its copies are
 	// deleted with it.
 	Selection       *Selection
 	SourceNamespace string
+	SourceName      string
 	ConflictPolicy  v1alpha1.ConflictPolicy
 	ImmutableFields v1alpha1.ImmutableFieldsPolicy
 	DeletionPolicy  v1alpha1.DeletionPolicy
@@ -153,8 +157,8 @@ func Plan(in *Input) []Action {
 	var actions []Action
 	for _, namespace := range in.Namespaces {
 		namespaces[namespace.Name] = namespace
-		if in.selects(namespace) {
-			key := types.NamespacedName{Namespace: namespace.Name, Name: in.Name}
+		key := types.NamespacedName{Namespace: namespace.Name, Name: in.Name}
+		if in.selects(namespace) && !in.withdrawn(observed[key]) {
 			actions = append(actions, in.Decide(namespace, observed[key]))
 			delete(observed, key)
 		}
@@ -175,8 +179,17 @@ func Plan(in *Input) []Action {
 	return actions
 }
 
+func (in *Input) source() types.NamespacedName {
+	return types.NamespacedName{Namespace: in.SourceNamespace, Name: in.SourceName}
+}
+
 func (in *Input) selects(namespace Namespace) bool {
 	return in.Selection != nil && namespace.Name != in.SourceNamespace && in.Selection.Selects(namespace)
+}
+
+// withdrawn reports whether the object is a copy of the source that is not kept.
+func (in *Input) withdrawn(object *Observed) bool {
+	return in.Template == nil && in.KeysWithdrawn && object != nil && object.Origin.Value().Source == in.source()
 }
 
 // Decide returns the action for the copy in one target namespace, given the object that exists there (nil if there is none).

@@ -39,6 +39,7 @@ func newInput(t testing.TB, changes ...func(*Input)) *Input {
 		Template:        mustTemplate(t, replika, newObject("vault", "settings")),
 		Selection:       mustSelection(t, replika),
 		SourceNamespace: "vault",
+		SourceName:      "settings",
 		Namespaces:      []Namespace{{Name: "vault"}, {Name: "shop"}, {Name: "web"}},
 		Claimants:       newClaimants(replika),
 	}

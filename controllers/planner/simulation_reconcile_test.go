@@ -103,6 +103,7 @@ func (c *cluster) input(replika *v1alpha1.Replika, view snapshot) (*Input, strin
 		Name:            replika.TargetName(),
 		Selection:       selection,
 		SourceNamespace: replika.SourceNamespace(),
+		SourceName:      replika.Spec.Source.Name,
 		ConflictPolicy:  replika.Spec.Target.ConflictPolicy,
 		ImmutableFields: replika.Spec.Target.ImmutableFields,
 		DeletionPolicy:  replika.Spec.DeletionPolicy,

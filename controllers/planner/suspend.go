@@ -28,12 +28,26 @@ type Consent struct {
 	Source types.NamespacedName
 	// Allowed are the names and globs of the namespaces that are allowed to have a copy; none if it is empty.
 	Allowed []string
+	// KeysWithdrawn is true if copies can have keys that are no longer allowed, see [KeysWithdrawn].
+	KeysWithdrawn bool
+	// Template has only keys that are allowed. It is nil if there is no source to copy.
+	Template *Template
 }
 
-// denies reports whether the object is a copy of the source in a namespace that its owner does not allow. Without a consent,
-// nothing is known and nothing is denied.
+// denies reports whether the object is a copy of the source in a namespace that its owner does not allow, or with keys that may
+// not be allowed. Without a consent, nothing is known and nothing is denied.
 func (c *Consent) denies(object *Observed) bool {
-	return c != nil && object.Origin.Value().Source == c.Source && !MatchesAny(c.Allowed, object.Namespace)
+	if c == nil || object.Origin.Value().Source != c.Source {
+		return false
+	}
+	return !MatchesAny(c.Allowed, object.Namespace) || c.KeysWithdrawn && !c.Template.hasDataOf(object)
+}
+
+// hasDataOf reports whether the copy has the template's keys and no others, with the same values.
+func (t *Template) hasDataOf(object *Observed) bool {
+	return t != nil && !slices.ContainsFunc(t.Digests.Differing(object.Digests), func(field string) bool {
+		return slices.Contains(dataFields, field)
+	})
 }
 
 // PlanSuspended returns the actions for a suspended Replika, sorted as those of [Plan]. It prunes the copies that are no longer

@@ -35,6 +35,20 @@ import (
 // ErrSourceNotAllowed means that the source must not be replicated. Only a change of the source or of the spec resolves it.
 var ErrSourceNotAllowed = errors.New("source not allowed")
 
+// TemplateError explains why a source that may be replicated has no template.
+type TemplateError struct {
+	// Reason and Message are those of the condition Ready.
+	Reason, Message string
+	// Stalled is true if only a change of the spec, or of what the source's owner allows, helps. Otherwise the source is expected
+	// to change.
+	Stalled bool
+	// Denied is true if the source's owner does not allow what the spec asks for.
+	Denied bool
+}
+
+// Error implements error.
+func (e *TemplateError) Error() string { return e.Message }
+
 // Template is the desired state of every copy of one source: the cleaned source, without a namespace.
 type Template struct {
 	Kind     schema.GroupVersionKind
@@ -57,8 +71,9 @@ type Template struct {
 	pullSecrets []string
 }
 
-// NewTemplate returns the template of the Replika's copies, which are objects of the resource. It fails with [ErrSourceNotAllowed] if the source is itself a
-// copy, or a token Secret.
+// NewTemplate returns the template of the Replika's copies, which are objects of the resource. It fails with
+// [ErrSourceNotAllowed] if the source is itself a copy, or a token Secret, and with a [TemplateError] if the keys of the copies
+// cannot be determined. There is no template without the consent of the source's owner to each key.
 func (c *Cleaner) NewTemplate(
 	resource schema.GroupResource, replika *v1alpha1.Replika, source *unstructured.Unstructured,
 ) (*Template, error) {
@@ -67,7 +82,10 @@ func (c *Cleaner) NewTemplate(
 	}
 	kind := source.GroupVersionKind()
 	labels, annotations := withoutControllerKeys(source)
-	fields := c.Content(kind.GroupKind(), source.Object)
+	fields, err := c.copiedContent(replika, source)
+	if err != nil {
+		return nil, err
+	}
 	content, err := encodeFields(fields)
 	if err != nil {
 		return nil, fmt.Errorf("building template of %s %s/%s: %w", kind.Kind, source.GetNamespace(), source.GetName(), err)
@@ -94,6 +112,31 @@ func (c *Cleaner) NewTemplate(
 	digested[MetadataField] = metadata
 	template.Digests = newDigests(digested)
 	return template, nil
+}
+
+// copiedContent returns the content of the copies: that of the source, with the keys and the type that the spec asks for and
+// the source's owner allows.
+func (c *Cleaner) copiedContent(replika *v1alpha1.Replika, source *unstructured.Unstructured) (map[string]any, error) {
+	kind := source.GroupVersionKind().GroupKind()
+	allowed, err := AllowedKeys(source)
+	if err != nil {
+		return nil, err
+	}
+	content := c.Content(kind, source.Object)
+	if !hasDataKeys(kind) {
+		return content, nil
+	}
+	rules := newKeyRules(replika, allowed)
+	if content, err = rules.apply(content); err != nil || kind.Kind != "Secret" {
+		return content, err
+	}
+	if err := setSecretType(content, replika.Spec.Target.Type); err != nil {
+		return nil, err
+	}
+	if rules.inEffect() || replika.Spec.Target.Type != "" {
+		return content, rules.validateSecretType(content)
+	}
+	return content, nil
 }
 
 // CopyLabels are the labels that a copy must have.
@@ -189,9 +232,6 @@ func (t *Template) marks(namespace string, adopted bool) Marks {
 func (t *Template) contentMatches(observed *Observed) bool {
 	return !slices.ContainsFunc(t.Digests.Differing(observed.Digests), func(field string) bool { return field != MetadataField })
 }
-
-// tokenSecretTypes are the types of Secrets that hold a token: a copy would give its identity to another namespace.
-var tokenSecretTypes = []string{"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"}
 
 // validateSource returns an error that wraps [ErrSourceNotAllowed] if the source must not be replicated.
 func validateSource(resource schema.GroupResource, source *unstructured.Unstructured) error {

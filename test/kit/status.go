@@ -36,11 +36,13 @@ var abnormalConditions = map[string]string{
 	v1alpha1.ReasonSuspended:               "",
 	v1alpha1.ReasonProgressing:             v1alpha1.ConditionReconciling,
 	v1alpha1.ReasonSourceNotFound:          v1alpha1.ConditionReconciling,
+	v1alpha1.ReasonKeyNotFound:             v1alpha1.ConditionReconciling,
 	v1alpha1.ReasonKindNotFound:            v1alpha1.ConditionReconciling,
 	v1alpha1.ReasonTargetNamespaceNotFound: v1alpha1.ConditionReconciling,
 	v1alpha1.ReasonForbidden:               v1alpha1.ConditionReconciling,
 	v1alpha1.ReasonCopiesFailed:            v1alpha1.ConditionReconciling,
 	v1alpha1.ReasonSourceNotAllowed:        v1alpha1.ConditionStalled,
+	v1alpha1.ReasonKeyConflict:             v1alpha1.ConditionStalled,
 	v1alpha1.ReasonServiceAccountRequired:  v1alpha1.ConditionStalled,
 	v1alpha1.ReasonKindNotAllowed:          v1alpha1.ConditionStalled,
 }

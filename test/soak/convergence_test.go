@@ -160,6 +160,7 @@ func (s *snapshot) input(replika *v1alpha1.Replika) (*planner.Input, *unstructur
 		Name:            replika.TargetName(),
 		Selection:       selection,
 		SourceNamespace: replika.SourceNamespace(),
+		SourceName:      replika.Spec.Source.Name,
 		ConflictPolicy:  replika.Spec.Target.ConflictPolicy,
 		ImmutableFields: replika.Spec.Target.ImmutableFields,
 		DeletionPolicy:  replika.Spec.DeletionPolicy,
