@@ -88,7 +88,7 @@ func (r *ReplikaReconciler) planInput(
 		Kind:            mapping.GroupKind(),
 		Name:            s.replika.TargetName(),
 		SourceNamespace: s.replika.SourceNamespace(),
-		SourceName:      s.replika.Spec.Source.Name,
+		SourceName:      s.sourceNameAmong(mapping.GroupKind()),
 		ConflictPolicy:  s.replika.Spec.Target.ConflictPolicy,
 		ImmutableFields: s.replika.Spec.Target.ImmutableFields,
 		DeletionPolicy:  s.replika.Spec.DeletionPolicy,

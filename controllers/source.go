@@ -57,6 +57,14 @@ func sourceKey(replika *v1alpha1.Replika) tracking.Key {
 	return tracking.Key{Namespace: replika.SourceNamespace(), Name: replika.Spec.Source.Name}
 }
 
+// sourceNameAmong returns the source's name if the objects of the kind include the source. Copies of a former kind do not.
+func (s *scope) sourceNameAmong(kind schema.GroupKind) string {
+	if sourceGVK(s.replika).GroupKind() != kind {
+		return ""
+	}
+	return s.replika.Spec.Source.Name
+}
+
 // resolveKind maps the source's kind to its resource, and checks that its objects can be copied.
 func (r *ReplikaReconciler) resolveKind(ctx context.Context, s *scope) (tracking.Mapping, error) {
 	gvk := sourceGVK(s.replika)

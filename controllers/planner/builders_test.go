@@ -243,10 +243,23 @@ func naiveMatch(glob, name string) bool {
 	return name != "" && glob[0] == name[0] && naiveMatch(glob[1:], name[1:])
 }
 
+// naiveNamesSource reports whether the spec wants a copy in the source's own namespace.
+func naiveNamesSource(replika *v1alpha1.Replika) bool {
+	if replika.Spec.Target.Namespaces.MatchAll || replika.TargetName() == replika.Spec.Source.Name {
+		return false
+	}
+	for _, name := range replika.Spec.Target.Namespaces.ReplicateIn {
+		if name == replika.SourceNamespace() {
+			return true
+		}
+	}
+	return false
+}
+
 // naiveSelects is a simple reference implementation of [Selection.Selects].
 func naiveSelects(replika *v1alpha1.Replika, namespace Namespace) bool {
 	targets := replika.Spec.Target.Namespaces
-	if namespace.Terminating || namespace.Name == replika.SourceNamespace() || namespace.Labels[v1alpha1.LabelOptOut] == "true" {
+	if namespace.Terminating || namespace.Name == replika.SourceNamespace() && !naiveNamesSource(replika) || namespace.Labels[v1alpha1.LabelOptOut] == "true" {
 		return false
 	}
 	if source := replika.Status.Source; source != nil && len(source.AllowedNamespaces) > 0 {

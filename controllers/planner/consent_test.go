@@ -111,6 +111,12 @@ func TestSelection_Selects_Consent(t *testing.T) {
 
 func TestSelection_DenialReason(t *testing.T) {
 	listed := v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop", "team-*"}}
+	other := newReplika(func(r *v1alpha1.Replika) {
+		r.Spec.Target.Name, r.Spec.Target.Namespaces = "other", v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}
+	})
+	if got := mustSelection(t, other).DenialReason(Namespace{Name: "vault", Labels: optOutLabels("true")}); !strings.Contains(got, v1alpha1.LabelOptOut) {
+		t.Errorf("got %q for the source's own namespace, which is a target", got)
+	}
 	cases := map[string]struct {
 		targets   v1alpha1.TargetNamespaces
 		allowed   []string

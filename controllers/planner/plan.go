@@ -120,7 +120,8 @@ type Input struct {
 	KeysWithdrawn bool
 	// Selection is nil if no namespace is a target: the Replika is being deleted, or its source is gone and its copies are
 	// deleted with it.
-	Selection       *Selection
+	Selection *Selection
+	// SourceNamespace is that of the source. SourceName is empty if the copies are of another kind than the source.
 	SourceNamespace string
 	SourceName      string
 	ConflictPolicy  v1alpha1.ConflictPolicy
@@ -184,7 +185,15 @@ func (in *Input) source() types.NamespacedName {
 }
 
 func (in *Input) selects(namespace Namespace) bool {
-	return in.Selection != nil && namespace.Name != in.SourceNamespace && in.Selection.Selects(namespace)
+	key := types.NamespacedName{Namespace: namespace.Name, Name: in.Name}
+	return in.Selection != nil && key != in.source() && in.Selection.Selects(namespace)
+}
+
+// isProtected reports whether nothing is ever written to the object: it is the source itself, or it is in the source's namespace
+// and was not made for it, so that the source's namespace has received no copy on purpose.
+func (in *Input) isProtected(object *Observed) bool {
+	return object.Key() == in.source() ||
+		object.Namespace == in.SourceNamespace && object.Origin.Value().Source.Namespace != object.Namespace
 }
 
 // withdrawn reports whether the object is a copy of the source that is not kept.
@@ -291,13 +300,13 @@ func (in *Input) inSync(object *Observed) bool {
 }
 
 // prune returns the action for an object that is not a desired copy, or false if none is needed. Only this Replika's own
-// copies are pruned, and never in the source's namespace.
+// copies are pruned, and in the source's namespace only those that were made for it.
 func (in *Input) prune(namespace Namespace, object *Observed) (Action, bool) {
 	if !object.OwnedBy(in.Replika) || object.Terminating || namespace.Terminating {
 		return Action{}, false
 	}
 	action := Action{Namespace: object.Namespace, Name: object.Name, Observed: object}
-	if object.Namespace == in.SourceNamespace {
+	if in.isProtected(object) {
 		action.conflict(sourceNamespaceMessage)
 		return action, true
 	}

@@ -44,10 +44,12 @@ type Namespace struct {
 // Selection is the compiled `spec.target.namespaces` of one Replika. It selects the target namespaces.
 type Selection struct {
 	sourceNamespace string
-	matchAll        bool
-	include         []string
-	selector        labels.Selector
-	exclude         []string
+	// includesSource is true if the source's own namespace is a target, too.
+	includesSource bool
+	matchAll       bool
+	include        []string
+	selector       labels.Selector
+	exclude        []string
 	// allowed are the names and globs that the source allows, as recorded in the status. If empty, all are allowed.
 	allowed []string
 }
@@ -58,6 +60,7 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 	targets := replika.Spec.Target.Namespaces
 	selection := &Selection{
 		sourceNamespace: replika.SourceNamespace(),
+		includesSource:  includesSourceNamespace(replika),
 		matchAll:        targets.MatchAll,
 		include:         targets.ReplicateIn,
 		selector:        labels.Nothing(),
@@ -76,14 +79,25 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 	return selection, nil
 }
 
-// Selects reports whether the namespace is a target. The source's own namespace never is, whatever the spec selects. A
-// namespace is a target only if the administrator, the namespace's owners and the source allow copies in it.
+// includesSourceNamespace reports whether the source's own namespace is a target. It must be named: a glob, a label selector or
+// matchAll would include it by accident. The copy must have another name, or it would be the source.
+func includesSourceNamespace(replika *v1alpha1.Replika) bool {
+	targets := replika.Spec.Target.Namespaces
+	return !targets.MatchAll && replika.TargetName() != replika.Spec.Source.Name &&
+		slices.Contains(targets.ReplicateIn, replika.SourceNamespace())
+}
+
+// Selects reports whether the namespace is a target. The source's own namespace is one only if the spec names it, and the copy
+// has another name. A namespace is a target only if the administrator, the namespace's owners and the source allow copies in it.
 func (s *Selection) Selects(namespace Namespace) bool {
-	if namespace.Name == s.sourceNamespace || namespace.Terminating || MatchesAny(s.exclude, namespace.Name) {
+	if namespace.Terminating || MatchesAny(s.exclude, namespace.Name) {
 		return false
 	}
 	if namespace.Excluded || namespace.optedOut() || !s.allows(namespace) {
 		return false
+	}
+	if namespace.Name == s.sourceNamespace {
+		return s.includesSource
 	}
 	return s.matchAll || MatchesAny(s.include, namespace.Name) || s.selector.Matches(labels.Set(namespace.Labels))
 }

@@ -73,6 +73,49 @@ func TestSelection_Selects(t *testing.T) {
 	}
 }
 
+// The source's own namespace is a target only by name, and only under another name than the source's.
+func TestSelection_Selects_SourceNamespace(t *testing.T) {
+	everything := &v1alpha1.NamespaceSelector{}
+	cases := map[string]struct {
+		name    string
+		targets v1alpha1.TargetNamespaces
+		change  func(*v1alpha1.Replika)
+		labels  map[string]string
+		want    bool
+	}{
+		"named, another name":             {name: "other", targets: v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop", "vault"}}, want: true},
+		"named, and also by glob":         {name: "other", targets: v1alpha1.TargetNamespaces{ReplicateIn: []string{"*", "vault"}}, want: true},
+		"named, the source's name":        {name: "settings", targets: v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}},
+		"named, no name":                  {targets: v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}},
+		"by glob":                         {name: "other", targets: v1alpha1.TargetNamespaces{ReplicateIn: []string{"vaul*", "*"}}},
+		"by label selector":               {name: "other", targets: v1alpha1.TargetNamespaces{Selector: everything}},
+		"by label selector, others named": {name: "other", targets: v1alpha1.TargetNamespaces{Selector: everything, ReplicateIn: []string{"shop"}}},
+		"by matchAll":                     {name: "other", targets: v1alpha1.TargetNamespaces{MatchAll: true}},
+		"by matchAll, in an ignored list": {name: "other", targets: v1alpha1.TargetNamespaces{MatchAll: true, ReplicateIn: []string{"vault"}}},
+		"named and excluded":              {name: "other", targets: v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}, ExcludeFrom: []string{"v*"}}},
+		"named and opted out":             {name: "other", targets: v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}, labels: optOutLabels("true")},
+		"named and not allowed":           {name: "other", targets: v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}, change: withAllowedNamespaces("shop")},
+		"named and allowed":               {name: "other", targets: v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}, change: withAllowedNamespaces("vault"), want: true},
+	}
+	for name, testCase := range cases {
+		t.Run(name, func(t *testing.T) {
+			replika := newReplika(func(r *v1alpha1.Replika) {
+				r.Spec.Target.Name, r.Spec.Target.Namespaces = testCase.name, testCase.targets
+			})
+			if testCase.change != nil {
+				testCase.change(replika)
+			}
+			namespace := Namespace{Name: "vault", Labels: testCase.labels}
+			if got := mustSelection(t, replika).Selects(namespace); got != testCase.want {
+				t.Errorf("got %v, want %v", got, testCase.want)
+			}
+			if got := naiveSelects(replika, namespace); got != testCase.want {
+				t.Errorf("the reference implementation returns %v", got)
+			}
+		})
+	}
+}
+
 func TestSelection_Selects_DefaultSourceNamespace(t *testing.T) {
 	selection := mustSelection(t, newReplika(func(r *v1alpha1.Replika) { r.Spec.Source.Namespace = "" }))
 	if selection.Selects(Namespace{Name: replikaKey.Namespace}) {

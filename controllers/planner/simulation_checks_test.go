@@ -42,15 +42,41 @@ func foreignKeys(object *unstructured.Unstructured) map[string]string {
 	return keys
 }
 
+// checkPlace checks before any write that it is not to the source, and that a write in the source's namespace is to a copy that
+// the spec wants there, or wanted: its marks name a source in the same namespace.
+func (c *cluster) checkPlace(in *Input, action Action, live *unstructured.Unstructured) {
+	key := types.NamespacedName{Namespace: action.Namespace, Name: action.Name}
+	if key == (types.NamespacedName{Namespace: in.SourceNamespace, Name: in.SourceName}) {
+		c.fatalf("%s of the source %s by %s", action.Type, key, in.Replika)
+	}
+	if action.Namespace != in.SourceNamespace {
+		return
+	}
+	if action.Desired && in.Selection.includesSource {
+		c.record("copy in the source's namespace")
+		return
+	}
+	if live == nil || !strings.HasPrefix(live.GetAnnotations()[v1alpha1.AnnotationSource], in.SourceNamespace+"/") {
+		c.fatalf("%s %s in the source's namespace by %s", action.Type, key, in.Replika)
+	}
+	c.record("pruned in the source's namespace")
+}
+
+// isProtected reports whether nothing may be written to the object.
+func (c *cluster) isProtected(in *Input, key types.NamespacedName) bool {
+	object := c.objects[key]
+	return key == types.NamespacedName{Namespace: in.SourceNamespace, Name: in.SourceName} ||
+		key.Namespace == in.SourceNamespace && !strings.HasPrefix(object.GetAnnotations()[v1alpha1.AnnotationSource], in.SourceNamespace+"/")
+}
+
 // checkRemoval checks before a delete that the object is this Replika's own copy, not adopted, not in the source's
 // namespace, and that no other Replika takes it over.
 func (c *cluster) checkRemoval(in *Input, view snapshot, action Action, live *unstructured.Unstructured) {
 	annotations := live.GetAnnotations()
+	c.checkPlace(in, action, live)
 	switch {
 	case metav1.GetControllerOf(live) != nil:
 		c.fatalf("%s of %s, which has a controller, by %s", action.Type, objectKey(live), in.Replika)
-	case live.GetNamespace() == in.SourceNamespace:
-		c.fatalf("%s %s in the source's namespace by %s", action.Type, objectKey(live), in.Replika)
 	case annotations[v1alpha1.AnnotationMarksVersion] != v1alpha1.MarksVersion,
 		annotations[v1alpha1.AnnotationSelf] != objectKey(live).String(),
 		annotations[v1alpha1.AnnotationOwner] != in.Replika.String():
@@ -75,9 +101,7 @@ func (c *cluster) checkRemoval(in *Input, view snapshot, action Action, live *un
 
 // checkChange checks before a patch that the object is this Replika's own copy, or one that it may take over.
 func (c *cluster) checkChange(in *Input, view snapshot, action Action, live *unstructured.Unstructured) {
-	if live.GetNamespace() == in.SourceNamespace {
-		c.fatalf("%s %s in the source's namespace by %s", action.Type, objectKey(live), in.Replika)
-	}
+	c.checkPlace(in, action, live)
 	if metav1.GetControllerOf(live) != nil {
 		c.fatalf("%s of %s, which has a controller, by %s", action.Type, objectKey(live), in.Replika)
 	}
@@ -144,7 +168,7 @@ func (c *cluster) recordChange(action Action, live *unstructured.Unstructured) {
 
 // mayRemain reports whether a copy that is not desired may remain, because nothing is written at its key.
 func (c *cluster) mayRemain(in *Input, key types.NamespacedName) bool {
-	return key.Namespace == in.SourceNamespace || !c.namespaceActive(key.Namespace) || c.objects[key].GetDeletionTimestamp() != nil
+	return c.isProtected(in, key) || !c.namespaceActive(key.Namespace) || c.objects[key].GetDeletionTimestamp() != nil
 }
 
 // checkStable checks after recovery that nothing changes, that each desired copy is in sync or has a valid reason not to be,
@@ -219,7 +243,7 @@ func (c *cluster) checkConflict(in *Input, action Action, live *unstructured.Uns
 		c.fatalf("%s reports no message for the conflict %s/%s", in.Replika, action.Namespace, action.Name)
 	}
 	if !action.Desired {
-		if action.Namespace != in.SourceNamespace {
+		if !c.isProtected(in, types.NamespacedName{Namespace: action.Namespace, Name: action.Name}) {
 			c.fatalf("%s does not prune %s/%s", in.Replika, action.Namespace, action.Name)
 		}
 		c.record("conflict: source's namespace")

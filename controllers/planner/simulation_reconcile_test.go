@@ -244,9 +244,7 @@ func (c *cluster) create(in *Input, action Action) (Outcome, *Observed) {
 	if !c.namespaceActive(action.Namespace) {
 		return NamespaceGone, nil
 	}
-	if action.Namespace == in.SourceNamespace {
-		c.fatalf("%s created an object in its source's namespace", in.Replika)
-	}
+	c.checkPlace(in, action, nil)
 	rendered, err := action.Template.Render(action.Namespace)
 	if err != nil {
 		c.fatalf("render: %v", err)

@@ -190,7 +190,8 @@ func (c *cluster) randomSpec(spec *v1alpha1.ReplikaSpec) {
 		{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"team": "red"}}},
 		{MatchAll: true, ExcludeFrom: []string{"d"}},
 		{ReplicateIn: []string{"*"}, ExcludeFrom: []string{"b*"}},
-	}[c.pick(5, "targets")]
+		{ReplicateIn: []string{"a", "b", "d"}},
+	}[c.pick(6, "targets")]
 }
 
 // disrupt makes one random change: an interrupted reconcile, or a change by another client.

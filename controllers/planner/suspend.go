@@ -61,7 +61,7 @@ func PlanSuspended(in *Input, consent *Consent) []Action {
 	var actions []Action
 	for _, object := range in.Observed {
 		namespace, found := namespaces[object.Namespace]
-		if !found || object.Namespace == in.SourceNamespace {
+		if !found || in.isProtected(object) {
 			continue
 		}
 		if !namespace.Excluded && !namespace.optedOut() && !consent.denies(object) {
