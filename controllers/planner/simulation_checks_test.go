@@ -43,11 +43,18 @@ func foreignKeys(object *unstructured.Unstructured) map[string]string {
 }
 
 // checkPlace checks before any write that it is not to the source, and that a write in the source's namespace is to a copy that
-// the spec wants there, or wanted: its marks name a source in the same namespace.
+// the spec wants there, or wanted: its marks name a source in the same namespace. A copy is never made of a copy.
 func (c *cluster) checkPlace(in *Input, action Action, live *unstructured.Unstructured) {
 	key := types.NamespacedName{Namespace: action.Namespace, Name: action.Name}
-	if key == (types.NamespacedName{Namespace: in.SourceNamespace, Name: in.SourceName}) {
+	source := types.NamespacedName{Namespace: in.SourceNamespace, Name: in.SourceName}
+	if key == source {
 		c.fatalf("%s of the source %s by %s", action.Type, key, in.Replika)
+	}
+	if original := c.objects[source]; c.recovering && action.Template != nil && original != nil {
+		// Marks that name another object are those of a duplicate. It is no copy.
+		if c.observe(original).Marks != MarksAbsent {
+			c.fatalf("%s makes %s a copy of the copy %s", in.Replika, key, source)
+		}
 	}
 	if action.Namespace != in.SourceNamespace {
 		return
@@ -136,7 +143,7 @@ func (c *cluster) checkChange(in *Input, view snapshot, action Action, live *uns
 		content := c.cleaner.Content(in.Kind, live.Object)
 		got := map[string]any{"data": content["data"], "immutable": content["immutable"]}
 		want := map[string]any{"data": nil, "immutable": nil}
-		source := c.objects[types.NamespacedName{Namespace: in.SourceNamespace, Name: "x"}]
+		source := c.objects[types.NamespacedName{Namespace: in.SourceNamespace, Name: in.SourceName}]
 		if source != nil {
 			want = map[string]any{"data": source.Object["data"], "immutable": source.Object["immutable"]}
 		}

@@ -171,8 +171,9 @@ func (c *cluster) putReplika(name types.NamespacedName) {
 
 func (c *cluster) randomSpec(spec *v1alpha1.ReplikaSpec) {
 	spec.Source.Namespace = []string{"a", "b"}[c.pick(2, "source namespace")]
-	spec.Source.Name = "x"
-	spec.Target.Name = []string{"", "", "y"}[c.pick(3, "target name")]
+	// Copies in the source's own namespace can have the name of another source, so a copy can become a source.
+	spec.Source.Name = []string{"x", "x", "x", "y"}[c.pick(4, "source name")]
+	spec.Target.Name = []string{"", "", "y", "x"}[c.pick(4, "target name")]
 	spec.Target.ConflictPolicy = []v1alpha1.ConflictPolicy{"", v1alpha1.ConflictPolicyAdopt}[c.pick(2, "conflict policy")]
 	spec.Target.ImmutableFields = []v1alpha1.ImmutableFieldsPolicy{"", v1alpha1.ImmutableFieldsFail}[c.pick(2, "immutable fields")]
 	spec.DeletionPolicy = []v1alpha1.DeletionPolicy{"", v1alpha1.DeletionPolicyRetain}[c.pick(2, "deletion policy")]
@@ -262,7 +263,7 @@ func (c *cluster) mutateObject() {
 }
 
 func isSource(key types.NamespacedName) bool {
-	return key.Name == "x" && (key.Namespace == "a" || key.Namespace == "b")
+	return key.Namespace == "a" || key.Namespace == "b"
 }
 
 func (c *cluster) mutateMarks() {
