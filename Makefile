@@ -103,6 +103,7 @@ verify: generate docs bundle ## Verify that generated files are up to date and a
 	$(KUSTOMIZE) build config/default >/dev/null
 	$(KUSTOMIZE) build config/samples >/dev/null
 	$(KUSTOMIZE) build config/samples/kinds >/dev/null
+	$(KUSTOMIZE) build config/samples/secrets >/dev/null
 	$(KUSTOMIZE) build config/prometheus >/dev/null
 
 ##@ Tests

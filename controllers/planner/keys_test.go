@@ -19,6 +19,7 @@ package planner
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -40,9 +41,7 @@ func withContent(kind string, content fields) func(*unstructured.Unstructured) {
 	return func(o *unstructured.Unstructured) {
 		delete(o.Object, "data")
 		o.SetKind(kind)
-		for field, value := range content {
-			o.Object[field] = value
-		}
+		maps.Copy(o.Object, content)
 	}
 }
 

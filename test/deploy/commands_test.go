@@ -66,7 +66,7 @@ var testedCommands = map[string][]string{
 		"kubectl delete replikas --all --all-namespaces",
 		"kubectl delete --kustomize 'https://github.com/prosimcorp/replika//manifests?ref=v0.3.0'",
 		"make uninstall",
-		listReplikas, listCreated, listPartOf, listOwners, removeFinalizer, consent, optOut, grantMetrics, grantImpersonation, mintToken,
+		listReplikas, listCreated, listPartOf, listOwners, removeFinalizer, consent, keyConsent, optOut, grantMetrics, grantImpersonation, mintToken,
 	},
 	staysInForeground: {"make install run"},
 	needsIdleMachine: {
@@ -98,6 +98,7 @@ const (
 	listOwners         = listCreated + ` --output custom-columns='NAMESPACE:.metadata.namespace,NAME:.metadata.name,OWNER:.metadata.annotations.replika\.prosimcorp\.com/owner'`
 	removeFinalizer    = `kubectl patch replika NAME --namespace NAMESPACE --type merge --patch '{"metadata":{"finalizers":null}}'`
 	consent            = "kubectl annotate secret registry-credentials --namespace platform replika.prosimcorp.com/allowed-namespaces='team-*, staging'"
+	keyConsent         = "kubectl annotate --overwrite secret root-ca --namespace cert-manager replika.prosimcorp.com/allowed-keys='ca.crt, *.pub'"
 	grantMetrics       = "kubectl create clusterrolebinding prometheus-reads-replika --clusterrole replika-metrics-reader --serviceaccount NAMESPACE:PROMETHEUS_SERVICE_ACCOUNT"
 	grantImpersonation = "kubectl --namespace TEAM create role act-as-copier --verb impersonate --resource serviceaccounts --resource-name copier"
 	mintToken          = "kubectl create secret generic probe --type bootstrap.kubernetes.io/token --dry-run=server --as system:serviceaccount:replika:replika-controller-manager"
@@ -146,6 +147,27 @@ var _ = Describe("From a clone", Ordered, func() {
 		Expect(copies).To(And(MatchRegexp(`platform +sample-configmap`), MatchRegexp(`team-a +sample-configmap`)))
 		Expect(shell(ctx, workDir, listPartOf)).To(MatchRegexp(`platform +sample-configmap`))
 		Expect(shell(ctx, workDir, listOwners)).To(MatchRegexp(`sample-configmap +default/replika-sample`))
+	})
+
+	It("the certificate of an authority is replicated without its private key", func(ctx SpecContext) {
+		sample, err := os.ReadFile(filepath.Join(repository, "config", "samples", "secrets", "ca-bundle.yaml"))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(string(sample)).To(HaveSuffix("\n" + block("yaml", "name: ca-bundle")))
+
+		Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "cert-manager"}})).To(Succeed())
+		Expect(admin.Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: "root-ca"}, Type: corev1.SecretTypeTLS,
+			Data: map[string][]byte{"ca.crt": []byte("certificate"), "tls.crt": []byte("certificate"), "tls.key": []byte("key")},
+		})).To(Succeed())
+		shell(ctx, repository, "kubectl apply --kustomize config/samples/secrets")
+		for range 2 {
+			shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 1m replika ca-bundle --namespace cert-manager")
+			bundle := &corev1.Secret{}
+			Expect(admin.Get(ctx, types.NamespacedName{Namespace: "team-a", Name: "ca-bundle"}, bundle)).To(Succeed())
+			Expect(bundle.Data).To(Equal(map[string][]byte{"ca-bundle.crt": []byte("certificate")}))
+			shell(ctx, workDir, keyConsent)
+		}
+		shell(ctx, repository, "kubectl delete --kustomize config/samples/secrets")
 	})
 
 	It("a source and a namespace are annotated and labelled for consent", func(ctx SpecContext) {
