@@ -106,6 +106,32 @@ var _ = Describe("Consent to keys", func() {
 		eventuallyHasKeys(ctx, source, a, "ca.crt", "tls.crt", "missing.crt")
 	})
 
+	It("Should be known for every key that copies can have, until all copies are in sync", func(ctx SpecContext) {
+		f := newFixture()
+		a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+		source, replika := copied(ctx, f, a, chooseKeys("ca.crt", "tls.key"))
+		copiedKeys := func(keys ...string) {
+			GinkgoHelper()
+			expect.Status(ctx, api, replika, func(g Gomega, current *v1alpha1.Replika) {
+				g.Expect(current.Status.Source.CopiedKeys).To(Equal(keys))
+			})
+		}
+		copiedKeys("ca.crt", "tls.key")
+
+		By("narrowing the spec while another namespace has a foreign object in the way")
+		foreign := create(ctx, kit.Secret(b, source.Name, "theirs"))
+		update(ctx, replika, func(replika *v1alpha1.Replika) {
+			replika.Spec.Source.Keys, replika.Spec.Target.Namespaces.ReplicateIn = []string{"ca.crt"}, []string{a, b}
+		})
+		expect.Failures(ctx, api, replika, map[string]string{b: v1alpha1.FailureConflict})
+		copiedKeys("ca.crt", "tls.key")
+
+		By("removing the object")
+		deleteAndWait(ctx, foreign)
+		expect.Ready(ctx, api, replika, 2)
+		copiedKeys("ca.crt")
+	})
+
 	It("Should win over suspension", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")

@@ -142,6 +142,9 @@ func (r *ReplikaReconciler) reconcileNormal(ctx context.Context, s *scope) error
 	copiesErr := r.reconcileCopies(ctx, s, mapping, src)
 
 	err = firstError(ctx.Err(), pruneErr, sourceErr, copiesErr)
+	if err == nil {
+		s.recordFormerKeysGone(src)
+	}
 	r.recordPropagation(s, observedAt, src, err)
 	if err != nil || !pruned {
 		return err

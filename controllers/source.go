@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -39,6 +40,8 @@ type source struct {
 	Template *planner.Template
 	// Unchanged reports whether the previous reconcile had the same template.
 	Unchanged bool
+	// CopiedKeys match every key that the template can have.
+	CopiedKeys []string
 	// KeysWithdrawn reports whether, without a template, the copies can have keys that the source's owner no longer allows.
 	KeysWithdrawn bool
 	// NoneDesired reports whether no copies are desired: a live read confirmed that the source does not exist and its copies
@@ -129,7 +132,10 @@ func (r *ReplikaReconciler) reconcileSource(ctx context.Context, s *scope, mappi
 	if template != nil {
 		unchanged, version := s.state.recordTemplate(template.Digests, object.GetResourceVersion())
 		src.Unchanged = unchanged
-		recordCopied(&s.replika.Status, version, planner.CopiedKeys(s.replika, object))
+		src.CopiedKeys = planner.CopiedKeys(s.replika, object)
+		if err := r.recordCopied(ctx, s, version, src.CopiedKeys); err != nil {
+			return source{}, err
+		}
 	}
 	recordAllowed(&s.replika.Status, allowed)
 	if denial := r.consentProblem(allowed); denial != "" {
@@ -148,14 +154,29 @@ func (r *ReplikaReconciler) reconcileSource(ctx context.Context, s *scope, mappi
 	return src, nil
 }
 
-// recordCopied shows in the status what is copied of the source.
-func recordCopied(status *v1alpha1.ReplikaStatus, version string, keys []string) {
-	if status.Source == nil {
-		status.Source = &v1alpha1.SourceStatus{}
+// recordCopied shows in the status what is copied of the source. Until all copies are in sync, some can have former keys. More
+// keys than before are in the status before they are in any copy: an operator that is killed meanwhile must know of them.
+func (r *ReplikaReconciler) recordCopied(ctx context.Context, s *scope, version string, keys []string) error {
+	if s.replika.Status.Source == nil {
+		s.replika.Status.Source = &v1alpha1.SourceStatus{}
 	}
+	status := s.replika.Status.Source
+	former, known := status.CopiedKeys, status.ResourceVersion != ""
+	status.CopiedKeys = planner.WidenCopiedKeys(status, keys)
 	// Not only when it changed: the last reconcile may have failed to write its status.
-	status.Source.ResourceVersion = version
-	status.Source.CopiedKeys = keys
+	status.ResourceVersion = version
+	if !known || slices.Equal(former, status.CopiedKeys) {
+		return nil
+	}
+	return r.patchStatus(ctx, s)
+}
+
+// recordFormerKeysGone shows in the status that no copy has keys of a former template, once all copies are in sync.
+func (s *scope) recordFormerKeysGone(src source) {
+	results := &s.results
+	if src.Template != nil && results.failed == 0 && len(results.pending) == 0 && results.synced == results.desired {
+		s.replika.Status.Source.CopiedKeys = src.CopiedKeys
+	}
 }
 
 // recordAllowed shows the consent of the source's owner in the status. The list of allowed namespaces is part of the selection,

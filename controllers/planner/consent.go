@@ -99,6 +99,26 @@ func CopiedKeys(replika *v1alpha1.Replika, source *unstructured.Unstructured) []
 	return chosen
 }
 
+// WidenCopiedKeys returns names and globs that match every key that copies can have while some of them may still be as before:
+// those of the status, and those of [CopiedKeys].
+func WidenCopiedKeys(status *v1alpha1.SourceStatus, copied []string) []string {
+	if status == nil || status.ResourceVersion == "" {
+		return copied
+	}
+	if len(status.CopiedKeys) == 0 || len(copied) == 0 {
+		return nil
+	}
+	widened := slices.Concat(status.CopiedKeys, copied)
+	slices.Sort(widened)
+	if widened = slices.Compact(widened); len(widened) > maxCopiedKeys {
+		return nil
+	}
+	return widened
+}
+
+// maxCopiedKeys is more than the maximum of spec.source.keys and of a list of allowed keys. It limits how many of them add up.
+const maxCopiedKeys = 300
+
 // KeysWithdrawn reports whether copies can have a key that the source's owner no longer allows: a key that matches what was last
 // copied, according to the status, and not the source's list as it is now. A list that cannot be read withdraws nothing. The
 // problem is why there is no template, or nil. If nothing is known of the copies, consent that the spec needs and that is

@@ -19,7 +19,9 @@ package planner
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -291,6 +293,37 @@ func TestCopiedKeys(t *testing.T) {
 				withAllowedKeys(testCase.allowed)(source)
 			}
 			if diff := cmp.Diff(testCase.want, CopiedKeys(newReplika(withKeys(testCase.chosen...)), source)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestWidenCopiedKeys(t *testing.T) {
+	known := func(keys ...string) *v1alpha1.SourceStatus {
+		return &v1alpha1.SourceStatus{ResourceVersion: "1", CopiedKeys: keys}
+	}
+	var many []string
+	for i := range maxCopiedKeys {
+		many = append(many, fmt.Sprint("key-", i))
+	}
+	cases := map[string]struct {
+		status *v1alpha1.SourceStatus
+		copied []string
+		want   []string
+	}{
+		"nothing copied yet":    {nil, []string{"a"}, []string{"a"}},
+		"only consent was read": {&v1alpha1.SourceStatus{AllowedNamespaces: []string{"shop"}}, []string{"a"}, []string{"a"}},
+		"same":                  {known("a"), []string{"a"}, []string{"a"}},
+		"more and less":         {known("b", "c"), []string{"a", "b"}, []string{"a", "b", "c"}},
+		"all keys until now":    {known(), []string{"a"}, nil},
+		"all keys from now on":  {known("a"), nil, nil},
+		"too many to list":      {known(many...), []string{"a"}, nil},
+		"as many as can be":     {known(many[1:]...), []string{many[0]}, slices.Sorted(slices.Values(many))},
+	}
+	for name, testCase := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(testCase.want, WidenCopiedKeys(testCase.status, testCase.copied)); diff != "" {
 				t.Error(diff)
 			}
 		})

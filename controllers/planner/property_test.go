@@ -56,7 +56,7 @@ func TestPlan_SimulationCoversAllStates(t *testing.T) {
 		"conflict: foreign", "conflict: controller", "conflict: newer marks", "conflict: other owner", "conflict: source's namespace",
 		"stale", "immutable", "immutable, not recreated", "recreate interrupted", "failed before the request", "failed after the request", "namespace gone",
 		"release an adopted object", "hand over an adopted object", "source deleted", "source not allowed", "orphaned copy",
-		"copy in the source's namespace", "pruned in the source's namespace", "claimant skipped", "duplicated marks", "Replika deleted", "consent withdrawn",
+		"copy in the source's namespace", "pruned in the source's namespace", "consent to keys withdrawn", "keys: KeyNotFound", "keys: SourceNotAllowed", "claimant skipped", "duplicated marks", "Replika deleted", "consent withdrawn",
 	} {
 		if seen[state] == 0 {
 			t.Errorf("the state %q occurs in no simulation", state)
@@ -66,7 +66,7 @@ func TestPlan_SimulationCoversAllStates(t *testing.T) {
 }
 
 const (
-	simulations     = 400
+	simulations     = 800
 	disruptionSteps = 25
 	// maxRecoveryRounds is more than any state needs: an object is handed over, updated and recreated, or deleted and created again.
 	maxRecoveryRounds = 8

@@ -17,6 +17,7 @@ limitations under the License.
 package planner
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -143,9 +144,14 @@ func (c *cluster) checkChange(in *Input, view snapshot, action Action, live *uns
 		content := c.cleaner.Content(in.Kind, live.Object)
 		got := map[string]any{"data": content["data"], "immutable": content["immutable"]}
 		want := map[string]any{"data": nil, "immutable": nil}
-		source := c.objects[types.NamespacedName{Namespace: in.SourceNamespace, Name: in.SourceName}]
-		if source != nil {
-			want = map[string]any{"data": source.Object["data"], "immutable": source.Object["immutable"]}
+		for field := range want {
+			if encoded, found := action.Template.Content[field]; found {
+				var value any
+				if err := json.Unmarshal(encoded, &value); err != nil {
+					c.fatalf("content: %v", err)
+				}
+				want[field] = value
+			}
 		}
 		legacy := live.GetLabels()[v1alpha1.LabelCreatedBy] == v1alpha1.CreatedByValue &&
 			live.GetLabels()[v1alpha1.LabelPartOf] == in.Replika.Name
@@ -195,6 +201,7 @@ func (c *cluster) checkStable() {
 				c.fatalf("%s owns %s, which it does not desire", name, key)
 			}
 		}
+		c.checkKeys(in, replika)
 		c.checkCoverage(in, replika)
 	}
 	if diff := cmp.Diff(before, c.snapshot, cmp.AllowUnexported(snapshot{}), cmpopts.EquateEmpty()); diff != "" {
@@ -203,6 +210,30 @@ func (c *cluster) checkStable() {
 	for _, object := range c.objects {
 		if owner, marked := c.observe(object).Owner(); marked && c.replikas[owner] == nil {
 			c.record("orphaned copy")
+		}
+	}
+}
+
+// checkKeys checks that no copy has a key that the source's owner does not allow, except where nothing can be written.
+func (c *cluster) checkKeys(in *Input, replika *v1alpha1.Replika) {
+	source := c.objects[in.source()]
+	if source == nil {
+		return
+	}
+	allowed, err := allowedKeysList.read(source)
+	if err != nil || allowed == nil || readyReason(replika) == v1alpha1.ReasonSourceNotAllowed && c.observe(source).Marks != MarksAbsent {
+		return // unreadable lists, and sources that are copies, freeze the copies
+	}
+	for key, object := range c.objects {
+		observed := c.observe(object)
+		if !observed.OwnedBy(in.Replika) || observed.Origin.Value().Source != in.source() || c.mayRemain(in, key) || object.Object["immutable"] == true {
+			continue
+		}
+		data, _ := object.Object["data"].(map[string]any)
+		for name := range data {
+			if !naiveMatchesAny(allowed, name) {
+				c.fatalf("%s has the key %s, which is not allowed: %v", key, name, allowed)
+			}
 		}
 	}
 }
@@ -285,7 +316,9 @@ func (c *cluster) checkConflict(in *Input, action Action, live *unstructured.Uns
 func (c *cluster) checkCoverage(in *Input, replika *v1alpha1.Replika) {
 	var want []string
 	for name, namespace := range c.namespaces {
-		if in.Selection != nil && naiveSelects(replika, namespace) {
+		// A copy that can have keys that are not allowed is not desired while there is no template.
+		withdrawn := in.withdrawn(c.observe(c.objects[types.NamespacedName{Namespace: name, Name: in.Name}]))
+		if in.Selection != nil && naiveSelects(replika, namespace) && !withdrawn {
 			want = append(want, name)
 		}
 	}

@@ -17,6 +17,7 @@ limitations under the License.
 package planner
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -37,15 +38,17 @@ func (c *cluster) reconcile(name types.NamespacedName) (stable bool) {
 	if !c.recovering && replika.DeletionTimestamp == nil && c.chance(2, "stale view") {
 		view = c.history[max(0, len(c.history)-1-c.pick(5, "age"))]
 	}
+	former := replika.Status.Source.DeepCopy()
 	in, reason := c.input(replika, view)
 
 	stable = true
-	succeeded := true
+	succeeded, synced := true, in.Template != nil
 	for _, action := range Plan(in) {
 		if !c.recovering && c.chance(20, "interruption") {
 			return false
 		}
 		last, outcome := c.execute(in, view, action)
+		synced = synced && (last.Type == Keep || last.Type.Writes() && outcome == Done)
 		switch last.Type {
 		case Keep, Wait, Conflict:
 		default:
@@ -62,7 +65,10 @@ func (c *cluster) reconcile(name types.NamespacedName) (stable bool) {
 		return false
 	}
 	if stored := c.replikas[name]; stored != nil {
-		if !cmp.Equal(stored.Status.Source, replika.Status.Source) {
+		if synced {
+			replika.Status.Source.CopiedKeys = c.copiedKeys
+		}
+		if !cmp.Equal(former, replika.Status.Source) {
 			stable = false
 		}
 		stored.Status.Source = replika.Status.Source
@@ -91,7 +97,12 @@ func (c *cluster) input(replika *v1alpha1.Replika, view snapshot) (*Input, strin
 		if allowed, err = AllowedNamespaces(source); err != nil {
 			c.fatalf("consent: %v", err)
 		}
-		replika.Status.Source = &v1alpha1.SourceStatus{AllowedNamespaces: allowed}
+		status := v1alpha1.SourceStatus{}
+		if replika.Status.Source != nil {
+			status = *replika.Status.Source
+		}
+		status.AllowedNamespaces = allowed
+		replika.Status.Source = &status
 	}
 	selection, err := NewSelection(replika)
 	if err != nil {
@@ -119,12 +130,8 @@ func (c *cluster) input(replika *v1alpha1.Replika, view snapshot) (*Input, strin
 		if replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete {
 			in.Selection = nil
 		}
-	} else if in.Template, err = c.cleaner.NewTemplate(configMaps, replika, source.DeepCopy()); err != nil {
-		c.record("source not allowed")
-		in.Template, reason = nil, v1alpha1.ReasonSourceNotAllowed
-	} else if allowed != nil && len(allowed) == 0 {
-		c.record("consent withdrawn")
-		in.Selection, in.Template, reason = nil, nil, v1alpha1.ReasonSourceNotAllowed
+	} else {
+		reason = c.template(in, replika, source, allowed)
 	}
 	if replika.DeletionTimestamp != nil {
 		in.Selection, in.Template = nil, nil
@@ -139,6 +146,36 @@ func (c *cluster) input(replika *v1alpha1.Replika, view snapshot) (*Input, strin
 		}
 	}
 	return in, reason
+}
+
+// template sets the template of the input, or what follows from its absence. It returns the reason of Ready.
+func (c *cluster) template(in *Input, replika *v1alpha1.Replika, source *unstructured.Unstructured, allowed []string) string {
+	template, err := c.cleaner.NewTemplate(configMaps, replika, source.DeepCopy())
+	problem, known := errors.AsType[*TemplateError](err)
+	switch {
+	case err != nil && !known:
+		c.record("source not allowed")
+		return v1alpha1.ReasonSourceNotAllowed
+	case allowed != nil && len(allowed) == 0:
+		c.record("consent withdrawn")
+		in.Selection = nil
+		return v1alpha1.ReasonSourceNotAllowed
+	case known:
+		c.record("keys: " + problem.Reason)
+		if in.KeysWithdrawn = KeysWithdrawn(replika, source, problem); in.KeysWithdrawn {
+			c.record("consent to keys withdrawn")
+		}
+		return problem.Reason
+	}
+	in.Template = template
+	// Stored before any copy has the keys.
+	c.copiedKeys = CopiedKeys(replika, source)
+	replika.Status.Source.CopiedKeys = WidenCopiedKeys(replika.Status.Source, c.copiedKeys)
+	replika.Status.Source.ResourceVersion = source.GetResourceVersion()
+	if stored := c.replikas[in.Replika]; stored != nil {
+		stored.Status.Source = replika.Status.Source.DeepCopy()
+	}
+	return v1alpha1.ReasonSynced
 }
 
 func (c *cluster) observe(object *unstructured.Unstructured) *Observed {

@@ -42,6 +42,8 @@ type cluster struct {
 	counter int
 	// tampered are the objects whose marks another client changed: the record of their applied keys is lost.
 	tampered map[types.UID]bool
+	// copiedKeys match every key of the template of the reconcile.
+	copiedKeys []string
 	// recovering is true in the second phase, in which nothing disrupts a reconcile.
 	recovering bool
 	log        []string
@@ -99,6 +101,9 @@ func newCluster(t testingT, pick func(n int, what string) int, seen map[string]i
 	return c
 }
 
+// anotherKey is a key that not all sources have, and that not all of their owners allow.
+const anotherKey = "another"
+
 func (c *cluster) nextNumber() int {
 	c.counter++
 	return c.counter
@@ -153,6 +158,12 @@ func (c *cluster) randomObject(namespace, name string) *unstructured.Unstructure
 		allowed := []string{"", "c,d", "*"}[c.pick(3, "allowed namespaces")]
 		withAnnotations(map[string]string{v1alpha1.AnnotationAllowedNamespaces: allowed})(object)
 	}
+	if c.chance(2, "another key") {
+		withField("another", "data", anotherKey)(object)
+	}
+	if c.chance(6, "consent to keys") {
+		withAllowedKeys([]string{"mode", "*", "", "mode;another", "another"}[c.pick(5, "allowed keys")])(object)
+	}
 	if c.chance(4, "immutable") {
 		withField(true, "immutable")(object)
 	}
@@ -164,6 +175,7 @@ func (c *cluster) putReplika(name types.NamespacedName) {
 	replika := newReplika(withName(name), withCreationTime(int64(c.nextNumber())))
 	if before != nil {
 		replika.ObjectMeta = before.ObjectMeta
+		replika.Status.Source = before.Status.Source
 	}
 	c.randomSpec(&replika.Spec)
 	c.replikas[name] = replika
@@ -178,6 +190,7 @@ func (c *cluster) randomSpec(spec *v1alpha1.ReplikaSpec) {
 	spec.Target.ImmutableFields = []v1alpha1.ImmutableFieldsPolicy{"", v1alpha1.ImmutableFieldsFail}[c.pick(2, "immutable fields")]
 	spec.DeletionPolicy = []v1alpha1.DeletionPolicy{"", v1alpha1.DeletionPolicyRetain}[c.pick(2, "deletion policy")]
 	spec.Synchronization.OnSourceDeletion = []v1alpha1.SourceDeletionPolicy{"", v1alpha1.SourceDeletionDelete}[c.pick(2, "source deletion")]
+	spec.Source.Keys = [...][]string{nil, nil, nil, {"mode"}, {"*", anotherKey}}[c.pick(5, "keys")]
 	spec.Target.Labels, spec.Target.Annotations = nil, nil
 	if c.chance(3, "target labels") {
 		spec.Target.Labels = map[string]string{targetKeys + "label": "1"}
