@@ -61,6 +61,8 @@ const (
 	// maxRefusalIntervals and maxRefusalDelay limit the delay after a refusal, whichever is shorter.
 	maxRefusalIntervals = 10
 	maxRefusalDelay     = time.Hour
+	// maxUnavailableDelay limits the delay after a response that took long and failed: that may be over soon.
+	maxUnavailableDelay = time.Minute
 )
 
 // requestFor returns what the answer to the planned action depends on.
@@ -134,7 +136,7 @@ func refusalDelay(reason string, attempts int, synchronization time.Duration, co
 	case v1alpha1.FailureImmutable, v1alpha1.FailureConflict:
 		first = synchronization
 	case v1alpha1.FailureUnavailable:
-		limit = synchronization // it may be over soon
+		limit = min(synchronization, maxUnavailableDelay)
 	default:
 	}
 	delay := backoff(first, attempts, limit)
