@@ -107,8 +107,10 @@ func (r *ReplikaReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	case s.replika.DeletionTimestamp != nil:
 		err = r.reconcileDelete(ctx, s)
 	case s.replika.Spec.Suspend:
+		s.dropFormerSource()
 		err = r.finish(ctx, s, r.reconcileSuspended(ctx, s))
 	default:
+		s.dropFormerSource()
 		err = r.finish(ctx, s, r.reconcileNormal(ctx, s))
 	}
 	return r.requeue(ctx, s, err)
@@ -184,6 +186,9 @@ func (r *ReplikaReconciler) finish(ctx context.Context, s *scope, err error) err
 	r.recordReadyTransition(ctx, s)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return fmt.Errorf("updating status: %w", err)
+	}
+	if !s.suspended() {
+		s.state.recordStatusOf(sourceIdentityOf(s.replika))
 	}
 	return nil
 }
