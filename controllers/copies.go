@@ -72,15 +72,15 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 func (r *ReplikaReconciler) planInput(
 	ctx context.Context, s *scope, mapping tracking.Mapping,
 ) (in *planner.Input, removed map[types.NamespacedName]bool, err error) {
-	namespaces, err := r.listNamespaces(ctx)
+	copies, removed, err := r.listCopies(ctx, s, mapping)
+	if err != nil {
+		return nil, nil, err
+	}
+	namespaces, err := r.listNamespaces(ctx) // after the copies: a namespace is older than what is in it
 	if err != nil {
 		return nil, nil, err
 	}
 	claimants, err := r.listClaimants(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	copies, removed, err := r.listCopies(ctx, s, mapping)
 	if err != nil {
 		return nil, nil, err
 	}
