@@ -64,6 +64,8 @@ type ReplikaReconciler struct {
 
 	metrics *metricSet
 	states  stateStore
+	// selections are for the events of namespaces.
+	selections selectionCache
 	// enqueuer adds Replikas to the queue of this controller, standbyEnqueuer to that of the standby controller.
 	enqueuer, standbyEnqueuer enqueuer
 	discovery                 *discoveryRefresher
@@ -80,7 +82,7 @@ func (r *ReplikaReconciler) SetupWithManager(manager ctrl.Manager) error {
 		For(&v1alpha1.Replika{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, ownMetadataLost()))).
 		Watches(&v1alpha1.Replika{}, handler.EnqueueRequestsFromMapFunc(r.replikaToCompetingReplikas),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{}, predicate.Funcs{CreateFunc: ignoreInitialList})).
-		WatchesMetadata(namespaceMetadata(), handler.EnqueueRequestsFromMapFunc(r.namespaceToReplikas),
+		WatchesMetadata(namespaceMetadata(), r.namespaceHandler(),
 			builder.WithPredicates(namespaceSelectionChanged())).
 		WatchesRawSource(&r.enqueuer).
 		WithOptions(controller.Options{
