@@ -71,15 +71,15 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 func (r *ReplikaReconciler) planInput(
 	ctx context.Context, s *scope, mapping tracking.Mapping,
 ) (in *planner.Input, removed map[types.NamespacedName]bool, err error) {
-	namespaces, err := r.listNamespaces(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	claimants, err := r.listClaimants(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
 	copies, removed, err := r.listCopies(ctx, s, mapping)
+	if err != nil {
+		return nil, nil, err
+	}
+	namespaces, err := r.listNamespaces(ctx) // after the copies: a namespace is older than what is in it
+	if err != nil {
+		return nil, nil, err
+	}
+	claimants, err := r.listClaimants(ctx, mapping.Group, s.replika.TargetName(), copies)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -133,16 +133,24 @@ func (r *ReplikaReconciler) copyStore(ctx context.Context, mapping tracking.Mapp
 	return store
 }
 
-// listClaimants returns all Replikas that claim objects.
-func (r *ReplikaReconciler) listClaimants(ctx context.Context) (planner.Claimants, error) {
-	list := &v1alpha1.ReplikaList{}
-	if err := r.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing Replikas: %w", err)
+// listClaimants returns the Replikas that claim objects of the API group with the name, or with that of one of the copies.
+func (r *ReplikaReconciler) listClaimants(
+	ctx context.Context, group, name string, copies []*planner.Observed,
+) (planner.Claimants, error) {
+	names := map[string]bool{name: true}
+	for _, object := range copies {
+		names[object.Name] = true
 	}
 	var claimants []planner.Claimant
-	for i := range list.Items {
-		if claimant, claims := planner.NewClaimant(&list.Items[i]); claims {
-			claimants = append(claimants, claimant)
+	for name := range names {
+		list := &v1alpha1.ReplikaList{}
+		if err := r.List(ctx, list, client.MatchingFields{targetIndex: targetKey(group, name)}, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("listing Replikas: %w", err)
+		}
+		for i := range list.Items {
+			if claimant, claims := planner.NewClaimant(&list.Items[i]); claims {
+				claimants = append(claimants, claimant)
+			}
 		}
 	}
 	return planner.SortClaimants(claimants), nil

@@ -64,6 +64,8 @@ type ReplikaReconciler struct {
 
 	metrics *metricSet
 	states  stateStore
+	// selections are for the events of namespaces.
+	selections selectionCache
 	// enqueuer adds Replikas to the queue of this controller, standbyEnqueuer to that of the standby controller.
 	enqueuer, standbyEnqueuer enqueuer
 	discovery                 *discoveryRefresher
@@ -81,7 +83,7 @@ func (r *ReplikaReconciler) SetupWithManager(manager ctrl.Manager) error {
 		For(&v1alpha1.Replika{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, ownMetadataLost()))).
 		Watches(&v1alpha1.Replika{}, handler.EnqueueRequestsFromMapFunc(r.replikaToCompetingReplikas),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{}, predicate.Funcs{CreateFunc: ignoreInitialList})).
-		WatchesMetadata(namespaceMetadata(), handler.EnqueueRequestsFromMapFunc(r.namespaceToReplikas),
+		WatchesMetadata(namespaceMetadata(), r.namespaceHandler(),
 			builder.WithPredicates(namespaceSelectionChanged())).
 		WatchesRawSource(&r.enqueuer).
 		WithOptions(controller.Options{
@@ -108,8 +110,10 @@ func (r *ReplikaReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	case s.replika.DeletionTimestamp != nil:
 		err = r.reconcileDelete(ctx, s)
 	case s.replika.Spec.Suspend:
+		s.dropFormerSource()
 		err = r.finish(ctx, s, r.reconcileSuspended(ctx, s))
 	default:
+		s.dropFormerSource()
 		err = r.finish(ctx, s, r.reconcileNormal(ctx, s))
 	}
 	return r.requeue(ctx, s, err)
@@ -185,6 +189,9 @@ func (r *ReplikaReconciler) finish(ctx context.Context, s *scope, err error) err
 	r.recordReadyTransition(ctx, s)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return fmt.Errorf("updating status: %w", err)
+	}
+	if !s.suspended() {
+		s.state.recordStatusOf(sourceIdentityOf(s.replika))
 	}
 	return nil
 }

@@ -50,6 +50,9 @@ type replikaState struct {
 	// lastWritten is the Replika as the API server returned it for our last write, until the cache has caught up.
 	lastWritten *v1alpha1.Replika
 
+	// source is the one that the status was last written for; zero before the first write.
+	source sourceIdentity
+
 	// resource is the one that all fields below are about.
 	resource schema.GroupResource
 	// digests of the last template; empty before the first.
@@ -103,6 +106,20 @@ func (s *replikaState) useResource(resource schema.GroupResource) {
 	s.digests, s.sourceVersion = "", ""
 	s.outOfSync, s.contests, s.backoffUntil = nil, nil, nil
 	s.propagationStart = time.Time{}
+}
+
+// statusIsOf reports whether the last status that was written is about the source; known is false before the first write.
+func (s *replikaState) statusIsOf(source sourceIdentity) (same, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.source == source, s.source != sourceIdentity{}
+}
+
+// recordStatusOf records that the status is now about the source.
+func (s *replikaState) recordStatusOf(source sourceIdentity) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.source = source
 }
 
 // recordTemplate keeps the digests of the template. It reports whether they are those of the last template, and returns

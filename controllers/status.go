@@ -33,6 +33,23 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
+// dropFormerSource removes what the status says of a source that the spec no longer names: nothing of it applies to the new one,
+// which may not exist. The copies of a suspended Replika stay, and their counts with them.
+func (s *scope) dropFormerSource() {
+	same, known := s.state.statusIsOf(sourceIdentityOf(s.replika))
+	if !known {
+		// Before this operator started, any part of the spec can have changed.
+		same = s.replika.Status.ObservedGeneration == s.replika.Generation
+	}
+	if same {
+		return
+	}
+	s.replika.Status.Source = nil
+	if !s.suspended() {
+		s.replika.Status.Copies, s.replika.Status.Failures = nil, nil
+	}
+}
+
 // setStatus computes the status from what the reconcile read and did.
 func (r *ReplikaReconciler) setStatus(s *scope) {
 	status, results := &s.replika.Status, &s.results

@@ -22,6 +22,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
@@ -78,6 +79,9 @@ func (r *ReplikaReconciler) readConsent(ctx context.Context, s *scope, mapping t
 	allowed, err := planner.AllowedNamespaces(object)
 	if err != nil {
 		return nil, nil //nolint:nilerr // a list that cannot be read withdraws no consent
+	}
+	if s.replika.Status.Source == nil && allowed != nil {
+		s.replika.Status.Source = &v1alpha1.SourceStatus{}
 	}
 	if s.replika.Status.Source != nil {
 		// Other Replikas with the same targets read it. The version is that of the content that was last copied.

@@ -161,10 +161,11 @@ func Plan(in *Input) []Action {
 	}
 	for _, object := range observed {
 		namespace, found := namespaces[object.Namespace]
-		if !found {
-			// The namespace is deleted, or newer than the list: only its name is known.
-			namespace.Name = object.Namespace
+		if !found && in.Selection != nil && object.Namespace != in.SourceNamespace {
+			// The namespace is deleted, or newer than the list: whether it is a target is not known before it is listed.
+			continue
 		}
+		namespace.Name = object.Namespace
 		if action, needed := in.prune(namespace, object); needed {
 			actions = append(actions, action)
 		}

@@ -115,6 +115,14 @@ func (s *Selection) CouldSelect(namespace Namespace) bool {
 	return selection.Selects(unrestricted)
 }
 
+// ChangedBy reports whether the namespace becomes a target, or ceases to be one, when it changes. What the source allows does
+// not matter: it depends on the name alone.
+func (s *Selection) ChangedBy(before, after Namespace) bool {
+	selection := *s
+	selection.allowed = nil
+	return selection.Selects(before) != selection.Selects(after)
+}
+
 // MatchesAny reports whether one of the globs matches the name. The schema allows only `*` and the characters of a namespace
 // name, so the other special characters of [path.Match] do not occur; a malformed pattern matches nothing.
 func MatchesAny(globs []string, name string) bool {
