@@ -66,8 +66,8 @@ func (s *scope) setSuspended() {
 		ready = condition.Status
 	}
 	message := "reconciliation is suspended (spec.suspend)"
-	if len(s.results.failures) > 0 {
-		message += "; copies without consent could not be removed: " + s.failedNamespaces()
+	if s.results.failed > 0 {
+		message += "; copies without consent could not be removed: " + s.results.failedNamespaces()
 	}
 	s.setCondition(v1alpha1.ConditionReady, ready, v1alpha1.ReasonSuspended, message)
 	meta.RemoveStatusCondition(&s.replika.Status.Conditions, v1alpha1.ConditionReconciling)
@@ -153,15 +153,5 @@ func (s *scope) syncedMessage() string {
 
 // failuresMessage names the failing namespaces by reason. The list of failures has their messages.
 func (s *scope) failuresMessage() string {
-	return fmt.Sprintf("%s failed to sync, see status.failures: %s", plural(len(s.results.failures), "copy"), s.failedNamespaces())
-}
-
-// failedNamespaces lists the failing namespaces with the reasons.
-func (s *scope) failedNamespaces() string {
-	failures := s.results.sortedFailures()
-	named := make([]string, 0, len(failures))
-	for _, failure := range failures {
-		named = append(named, fmt.Sprintf("%s (%s)", failure.Namespace, failure.Reason))
-	}
-	return strings.Join(named, ", ")
+	return fmt.Sprintf("%s failed to sync, see status.failures: %s", plural(int(s.results.failed), "copy"), s.results.failedNamespaces())
 }
