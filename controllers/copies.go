@@ -51,7 +51,7 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	}
 	outOfSync, conflicts := map[types.NamespacedName]bool{}, false
 	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
-		r.recordResult(s, mapping, &result)
+		r.recordResult(s, mapping, in, &result)
 		conflicts = conflicts || result.hasForeignObject()
 		if result.failed() || result.action.Refused || result.action.InFlight {
 			outOfSync[result.action.Key()] = true
@@ -89,6 +89,7 @@ func (r *ReplikaReconciler) planInput(
 		Kind:            mapping.GroupKind(),
 		Name:            s.replika.TargetName(),
 		SourceNamespace: s.replika.SourceNamespace(),
+		Impersonated:    s.identity != operatorIdentity,
 		ConflictPolicy:  s.replika.Spec.Target.ConflictPolicy,
 		ImmutableFields: s.replika.Spec.Target.ImmutableFields,
 		DeletionPolicy:  s.replika.Spec.DeletionPolicy,
@@ -210,9 +211,9 @@ func (r *ReplikaReconciler) executeAction(
 }
 
 // recordResult adds the result of an action to the results.
-func (r *ReplikaReconciler) recordResult(s *scope, mapping tracking.Mapping, result *actionResult) {
+func (r *ReplikaReconciler) recordResult(s *scope, mapping tracking.Mapping, in *planner.Input, result *actionResult) {
 	action := &result.action
-	s.results.add(result)
+	s.results.add(in, result)
 	if action.RetryAfter > 0 {
 		s.results.backOff(action.Key(), r.Clock.Now().Add(action.RetryAfter))
 	}

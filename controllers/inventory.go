@@ -118,7 +118,7 @@ func (r *ReplikaReconciler) pruneKind(ctx context.Context, s *scope, mapping tra
 	}
 	before := s.results.incomplete()
 	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
-		r.recordResult(s, mapping, &result)
+		r.recordResult(s, mapping, in, &result)
 	}
 	return s.results.incomplete() == before, nil
 }

@@ -104,7 +104,7 @@ func (r *ReplikaReconciler) pruneDenied(ctx context.Context, s *scope, mapping t
 		return r.copiesNotReady(mapping, err)
 	}
 	for _, result := range r.executePlan(ctx, s, mapping, in, planner.PlanSuspended(in, consent)) {
-		r.recordResult(s, mapping, &result)
+		r.recordResult(s, mapping, in, &result)
 	}
 	return nil
 }

@@ -333,7 +333,8 @@ type ReplikaStatus struct {
 	Copies *CopiesStatus `json:"copies,omitempty"`
 
 	// failures lists the copies that are not in sync, sorted by namespace. It
-	// contains at most 20 items; copies.failed is the total.
+	// contains at most 20 items; copies.failed is the total. One item without a
+	// namespace can stand for several copies.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
@@ -375,7 +376,10 @@ type CopiesStatus struct {
 
 // Failure describes why one copy is not in sync.
 type Failure struct {
-	// namespace is the namespace of the copy.
+	// namespace is the namespace of the copy. It is empty for the copies in all
+	// namespaces that are selected by a glob, by labels or by matchAll, and in
+	// which serviceAccountName has no known permission: the message has their
+	// number.
 	// +required
 	Namespace string `json:"namespace"`
 

@@ -77,8 +77,7 @@ func quoteEntry(entry string) string {
 // the administrator or the source do not allow copies there. It is empty for a target namespace, and for one that is not
 // listed by name, because globs and label selectors silently skip what is not allowed.
 func (s *Selection) DenialReason(namespace Namespace) string {
-	if s.matchAll || namespace.Terminating || namespace.Name == s.sourceNamespace ||
-		!slices.Contains(s.include, namespace.Name) || MatchesAny(s.exclude, namespace.Name) {
+	if namespace.Terminating || namespace.Name == s.sourceNamespace || !s.Names(namespace.Name) || MatchesAny(s.exclude, namespace.Name) {
 		return ""
 	}
 	switch {

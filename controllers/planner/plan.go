@@ -93,7 +93,7 @@ type Action struct {
 	Adopt bool
 	// NewOwner is the owner after a handover.
 	NewOwner types.NamespacedName
-	// expected is the action that a create stands for, see [Input.hideUnseen]; empty for any other action.
+	// expected is the action that a create stands for, see [Input.hideUnseen]; empty for every other action.
 	expected ActionType
 	// nextOwners are the Replikas to ask, in turn, when the new owner is not allowed to write the copy.
 	nextOwners []types.NamespacedName
@@ -119,6 +119,8 @@ type Input struct {
 	// deleted with it.
 	Selection       *Selection
 	SourceNamespace string
+	// Impersonated is true if copies are written as a ServiceAccount, see [Input.hideUnseen].
+	Impersonated    bool
 	ConflictPolicy  v1alpha1.ConflictPolicy
 	ImmutableFields v1alpha1.ImmutableFieldsPolicy
 	DeletionPolicy  v1alpha1.DeletionPolicy
@@ -155,7 +157,10 @@ func Plan(in *Input) []Action {
 		namespaces[namespace.Name] = namespace
 		if in.selects(namespace) {
 			key := types.NamespacedName{Namespace: namespace.Name, Name: in.Name}
-			actions = append(actions, in.Decide(namespace, observed[key]))
+			action := in.Decide(namespace, observed[key])
+			in.hideUnseen(&action)
+			in.backOffRefused(&action, namespace)
+			actions = append(actions, action)
 			delete(observed, key)
 		}
 	}

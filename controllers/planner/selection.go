@@ -88,6 +88,11 @@ func (s *Selection) Selects(namespace Namespace) bool {
 	return s.matchAll || MatchesAny(s.include, namespace.Name) || s.selector.Matches(labels.Set(namespace.Labels))
 }
 
+// Names reports whether the spec selects the namespace by its name.
+func (s *Selection) Names(namespace string) bool {
+	return !s.matchAll && slices.Contains(s.include, namespace)
+}
+
 // MissingNames returns the names in replicateIn for which no namespace exists, sorted and without duplicates. Globs and
 // label selectors select from the existing namespaces, so they are never missing.
 func (s *Selection) MissingNames(namespaces []Namespace) []string {
