@@ -83,7 +83,8 @@ var _ = Describe("Requests that hang", func() {
 		copiedPromptly(ctx, source, healthy)
 	})
 
-	It("Should not delay Replikas of other kinds", func(ctx SpecContext) {
+	// The controllers of quotas and of garbage collection cannot watch the kind either, which delays other specs.
+	It("Should not delay Replikas of other kinds", serial, func(ctx SpecContext) {
 		f := newFixture()
 		healthy, sources := f.namespace(ctx, "healthy"), f.namespace(ctx, "source")
 		definition := installCRD(ctx, "Album", "albums")
