@@ -68,7 +68,6 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		Client:                  mgr.GetClient(),
 		Clients:                 newClients(config, cleaner, executor.NewFairSemaphore(options.MaxConcurrentWrites)),
 		Mapper:                  tracking.NewMapper(discoveryClient),
-		Lister:                  tracking.NewLister(objects, metadataClient, cleaner),
 		Cleaner:                 cleaner,
 		Recorder:                mgr.GetEventRecorder("replika"),
 		Clock:                   clock.RealClock{},
@@ -78,6 +77,7 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		MaxConcurrentWrites:     options.MaxConcurrentWrites,
 	}
 	reconciler.Watches = tracking.NewWatches(objects, metadataClient, cleaner, reconciler.handleWatchEvent)
+	reconciler.Lister = tracking.NewLister(reconciler.Watches)
 	reconciler.discovery = newDiscoveryRefresher(reconciler.Mapper.InvalidationDelays(), reconciler.refreshGroup)
 	if reconciler.metrics, err = newMetricSet(ctrlmetrics.Registry, reconciler.Watches); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
