@@ -114,7 +114,7 @@ func (r *ReplikaReconciler) listCopies(
 	removed = store.PopRemovedByOthers(s.name) // first: what is removed from now on is for the next reconcile
 	copies = store.ListFor(s.name, s.replika.TargetName())
 	if !r.conflictingObjectsWatched(ctx, s, mapping) {
-		// What is stored of foreign objects may be over. A create shows whether they are still there.
+		// The foreign objects that are stored may be gone. A create shows whether they are still there.
 		copies = slices.DeleteFunc(copies, func(object *planner.Observed) bool { return !tracking.IsWatched(object) })
 	}
 	return copies, removed, nil
