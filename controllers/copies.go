@@ -114,13 +114,13 @@ func (r *ReplikaReconciler) listCopies(
 ) (copies []*planner.Observed, removed map[types.NamespacedName]bool, err error) {
 	store := r.copyStore(ctx, mapping)
 	if store == nil {
-		copies, err = r.Lister.List(ctx, mapping.Resource, s.name.Name)
+		copies, err = r.Lister.List(ctx, mapping.Resource, s.name)
 		return copies, nil, err
 	}
 	removed = store.PopRemovedByOthers(s.name) // first: what is removed from now on is for the next reconcile
 	copies = store.ListFor(s.name, s.replika.TargetName())
 	if !r.conflictingObjectsWatched(ctx, s, mapping) {
-		// What is stored of foreign objects may be over. A create shows whether they are still there.
+		// The foreign objects that are stored may be gone. A create shows whether they are still there.
 		copies = slices.DeleteFunc(copies, func(object *planner.Observed) bool { return !tracking.IsWatched(object) })
 	}
 	return copies, removed, nil
@@ -185,19 +185,7 @@ func (r *ReplikaReconciler) executeAction(
 ) actionResult {
 	namespace.Name = action.Namespace // the list may not have it yet
 	for attempt := 1; ; attempt++ {
-		var result executor.Result
-		if store == nil || !action.Type.Writes() {
-			result = r.writeAs(ctx, s, mapping, &action)
-		} else {
-			// The response is newer than what the watch delivered, and the watch will deliver it again.
-			endWrite := store.BeginWrite(action.Key())
-			result = r.writeAs(ctx, s, mapping, &action)
-			object := result.Object
-			if action.Type == planner.Release && result.Outcome == planner.Done {
-				object = nil // it is no longer a copy
-			}
-			endWrite(object, object != nil || result.Outcome == planner.Done || result.Outcome == planner.Stale)
-		}
+		result := r.writeAndRecord(ctx, s, mapping, store, &action)
 		if action.Type.Writes() && action.Type != planner.LookUp {
 			r.metrics.recordWrite(action.Type, result.Outcome)
 			ctrl.LoggerFrom(ctx).V(2).Info("Wrote copy", "copy", action.Key(), "action", action.Type, "outcome", result.Outcome)
@@ -208,6 +196,31 @@ func (r *ReplikaReconciler) executeAction(
 		}
 		action = next
 	}
+}
+
+// writeAndRecord executes an action, and records the response: for the plan of the next reconcile, it is newer than what a watch
+// has delivered, and only it shows whether the API server has changed what was written.
+func (r *ReplikaReconciler) writeAndRecord(
+	ctx context.Context, s *scope, mapping tracking.Mapping, store *tracking.CopyStore, action *planner.Action,
+) executor.Result {
+	switch {
+	case !action.Type.Writes():
+		return r.writeAs(ctx, s, mapping, action)
+	case store == nil:
+		result := r.writeAs(ctx, s, mapping, action)
+		if result.Object != nil {
+			r.Lister.RecordWrite(s.name, mapping.Resource, result.Object)
+		}
+		return result
+	}
+	endWrite := store.BeginWrite(action.Key()) // the watch will deliver the response again
+	result := r.writeAs(ctx, s, mapping, action)
+	object := result.Object
+	if action.Type == planner.Release && result.Outcome == planner.Done {
+		object = nil // it is no longer a copy
+	}
+	endWrite(object, object != nil || result.Outcome == planner.Done || result.Outcome == planner.Stale)
+	return result
 }
 
 // recordResult adds the result of an action to the results.
