@@ -133,27 +133,6 @@ func (m *Mapper) Cached(kind schema.GroupVersionKind) (Mapping, bool) {
 	return mapping, found
 }
 
-// ResolveResource returns how the API server serves the resource: in the preferred version of its group if that has the
-// resource, else in the first version that has it.
-func (m *Mapper) ResolveResource(ctx context.Context, resource schema.GroupResource) (Mapping, error) {
-	versions, err := m.versions(ctx, resource.Group)
-	if err != nil {
-		return Mapping{}, fmt.Errorf("%s: %w", resource, err)
-	}
-	for _, version := range versions {
-		groupVersion := schema.GroupVersion{Group: resource.Group, Version: version}
-		mapping, err := m.find(ctx, groupVersion, func(served *metav1.APIResource) bool { return served.Name == resource.Resource })
-		if errors.Is(err, ErrKindNotFound) {
-			continue
-		}
-		if err != nil {
-			return Mapping{}, fmt.Errorf("%s: %w", resource, err)
-		}
-		return mapping, nil
-	}
-	return Mapping{}, fmt.Errorf("%s: %w", resource, ErrKindNotFound)
-}
-
 // Invalidate removes the kind from the cache.
 func (m *Mapper) Invalidate(kind schema.GroupVersionKind) {
 	m.mu.Lock()
@@ -182,15 +161,29 @@ func (e Event) CRDGroup() (group string, found bool) {
 }
 
 func (m *Mapper) find(ctx context.Context, version schema.GroupVersion, matches func(*metav1.APIResource) bool) (Mapping, error) {
+	served, err := m.resources(ctx, version)
+	if err != nil {
+		return Mapping{}, err
+	}
+	return findResource(version, served, matches)
+}
+
+// resources requests the resources that the API server serves in the version of a group.
+func (m *Mapper) resources(ctx context.Context, version schema.GroupVersion) ([]metav1.APIResource, error) {
 	list, err := m.discovery.ServerResourcesForGroupVersionWithContext(ctx, version.String())
 	if apierrors.IsNotFound(err) {
-		return Mapping{}, ErrKindNotFound
+		return nil, ErrKindNotFound
 	}
 	if err != nil {
-		return Mapping{}, fmt.Errorf("discovering resources: %w", err)
+		return nil, fmt.Errorf("discovering resources: %w", err)
 	}
-	for i := range list.APIResources {
-		resource := &list.APIResources[i]
+	return list.APIResources, nil
+}
+
+// findResource returns the first resource that matches, without subresources.
+func findResource(version schema.GroupVersion, served []metav1.APIResource, matches func(*metav1.APIResource) bool) (Mapping, error) {
+	for i := range served {
+		resource := &served[i]
 		// Subresources, which have a slash in their name, can share the kind of their resource.
 		if strings.Contains(resource.Name, "/") || !matches(resource) {
 			continue
@@ -203,26 +196,4 @@ func (m *Mapper) find(ctx context.Context, version schema.GroupVersion, matches 
 		}, nil
 	}
 	return Mapping{}, ErrKindNotFound
-}
-
-// versions lists the served versions of the group, the preferred one first.
-func (m *Mapper) versions(ctx context.Context, group string) ([]string, error) {
-	groups, err := m.discovery.ServerGroupsWithContext(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("discovering groups: %w", err)
-	}
-	var versions []string
-	for i := range groups.Groups {
-		served := &groups.Groups[i]
-		if served.Name != group {
-			continue
-		}
-		versions = append(versions, served.PreferredVersion.Version)
-		for _, version := range served.Versions {
-			if version.Version != served.PreferredVersion.Version {
-				versions = append(versions, version.Version)
-			}
-		}
-	}
-	return versions, nil
 }
