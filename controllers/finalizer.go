@@ -36,8 +36,9 @@ import (
 // that its spec names.
 func (r *ReplikaReconciler) cleanUp(ctx context.Context, s *scope) error {
 	err := r.pruneUntrackedKind(ctx, s)
+	resolver := r.Mapper.NewResolver()
 	for _, resource := range inventory(s.replika) {
-		mapping, resolveErr := r.Mapper.ResolveResource(ctx, resource)
+		mapping, resolveErr := resolver.Resolve(ctx, resource)
 		switch {
 		case errors.Is(resolveErr, tracking.ErrKindNotFound):
 			// The copies were deleted with their kind.

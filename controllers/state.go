@@ -220,16 +220,21 @@ func (s *replikaState) endPropagation() {
 	s.propagationStart = time.Time{}
 }
 
-// recordInventory adds resources in which the Replika may have copies, and returns all of them.
+// recordInventory adds resources in which the Replika may have copies, up to the limit, and returns all of them.
 func (s *replikaState) recordInventory(resources ...schema.GroupResource) []schema.GroupResource {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, resource := range resources {
-		if !slices.Contains(s.inventory, resource) {
-			s.inventory = append(s.inventory, resource)
-		}
-	}
+	s.inventory = union(s.inventory, resources)
 	return slices.Clone(s.inventory)
+}
+
+// recordCurrent adds the resource that the spec names. If there are too many, it takes the place of the last one.
+func (s *replikaState) recordCurrent(resource schema.GroupResource) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.inventory, resource) {
+		s.inventory = append(s.inventory[:min(len(s.inventory), maxInventory-1)], resource)
+	}
 }
 
 // trimInventory drops all resources but one.

@@ -49,12 +49,13 @@ func (r *ReplikaReconciler) reconcileSuspended(ctx context.Context, s *scope) er
 	case !isTransient(err):
 		r.releaseWatches(s.name)
 	}
+	resolver := r.Mapper.NewResolver()
 	for _, resource := range inventory(s.replika) {
 		if resource == mapping.Resource.GroupResource() {
 			continue
 		}
 		// The spec no longer names the source of these copies. Only the namespaces can deny them.
-		former, resolveErr := r.Mapper.ResolveResource(ctx, resource)
+		former, resolveErr := resolver.Resolve(ctx, resource)
 		switch {
 		case errors.Is(resolveErr, tracking.ErrKindNotFound):
 			// The copies were deleted with their kind.

@@ -328,6 +328,15 @@ type ReplikaStatus struct {
 	// +optional
 	Source *SourceStatus `json:"source,omitempty"`
 
+	// inventory lists the resources in which the Replika may have copies, such
+	// as configmaps or deployments.apps. With it, the copies of a former kind are
+	// found after a change of spec.source, even if a client replaced the
+	// Replika's metadata.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Inventory []string `json:"inventory,omitempty"`
+
 	// copies is a summary of the copies. It is absent until the first count.
 	// +optional
 	Copies *CopiesStatus `json:"copies,omitempty"`
