@@ -38,7 +38,7 @@ import (
 func (r *ReplikaReconciler) namespaceToReplikas(ctx context.Context, object client.Object) []reconcile.Request {
 	namespace := r.toNamespace(object)
 	return toRequests(r.listMatching(ctx, func(replika *v1alpha1.Replika) bool {
-		selection, err := planner.NewSelection(replika)
+		selection, err := r.selections.compile(replika)
 		return err == nil && (selection.CouldSelect(namespace) || replika.Spec.Target.Namespaces.Selector != nil)
 	}))
 }
@@ -107,7 +107,7 @@ func (r *ReplikaReconciler) desiresCopy(
 	ctx context.Context, replika *v1alpha1.Replika, resource schema.GroupResource, name string,
 ) bool {
 	mapping, cached := r.Mapper.Cached(sourceGVK(replika))
-	claimant, claims := planner.NewClaimant(replika)
+	claimant, claims := planner.NewClaimant(replika, r.selections.compile)
 	namespace := namespaceMetadata()
 	return cached && mapping.Resource.GroupResource() == resource && claims &&
 		r.Get(ctx, client.ObjectKey{Name: name}, namespace) == nil &&
