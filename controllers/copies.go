@@ -41,7 +41,7 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	if src.NoneDesired {
 		s.results.counted = true // nothing is desired, so the last counts no longer apply
 	} else {
-		if in.Selection, err = planner.NewSelection(s.replika); err != nil {
+		if in.Selection, err = r.selections.compile(s.replika); err != nil {
 			return &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
 		}
 		s.results.missingNamespaces = in.Selection.MissingNames(in.Namespaces)
@@ -149,7 +149,7 @@ func (r *ReplikaReconciler) listClaimants(
 			return nil, fmt.Errorf("listing Replikas: %w", err)
 		}
 		for i := range list.Items {
-			if claimant, claims := planner.NewClaimant(&list.Items[i]); claims {
+			if claimant, claims := planner.NewClaimant(&list.Items[i], r.selections.compile); claims {
 				claimants = append(claimants, claimant)
 			}
 		}

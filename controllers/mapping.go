@@ -143,7 +143,7 @@ func (r *ReplikaReconciler) desiresCopy(
 	ctx context.Context, replika *v1alpha1.Replika, resource schema.GroupResource, name string,
 ) bool {
 	mapping, cached := r.Mapper.Cached(sourceGVK(replika))
-	claimant, claims := planner.NewClaimant(replika)
+	claimant, claims := planner.NewClaimant(replika, r.selections.compile)
 	namespace := namespaceMetadata()
 	return cached && mapping.Resource.GroupResource() == resource && claims &&
 		r.Get(ctx, client.ObjectKey{Name: name}, namespace) == nil &&

@@ -64,7 +64,8 @@ type ReplikaReconciler struct {
 
 	metrics *metricSet
 	states  stateStore
-	// selections are for the events of namespaces.
+	// excluded are the namespaces that the policy excludes.
+	excluded   *planner.Patterns
 	selections selectionCache
 	// enqueuer adds Replikas to the queue of this controller, standbyEnqueuer to that of the standby controller.
 	enqueuer, standbyEnqueuer enqueuer

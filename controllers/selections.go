@@ -17,55 +17,69 @@ limitations under the License.
 package controllers
 
 import (
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// selectionCache holds the compiled selection of every Replika. Each is compiled once per generation. What the source allows is
-// not part of it, because that changes without a new generation.
+// selectionCache holds the compiled selectors of every Replika. Each event about a namespace needs those of all Replikas, and
+// each reconcile those of the Replikas with the same targets.
 type selectionCache struct {
 	mu        sync.Mutex
-	byReplika map[types.UID]compiledSelection
+	byReplika map[types.NamespacedName]compiledSelection
 }
 
+// compiledSelection is what was compiled, and what of the Replika it depends on.
 type compiledSelection struct {
+	uid        types.UID
 	generation int64
-	// selection is nil if the spec's selector is invalid.
-	selection *planner.Selection
+	allowed    []string
+	selection  *planner.Selection
 }
 
-// affected lists the names of the Replikas whose selection matches. replikas are all that exist: what is held of others is
-// dropped.
-func (c *selectionCache) affected(replikas []v1alpha1.Replika, matches func(*planner.Selection) bool) []types.NamespacedName {
+// compile returns the selectors of the Replika. It implements planner.Compile.
+func (c *selectionCache) compile(replika *v1alpha1.Replika) (*planner.Selection, error) {
+	name := client.ObjectKeyFromObject(replika)
+	var allowed []string
+	if replika.Status.Source != nil {
+		allowed = replika.Status.Source.AllowedNamespaces
+	}
+	c.mu.Lock()
+	cached, found := c.byReplika[name]
+	c.mu.Unlock()
+	if found && cached.uid == replika.UID && cached.generation == replika.Generation &&
+		(cached.allowed == nil) == (allowed == nil) && slices.Equal(cached.allowed, allowed) {
+		return cached.selection, nil
+	}
+	selection, err := planner.NewSelection(replika)
+	if err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	current := make(map[types.UID]compiledSelection, len(replikas))
-	var names []types.NamespacedName
-	for i := range replikas {
-		replika := &replikas[i]
-		compiled, found := c.byReplika[replika.UID]
-		if !found || compiled.generation != replika.Generation {
-			compiled = compileSelection(replika)
-		}
-		current[replika.UID] = compiled
-		if compiled.selection != nil && matches(compiled.selection) {
-			names = append(names, types.NamespacedName{Namespace: replika.Namespace, Name: replika.Name})
-		}
+	if c.byReplika == nil {
+		c.byReplika = map[types.NamespacedName]compiledSelection{}
 	}
-	c.byReplika = current
-	return names
+	c.byReplika[name] = compiledSelection{uid: replika.UID, generation: replika.Generation, allowed: allowed, selection: selection}
+	return selection, nil
 }
 
-func compileSelection(replika *v1alpha1.Replika) compiledSelection {
-	unrestricted := *replika
-	unrestricted.Status.Source = nil
-	selection, err := planner.NewSelection(&unrestricted)
-	if err != nil {
-		selection = nil
-	}
-	return compiledSelection{generation: replika.Generation, selection: selection}
+// affected lists the names of the Replikas whose selection matches, whatever their sources allow.
+func (c *selectionCache) affected(replikas []v1alpha1.Replika, matches func(*planner.Selection) bool) []types.NamespacedName {
+	return namesOf(replikas, func(replika *v1alpha1.Replika) bool {
+		selection, err := c.compile(replika)
+		return err == nil && matches(selection)
+	})
+}
+
+// delete drops the selectors of a Replika that no longer exists.
+func (c *selectionCache) delete(replika types.NamespacedName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.byReplika, replika)
 }

@@ -67,28 +67,39 @@ func TestSelectionCache_Affected(t *testing.T) {
 	}
 }
 
-func TestSelectionCache_CompilesOncePerGeneration(t *testing.T) {
-	cache, replikas := &selectionCache{}, replikasByTeam(3)
-	compiled := func() map[types.UID]*planner.Selection {
-		cache.affected(replikas, func(*planner.Selection) bool { return false })
-		selections := map[types.UID]*planner.Selection{}
-		for uid, compiled := range cache.byReplika {
-			selections[uid] = compiled.selection
-		}
-		return selections
+func TestSelectionCache_Compile(t *testing.T) {
+	cases := map[string]struct {
+		change   func(*v1alpha1.Replika)
+		wantSame bool
+	}{
+		"nothing changed":      {change: func(*v1alpha1.Replika) {}, wantSame: true},
+		"status changed":       {change: func(r *v1alpha1.Replika) { r.Status.ObservedGeneration = 1 }, wantSame: true},
+		"spec changed":         {change: func(r *v1alpha1.Replika) { r.Generation++ }},
+		"consent changed":      {change: func(r *v1alpha1.Replika) { r.Status.Source.AllowedNamespaces = []string{"web"} }},
+		"consent is of nobody": {change: func(r *v1alpha1.Replika) { r.Status.Source.AllowedNamespaces = []string{} }},
+		"consent was lifted":   {change: func(r *v1alpha1.Replika) { r.Status.Source = nil }},
+		"re-created":           {change: func(r *v1alpha1.Replika) { r.UID = "uid-2" }},
+		"another Replika":      {change: func(r *v1alpha1.Replika) { r.Name = "other" }},
 	}
-	first := compiled()
-	replikas[0].Generation++
-	replikas[1].Status.Source = &v1alpha1.SourceStatus{AllowedNamespaces: []string{"web"}}
-	second := compiled()
-	for i, want := range []bool{false, true, true} {
-		if uid := replikas[i].UID; (first[uid] == second[uid]) != want {
-			t.Errorf("the selection of %s is the same: %t, want %t", uid, !want, want)
-		}
-	}
-	replikas = replikas[:1]
-	if left := compiled(); len(left) != 1 {
-		t.Errorf("%d selections are held for one Replika", len(left))
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			replika := &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "settings", UID: "uid-1", Generation: 1}}
+			replika.Status.Source = &v1alpha1.SourceStatus{AllowedNamespaces: []string{"shop"}}
+			var cache selectionCache
+			before, err := cache.compile(replika)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := replika.DeepCopy()
+			tc.change(changed)
+			after, err := cache.compile(changed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if same := before == after; same != tc.wantSame {
+				t.Errorf("compiled again: %t", !same)
+			}
+		})
 	}
 }
 

@@ -79,6 +79,7 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		Recorder:                mgr.GetEventRecorder("replika"),
 		Clock:                   clock.RealClock{},
 		Policy:                  options.Policy,
+		excluded:                planner.NewPatterns(options.Policy.ExcludedNamespaces),
 		Timeouts:                options.Timeouts.withDefaults(),
 		MaxConcurrentReconciles: options.MaxConcurrentReconciles,
 		MaxConcurrentWrites:     options.MaxConcurrentWrites,

@@ -49,6 +49,7 @@ func (r *ReplikaReconciler) releaseWatches(replika types.NamespacedName) {
 func (r *ReplikaReconciler) forget(replika types.NamespacedName) {
 	r.states.delete(replika)
 	r.Lister.Forget(replika)
+	r.selections.delete(replika)
 	r.metrics.delete(replika)
 	r.releaseWatches(replika)
 }

@@ -18,7 +18,6 @@ package planner
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,15 +27,9 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// namespacePattern is the pattern of replicateIn in the CRD schema.
-var namespacePattern = regexp.MustCompile(`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`)
-
-// Limits of a list of allowed namespaces, which anyone who owns a source can write: it is matched against every namespace,
+// maxAllowedNamespaces limits a list of allowed namespaces, which anyone who owns a source can write: it is matched against every namespace,
 // and is copied to the status of every Replika of the source.
-const (
-	maxAllowedNamespaces = 1000
-	maxNamespaceLength   = 63
-)
+const maxAllowedNamespaces = 1000
 
 // AllowedNamespaces returns the consent of the source: names and globs of the namespaces that are allowed to have a copy,
 // sorted and without duplicates. It is nil if the source has no such annotation, and empty if it allows no namespace. A list
@@ -55,7 +48,7 @@ func AllowedNamespaces(source *unstructured.Unstructured) ([]string, error) {
 	var allowed []string
 	for entry := range strings.SplitSeq(list, ",") {
 		entry = strings.TrimSpace(entry)
-		if len(entry) > maxNamespaceLength || !namespacePattern.MatchString(entry) {
+		if !IsNamespacePattern(entry) {
 			return nil, fmt.Errorf("its entry %s is neither the name of a namespace nor a glob such as team-*; separate entries by commas",
 				quoteEntry(entry))
 		}
@@ -67,17 +60,17 @@ func AllowedNamespaces(source *unstructured.Unstructured) ([]string, error) {
 
 // quoteEntry quotes an entry for a message, which must not grow with it.
 func quoteEntry(entry string) string {
-	if len(entry) <= maxNamespaceLength {
+	if len(entry) <= maxPatternLength {
 		return strconv.Quote(entry)
 	}
-	return strconv.Quote(strings.ToValidUTF8(entry[:maxNamespaceLength], "")) + "…"
+	return strconv.Quote(strings.ToValidUTF8(entry[:maxPatternLength], "")) + "…"
 }
 
 // DenialReason returns a human-readable reason why a namespace that the Replika lists by name is not a target: its owners,
 // the administrator or the source do not allow copies there. It is empty for a target namespace, and for one that is not
 // listed by name, because globs and label selectors silently skip what is not allowed.
 func (s *Selection) DenialReason(namespace Namespace) string {
-	if namespace.Terminating || namespace.Name == s.sourceNamespace || !s.Names(namespace.Name) || MatchesAny(s.exclude, namespace.Name) {
+	if namespace.Terminating || namespace.Name == s.sourceNamespace || !s.Names(namespace.Name) || s.exclude.Match(namespace.Name) {
 		return ""
 	}
 	switch {
@@ -97,7 +90,7 @@ func (s *Selection) DenialReason(namespace Namespace) string {
 
 // allows reports whether the source allows a copy in the namespace.
 func (s *Selection) allows(namespace Namespace) bool {
-	return len(s.allowed) == 0 || MatchesAny(s.allowed, namespace.Name)
+	return s.allowed == nil || s.allowed.Match(namespace.Name)
 }
 
 // optedOut reports whether the namespace's owners refuse copies by label.

@@ -30,10 +30,16 @@ type Consent struct {
 	Allowed []string
 }
 
-// denies reports whether the object is a copy of the source in a namespace that its owner does not allow. Without a consent,
-// nothing is known and nothing is denied.
-func (c *Consent) denies(object *Observed) bool {
-	return c != nil && object.Origin.Value().Source == c.Source && !MatchesAny(c.Allowed, object.Namespace)
+// denials returns a function that reports whether an object is a copy of the source in a namespace that its owner does not
+// allow. Without a consent, nothing is known and nothing is denied.
+func (c *Consent) denials() func(*Observed) bool {
+	if c == nil {
+		return func(*Observed) bool { return false }
+	}
+	allowed := NewPatterns(c.Allowed)
+	return func(object *Observed) bool {
+		return object.Origin.Value().Source == c.Source && !allowed.Match(object.Namespace)
+	}
 }
 
 // PlanSuspended returns the actions for a suspended Replika, sorted as those of [Plan]. It prunes the copies that are no longer
@@ -44,13 +50,14 @@ func PlanSuspended(in *Input, consent *Consent) []Action {
 	for _, namespace := range in.Namespaces {
 		namespaces[namespace.Name] = namespace
 	}
+	denied := consent.denials()
 	var actions []Action
 	for _, object := range in.Observed {
 		namespace, found := namespaces[object.Namespace]
 		if !found || object.Namespace == in.SourceNamespace {
 			continue
 		}
-		if !namespace.Excluded && !namespace.optedOut() && !consent.denies(object) {
+		if !namespace.Excluded && !namespace.optedOut() && !denied(object) {
 			continue
 		}
 		if action, needed := in.prune(namespace, object); needed {

@@ -161,4 +161,3 @@ func (e Event) CRDGroup() (group string, found bool) {
 	_, group, found = strings.Cut(e.Key.Name, ".") // The name of a CRD is <resource>.<group>.
 	return group, found
 }
-
