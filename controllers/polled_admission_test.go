@@ -26,6 +26,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/kit"
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
@@ -43,7 +44,11 @@ var _ = Describe("A policy that changes copies of a kind that is polled", func()
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Interval(interval))
 		expectIdle := func() {
 			GinkgoHelper()
-			Expect(kit.Ready(expect.Ready(ctx, api, replika, 1)).Message).To(And(ContainSubstring("spec"), ContainSubstring("not allowed to watch")))
+			expect.Status(ctx, api, replika, func(g Gomega, current *v1alpha1.Replika) {
+				g.Expect(current.Status.Source).To(HaveValue(HaveField("ResourceVersion", source.GetResourceVersion())))
+				g.Expect(kit.Ready(current).Reason).To(Equal(v1alpha1.ReasonSynced))
+				g.Expect(kit.Ready(current).Message).To(And(ContainSubstring("spec"), ContainSubstring("not allowed to watch")))
+			})
 			Expect(read(ctx, source, a).Object["spec"]).To(HaveKeyWithValue("mode", "safe"))
 			idle := markAudit()
 			f.waitForReads(ctx, idle, source, 4)
