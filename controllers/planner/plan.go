@@ -160,6 +160,7 @@ func Plan(in *Input) []Action {
 			action := in.Decide(namespace, observed[key])
 			in.hideUnseen(&action)
 			in.backOffRefused(&action, namespace)
+			in.awaitInFlight(&action)
 			actions = append(actions, action)
 			delete(observed, key)
 		}
@@ -220,7 +221,6 @@ func (in *Input) Decide(namespace Namespace, object *Observed) Action {
 	}
 	in.backOffContested(&action)
 	in.backOffRefused(&action, namespace)
-	in.awaitInFlight(&action)
 	return action
 }
 
