@@ -24,6 +24,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -32,6 +33,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
@@ -87,6 +90,10 @@ func (r *ReplikaReconciler) SetupWithManager(manager ctrl.Manager) error {
 		WatchesMetadata(namespaceMetadata(), r.namespaceHandler(),
 			builder.WithPredicates(namespaceSelectionChanged())).
 		WatchesRawSource(&r.enqueuer).
+		// Here, because an informer that exists before the caches start keeps the manager from stopping until it has synced.
+		WatchesRawSource(ctrlsource.Func(func(ctx context.Context, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+			return indexTargets(ctx, manager.GetFieldIndexer())
+		})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: max(r.MaxConcurrentReconciles, 1),
 			EnableWarmup:            &warmup,

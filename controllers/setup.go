@@ -17,7 +17,6 @@ limitations under the License.
 package controllers
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -103,9 +102,6 @@ func register(mgr ctrl.Manager, reconciler *ReplikaReconciler) error {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("adding %T to the manager: %w", runnable, err)
 		}
-	}
-	if err := indexTargets(context.Background(), mgr.GetFieldIndexer()); err != nil {
-		return fmt.Errorf("indexing Replikas: %w", err)
 	}
 	if err := reconciler.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the controller: %w", err)
