@@ -25,14 +25,18 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"go.uber.org/zap/zapcore"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -211,7 +215,8 @@ func run(options *options) error {
 	fence := controllers.Fence(config, leaseName, leaseDuration, renewDeadline)
 
 	manager, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: scheme,
+		Scheme:         scheme,
+		MapperProvider: newMapper,
 		// The operator does not need managedFields, the largest part of a namespace's metadata.
 		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
 		Metrics:                       metricsOptions(options),
@@ -243,4 +248,13 @@ func run(options *options) error {
 	}
 	ctrl.Log.WithName("setup").Info("Starting manager", "version", version)
 	return manager.Start(ctrl.SetupSignalHandler())
+}
+
+// newMapper maps the kinds that the caches and the client of the manager use. It needs no discovery, so that the operator starts
+// while the API server is not available.
+func newMapper(*rest.Config, *http.Client) (meta.RESTMapper, error) {
+	mapper := meta.NewDefaultRESTMapper(nil)
+	mapper.Add(v1alpha1.GroupVersion.WithKind("Replika"), meta.RESTScopeNamespace)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
+	return mapper, nil
 }

@@ -27,6 +27,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/kit"
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
@@ -49,7 +50,11 @@ var _ = Describe("A policy that changes copies on admission", func() {
 		}
 		expectIdle := func() {
 			GinkgoHelper()
-			Expect(kit.Ready(expect.Ready(ctx, api, replika, 1)).Message).To(ContainSubstring("data"))
+			expect.Status(ctx, api, replika, func(g Gomega, current *v1alpha1.Replika) {
+				g.Expect(current.Status.Source).To(HaveValue(HaveField("ResourceVersion", source.ResourceVersion)))
+				g.Expect(kit.Ready(current).Reason).To(Equal(v1alpha1.ReasonSynced))
+				g.Expect(kit.Ready(current).Message).To(ContainSubstring("data"))
+			})
 			idle := markAudit()
 			f.waitForReads(ctx, idle, source, 4)
 			Expect(f.writes(idle)).To(BeEmpty())

@@ -40,7 +40,7 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	in.Template, in.TemplateUnchanged, in.KeysWithdrawn = src.Template, src.Unchanged, src.KeysWithdrawn
 	s.results.counted = src.NoneDesired || src.KeysWithdrawn // nothing is desired, so the last counts no longer apply
 	if !src.NoneDesired {
-		if in.Selection, err = planner.NewSelection(s.replika); err != nil {
+		if in.Selection, err = r.selections.compile(s.replika); err != nil {
 			return &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
 		}
 		s.results.missingNamespaces = in.Selection.MissingNames(in.Namespaces)
@@ -50,7 +50,7 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	}
 	outOfSync, conflicts := map[types.NamespacedName]bool{}, false
 	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
-		r.recordResult(s, mapping, &result)
+		r.recordResult(s, mapping, in, &result)
 		conflicts = conflicts || result.hasForeignObject()
 		if result.failed() || result.action.Refused || result.action.InFlight {
 			outOfSync[result.action.Key()] = true
@@ -70,15 +70,15 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 func (r *ReplikaReconciler) planInput(
 	ctx context.Context, s *scope, mapping tracking.Mapping,
 ) (in *planner.Input, removed map[types.NamespacedName]bool, err error) {
-	namespaces, err := r.listNamespaces(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	claimants, err := r.listClaimants(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
 	copies, removed, err := r.listCopies(ctx, s, mapping)
+	if err != nil {
+		return nil, nil, err
+	}
+	namespaces, err := r.listNamespaces(ctx) // after the copies: a namespace is older than what is in it
+	if err != nil {
+		return nil, nil, err
+	}
+	claimants, err := r.listClaimants(ctx, mapping.Group, s.replika.TargetName(), copies)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -89,6 +89,7 @@ func (r *ReplikaReconciler) planInput(
 		Name:            s.replika.TargetName(),
 		SourceNamespace: s.replika.SourceNamespace(),
 		SourceName:      s.sourceNameAmong(mapping.GroupKind()),
+		Impersonated:    s.identity != operatorIdentity,
 		ConflictPolicy:  s.replika.Spec.Target.ConflictPolicy,
 		ImmutableFields: s.replika.Spec.Target.ImmutableFields,
 		DeletionPolicy:  s.replika.Spec.DeletionPolicy,
@@ -113,13 +114,13 @@ func (r *ReplikaReconciler) listCopies(
 ) (copies []*planner.Observed, removed map[types.NamespacedName]bool, err error) {
 	store := r.copyStore(ctx, mapping)
 	if store == nil {
-		copies, err = r.Lister.List(ctx, mapping.Resource, s.name.Name)
+		copies, err = r.Lister.List(ctx, mapping.Resource, s.name)
 		return copies, nil, err
 	}
 	removed = store.PopRemovedByOthers(s.name) // first: what is removed from now on is for the next reconcile
 	copies = store.ListFor(s.name, s.replika.TargetName())
 	if !r.conflictingObjectsWatched(ctx, s, mapping) {
-		// What is stored of foreign objects may be over. A create shows whether they are still there.
+		// The foreign objects that are stored may be gone. A create shows whether they are still there.
 		copies = slices.DeleteFunc(copies, func(object *planner.Observed) bool { return !tracking.IsWatched(object) })
 	}
 	return copies, removed, nil
@@ -133,16 +134,24 @@ func (r *ReplikaReconciler) copyStore(ctx context.Context, mapping tracking.Mapp
 	return store
 }
 
-// listClaimants returns all Replikas that claim objects.
-func (r *ReplikaReconciler) listClaimants(ctx context.Context) (planner.Claimants, error) {
-	list := &v1alpha1.ReplikaList{}
-	if err := r.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing Replikas: %w", err)
+// listClaimants returns the Replikas that claim objects of the API group with the name, or with that of one of the copies.
+func (r *ReplikaReconciler) listClaimants(
+	ctx context.Context, group, name string, copies []*planner.Observed,
+) (planner.Claimants, error) {
+	names := map[string]bool{name: true}
+	for _, object := range copies {
+		names[object.Name] = true
 	}
 	var claimants []planner.Claimant
-	for i := range list.Items {
-		if claimant, claims := planner.NewClaimant(&list.Items[i]); claims {
-			claimants = append(claimants, claimant)
+	for name := range names {
+		list := &v1alpha1.ReplikaList{}
+		if err := r.List(ctx, list, client.MatchingFields{targetIndex: targetKey(group, name)}, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("listing Replikas: %w", err)
+		}
+		for i := range list.Items {
+			if claimant, claims := planner.NewClaimant(&list.Items[i], r.selections.compile); claims {
+				claimants = append(claimants, claimant)
+			}
 		}
 	}
 	return planner.SortClaimants(claimants), nil
@@ -176,19 +185,7 @@ func (r *ReplikaReconciler) executeAction(
 ) actionResult {
 	namespace.Name = action.Namespace // the list may not have it yet
 	for attempt := 1; ; attempt++ {
-		var result executor.Result
-		if store == nil || !action.Type.Writes() {
-			result = r.writeAs(ctx, s, mapping, &action)
-		} else {
-			// The response is newer than what the watch delivered, and the watch will deliver it again.
-			endWrite := store.BeginWrite(action.Key())
-			result = r.writeAs(ctx, s, mapping, &action)
-			object := result.Object
-			if action.Type == planner.Release && result.Outcome == planner.Done {
-				object = nil // it is no longer a copy
-			}
-			endWrite(object, object != nil || result.Outcome == planner.Done || result.Outcome == planner.Stale)
-		}
+		result := r.writeAndRecord(ctx, s, mapping, store, &action)
 		if action.Type.Writes() && action.Type != planner.LookUp {
 			r.metrics.recordWrite(action.Type, result.Outcome)
 			ctrl.LoggerFrom(ctx).V(2).Info("Wrote copy", "copy", action.Key(), "action", action.Type, "outcome", result.Outcome)
@@ -201,10 +198,35 @@ func (r *ReplikaReconciler) executeAction(
 	}
 }
 
+// writeAndRecord executes an action, and records the response: for the plan of the next reconcile, it is newer than what a watch
+// has delivered, and only it shows whether the API server has changed what was written.
+func (r *ReplikaReconciler) writeAndRecord(
+	ctx context.Context, s *scope, mapping tracking.Mapping, store *tracking.CopyStore, action *planner.Action,
+) executor.Result {
+	switch {
+	case !action.Type.Writes():
+		return r.writeAs(ctx, s, mapping, action)
+	case store == nil:
+		result := r.writeAs(ctx, s, mapping, action)
+		if result.Object != nil {
+			r.Lister.RecordWrite(s.name, mapping.Resource, result.Object)
+		}
+		return result
+	}
+	endWrite := store.BeginWrite(action.Key()) // the watch will deliver the response again
+	result := r.writeAs(ctx, s, mapping, action)
+	object := result.Object
+	if action.Type == planner.Release && result.Outcome == planner.Done {
+		object = nil // it is no longer a copy
+	}
+	endWrite(object, object != nil || result.Outcome == planner.Done || result.Outcome == planner.Stale)
+	return result
+}
+
 // recordResult adds the result of an action to the results.
-func (r *ReplikaReconciler) recordResult(s *scope, mapping tracking.Mapping, result *actionResult) {
+func (r *ReplikaReconciler) recordResult(s *scope, mapping tracking.Mapping, in *planner.Input, result *actionResult) {
 	action := &result.action
-	s.results.add(result)
+	s.results.add(in, result)
 	if action.RetryAfter > 0 {
 		s.results.backOff(action.Key(), r.Clock.Now().Add(action.RetryAfter))
 	}

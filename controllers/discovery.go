@@ -76,7 +76,7 @@ func (*discoveryRefresher) NeedLeaderElection() bool { return false }
 // refreshGroup reconciles the Replikas whose source is of the group, with kinds that are discovered again.
 func (r *ReplikaReconciler) refreshGroup(ctx context.Context, group string) {
 	r.Mapper.InvalidateGroup(group)
-	replikas := r.listMatching(ctx, func(replika *v1alpha1.Replika) bool { return replika.Spec.Source.Group == group })
+	replikas := namesOf(r.listReplikas(ctx), func(replika *v1alpha1.Replika) bool { return replika.Spec.Source.Group == group })
 	for _, replika := range replikas {
 		if state := r.states.find(replika); state != nil {
 			state.forgetRefusals() // the kind may have another schema

@@ -36,8 +36,9 @@ import (
 // that its spec names.
 func (r *ReplikaReconciler) cleanUp(ctx context.Context, s *scope) error {
 	err := r.pruneUntrackedKind(ctx, s)
+	resolver := r.Mapper.NewResolver()
 	for _, resource := range inventory(s.replika) {
-		mapping, resolveErr := r.Mapper.ResolveResource(ctx, resource)
+		mapping, resolveErr := resolver.Resolve(ctx, resource)
 		switch {
 		case errors.Is(resolveErr, tracking.ErrKindNotFound):
 			// The copies were deleted with their kind.
@@ -88,7 +89,7 @@ func (r *ReplikaReconciler) pruneKindByName(ctx context.Context, s *scope, mappi
 		}
 	}
 	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
-		r.recordResult(s, mapping, &result)
+		r.recordResult(s, mapping, in, &result)
 	}
 	return err
 }
@@ -106,8 +107,8 @@ func (r *ReplikaReconciler) cleanupTimedOut(s *scope, err error) bool {
 // no event can be created; then the event is about that namespace, and created where those of the cluster are.
 func (r *ReplikaReconciler) recordOrphanedCopies(ctx context.Context, s *scope, err error) {
 	var orphaned []string
-	for _, failure := range s.results.sortedFailures() {
-		orphaned = append(orphaned, fmt.Sprintf("%s (%s)", failure.Namespace, failure.Reason))
+	if s.results.failed > 0 {
+		orphaned = append(orphaned, s.results.failedNamespaces())
 	}
 	if notReady, ok := errors.AsType[*notReadyError](err); ok {
 		orphaned = append(orphaned, notReady.Message)

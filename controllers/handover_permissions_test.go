@@ -47,7 +47,8 @@ var _ = Describe("Handover by a Replika whose namespace is being deleted", func(
 		owner := f.replika(ctx, first, targets(doomed)...)
 		expect.Ready(ctx, api, owner, 2)
 		claimant := f.replika(ctx, second, targets(claims)...)
-		expect.Failures(ctx, api, claimant, map[string]string{a: v1alpha1.FailureConflict, b: v1alpha1.FailureConflict})
+		// In a, the account cannot see that there is an object.
+		expect.Failures(ctx, api, claimant, map[string]string{a: v1alpha1.FailureForbidden, b: v1alpha1.FailureConflict})
 		before, since := read(ctx, shared, b), markAudit()
 
 		// The account loses its permissions first, so that only the operator is left to clean up.

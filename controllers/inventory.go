@@ -19,10 +19,12 @@ package controllers
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -30,26 +32,60 @@ import (
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
-// inventory returns the resources in which the Replika may have copies, as its annotation lists them.
+// maxInventory limits how many resources the inventory has. Users can write to the annotation whatever they like, and each
+// resource costs requests. A Replika whose kind does not change without end has at most a few.
+const maxInventory = 32
+
+// inventory returns the resources in which the Replika may have copies: those in the status, which a PUT of the user's manifest
+// does not replace, and those in the annotation, which is written before the first copy.
 func inventory(replika *v1alpha1.Replika) []schema.GroupResource {
+	return union(parseInventory(slices.Values(replika.Status.Inventory)), annotatedInventory(replika))
+}
+
+// annotatedInventory returns the resources that the annotation lists.
+func annotatedInventory(replika *v1alpha1.Replika) []schema.GroupResource {
+	return parseInventory(strings.SplitSeq(replika.Annotations[v1alpha1.AnnotationKinds], ","))
+}
+
+// parseInventory returns the first resources that have these names. Names that no resource can have are ignored.
+func parseInventory(names iter.Seq[string]) []schema.GroupResource {
 	var resources []schema.GroupResource
-	for name := range strings.SplitSeq(replika.Annotations[v1alpha1.AnnotationKinds], ",") {
-		if name != "" {
-			resources = append(resources, schema.ParseGroupResource(name))
+	for name := range names {
+		if len(resources) == maxInventory {
+			break
+		}
+		resource := schema.ParseGroupResource(name)
+		if len(validation.IsDNS1123Subdomain(name)) == 0 && !slices.Contains(resources, resource) {
+			resources = append(resources, resource)
 		}
 	}
 	return resources
 }
 
-func setInventory(replika *v1alpha1.Replika, resources []schema.GroupResource) {
+// union returns the resources of both lists, up to the limit.
+func union(resources, more []schema.GroupResource) []schema.GroupResource {
+	for _, resource := range more {
+		if len(resources) < maxInventory && !slices.Contains(resources, resource) {
+			resources = append(resources, resource)
+		}
+	}
+	return resources
+}
+
+// resourceNames returns the names of the resources, as the inventory has them.
+func resourceNames(resources []schema.GroupResource) []string {
 	names := make([]string, len(resources))
 	for i, resource := range resources {
 		names[i] = resource.String()
 	}
+	return names
+}
+
+func setAnnotatedInventory(replika *v1alpha1.Replika, resources []schema.GroupResource) {
 	if replika.Annotations == nil {
 		replika.Annotations = map[string]string{}
 	}
-	replika.Annotations[v1alpha1.AnnotationKinds] = strings.Join(names, ",")
+	replika.Annotations[v1alpha1.AnnotationKinds] = strings.Join(resourceNames(resources), ",")
 }
 
 // containsAll reports whether all has every resource of some.
@@ -60,43 +96,46 @@ func containsAll(all, some []schema.GroupResource) bool {
 // addToInventory adds the finalizer, and the resource to the inventory, before the first copy is created. So an operator that
 // starts later finds the copies, whatever the spec is by then.
 func (r *ReplikaReconciler) addToInventory(ctx context.Context, s *scope, mapping tracking.Mapping) error {
-	s.state.recordInventory(mapping.Resource.GroupResource())
+	s.state.recordCurrent(mapping.Resource.GroupResource())
 	return r.restoreInventory(ctx, s)
 }
 
 // restoreInventory puts the finalizer and the inventory back on a Replika that may have copies. Its users can take both off at
 // any time, by a PUT of their manifest, even with another kind in the same request.
 func (r *ReplikaReconciler) restoreInventory(ctx context.Context, s *scope) error {
-	recorded := inventory(s.replika)
-	resources := s.state.recordInventory(recorded...)
-	if len(resources) == 0 || containsAll(recorded, resources) && controllerutil.ContainsFinalizer(s.replika, v1alpha1.Finalizer) {
+	resources := s.state.recordInventory(inventory(s.replika)...)
+	if len(resources) == 0 || containsAll(annotatedInventory(s.replika), resources) && controllerutil.ContainsFinalizer(s.replika, v1alpha1.Finalizer) {
 		return nil
 	}
 	return r.patchMetadata(ctx, s, func(replika *v1alpha1.Replika) {
 		controllerutil.AddFinalizer(replika, v1alpha1.Finalizer)
-		setInventory(replika, resources)
+		setAnnotatedInventory(replika, resources)
 	})
 }
 
-// trimInventory removes former resources, of which no copies are left, from the inventory.
+// trimInventory removes former resources, of which no copies are left, from the inventory. The end of the reconcile writes
+// the status.
 func (r *ReplikaReconciler) trimInventory(ctx context.Context, s *scope, current tracking.Mapping) error {
-	if len(inventory(s.replika)) == 1 {
+	resource := current.Resource.GroupResource()
+	s.state.trimInventory(resource)
+	s.replika.Status.Inventory = []string{resource.String()}
+	if s.replika.Annotations[v1alpha1.AnnotationKinds] == resource.String() {
 		return nil
 	}
-	s.state.trimInventory(current.Resource.GroupResource())
 	return r.patchMetadata(ctx, s, func(replika *v1alpha1.Replika) {
-		setInventory(replika, []schema.GroupResource{current.Resource.GroupResource()})
+		setAnnotatedInventory(replika, []schema.GroupResource{resource})
 	})
 }
 
 // pruneFormerKinds prunes the copies of kinds that the spec no longer names. It reports whether none are left.
 func (r *ReplikaReconciler) pruneFormerKinds(ctx context.Context, s *scope, current tracking.Mapping) (pruned bool, err error) {
 	pruned = true
+	resolver := r.Mapper.NewResolver()
 	for _, resource := range inventory(s.replika) {
 		if resource == current.Resource.GroupResource() {
 			continue
 		}
-		mapping, resolveErr := r.Mapper.ResolveResource(ctx, resource)
+		mapping, resolveErr := resolver.Resolve(ctx, resource)
 		switch {
 		case errors.Is(resolveErr, tracking.ErrKindNotFound):
 			// The copies were deleted with their kind.
@@ -118,7 +157,7 @@ func (r *ReplikaReconciler) pruneKind(ctx context.Context, s *scope, mapping tra
 	}
 	before := s.results.incomplete()
 	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
-		r.recordResult(s, mapping, &result)
+		r.recordResult(s, mapping, in, &result)
 	}
 	return s.results.incomplete() == before, nil
 }

@@ -27,6 +27,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -34,14 +36,51 @@ import (
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
-// namespaceToReplikas maps a namespace to the Replikas that select it, and to all that select by label: they may have
-// selected it before its labels changed.
-func (r *ReplikaReconciler) namespaceToReplikas(ctx context.Context, object client.Object) []reconcile.Request {
-	namespace := r.toNamespace(object)
-	return toRequests(r.listMatching(ctx, func(replika *v1alpha1.Replika) bool {
-		selection, err := planner.NewSelection(replika)
-		return err == nil && (selection.CouldSelect(namespace) || replika.Spec.Target.Namespaces.Selector != nil)
-	}))
+// targetIndex is the index of Replikas by the API group and the name of their copies.
+const targetIndex = "target"
+
+// indexTargets adds the index to the cache of Replikas.
+func indexTargets(ctx context.Context, indexer client.FieldIndexer) error {
+	return indexer.IndexField(ctx, &v1alpha1.Replika{}, targetIndex, func(object client.Object) []string {
+		replika, ok := object.(*v1alpha1.Replika)
+		if !ok {
+			return nil
+		}
+		return []string{targetKey(replika.Spec.Source.Group, replika.TargetName())}
+	})
+}
+
+func targetKey(group, name string) string { return group + "/" + name }
+
+// namespaceHandler enqueues the Replikas whose plan an event of a namespace can change: those that select it or could select
+// it when it is created or deleted, and those for which it becomes a target, or ceases to be one, when it is updated.
+func (r *ReplikaReconciler) namespaceHandler() handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	couldSelect := func(ctx context.Context, object client.Object, queue queue) {
+		namespace := r.toNamespace(object)
+		r.enqueueAffected(ctx, queue, func(selection *planner.Selection) bool { return selection.CouldSelect(namespace) })
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, created event.CreateEvent, queue queue) {
+			couldSelect(ctx, created.Object, queue)
+		},
+		UpdateFunc: func(ctx context.Context, updated event.UpdateEvent, queue queue) {
+			before, after := r.toNamespace(updated.ObjectOld), r.toNamespace(updated.ObjectNew)
+			r.enqueueAffected(ctx, queue, func(selection *planner.Selection) bool { return selection.ChangedBy(before, after) })
+		},
+		DeleteFunc: func(ctx context.Context, deleted event.DeleteEvent, queue queue) {
+			couldSelect(ctx, deleted.Object, queue)
+		},
+	}
+}
+
+// enqueueAffected enqueues the Replikas whose selection matches.
+func (r *ReplikaReconciler) enqueueAffected(
+	ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request], matches func(*planner.Selection) bool,
+) {
+	for _, request := range toRequests(r.selections.affected(r.listReplikas(ctx), matches)) {
+		queue.Add(request)
+	}
 }
 
 // replikaToCompetingReplikas maps a Replika to the others whose copies have the same kind and name.
@@ -50,10 +89,8 @@ func (r *ReplikaReconciler) replikaToCompetingReplikas(ctx context.Context, obje
 	if !ok {
 		return nil
 	}
-	return toRequests(r.listMatching(ctx, func(replika *v1alpha1.Replika) bool {
-		return replika.UID != changed.UID &&
-			sourceGVK(replika).GroupKind() == sourceGVK(changed).GroupKind() &&
-			replika.TargetName() == changed.TargetName()
+	return toRequests(namesOf(r.listTargeting(ctx, changed.Spec.Source.Group, changed.TargetName()), func(replika *v1alpha1.Replika) bool {
+		return replika.UID != changed.UID && sourceGVK(replika).GroupKind() == sourceGVK(changed).GroupKind()
 	}))
 }
 
@@ -89,10 +126,8 @@ func (r *ReplikaReconciler) handleWatchEvent(ctx context.Context, event tracking
 // another client deleted.
 func (r *ReplikaReconciler) replikasForCopy(ctx context.Context, event tracking.Event) []types.NamespacedName {
 	owned := false
-	candidates := r.listMatching(ctx, func(replika *v1alpha1.Replika) bool {
-		if replika.Spec.Source.Group != event.Watch.Resource.Group || replika.TargetName() != event.Key.Name {
-			return false
-		}
+	targeting := r.listTargeting(ctx, event.Watch.Resource.Group, event.Key.Name)
+	candidates := namesOf(targeting, func(replika *v1alpha1.Replika) bool {
 		owned = owned || slices.Contains(event.Owners, client.ObjectKeyFromObject(replika)) &&
 			r.desiresCopy(ctx, replika, event.Watch.Resource.GroupResource(), event.Key.Namespace)
 		return true
@@ -108,24 +143,34 @@ func (r *ReplikaReconciler) desiresCopy(
 	ctx context.Context, replika *v1alpha1.Replika, resource schema.GroupResource, name string,
 ) bool {
 	mapping, cached := r.Mapper.Cached(sourceGVK(replika))
-	claimant, claims := planner.NewClaimant(replika)
+	claimant, claims := planner.NewClaimant(replika, r.selections.compile)
 	namespace := namespaceMetadata()
 	return cached && mapping.Resource.GroupResource() == resource && claims &&
 		r.Get(ctx, client.ObjectKey{Name: name}, namespace) == nil &&
 		planner.Claimants{claimant}.Claims(claimant.Replika, claimant.Kind, replika.TargetName(), r.toNamespace(namespace))
 }
 
-// listMatching lists the names of the Replikas that match, from the cache.
-func (r *ReplikaReconciler) listMatching(ctx context.Context, matches func(*v1alpha1.Replika) bool) []types.NamespacedName {
+// listReplikas lists Replikas from the cache; they must not be changed.
+func (r *ReplikaReconciler) listReplikas(ctx context.Context, options ...client.ListOption) []v1alpha1.Replika {
 	list := &v1alpha1.ReplikaList{}
-	if err := r.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+	if err := r.List(ctx, list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Failed to list Replikas from the cache")
 		return nil
 	}
+	return list.Items
+}
+
+// listTargeting lists the Replikas whose copies are of the API group and have the name.
+func (r *ReplikaReconciler) listTargeting(ctx context.Context, group, name string) []v1alpha1.Replika {
+	return r.listReplikas(ctx, client.MatchingFields{targetIndex: targetKey(group, name)})
+}
+
+// namesOf returns the names of the Replikas that match.
+func namesOf(replikas []v1alpha1.Replika, matches func(*v1alpha1.Replika) bool) []types.NamespacedName {
 	var names []types.NamespacedName
-	for i := range list.Items {
-		if replika := &list.Items[i]; matches(replika) {
-			names = append(names, client.ObjectKeyFromObject(replika))
+	for i := range replikas {
+		if matches(&replikas[i]) {
+			names = append(names, client.ObjectKeyFromObject(&replikas[i]))
 		}
 	}
 	return names

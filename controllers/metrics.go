@@ -118,7 +118,9 @@ func (m *metricSet) record(s *scope) {
 		ready = 1
 	}
 	m.ready.WithLabelValues(namespace, name).Set(ready)
-	if copies := s.replika.Status.Copies; copies != nil {
+	if copies := s.replika.Status.Copies; copies == nil {
+		m.copies.DeletePartialMatch(prometheus.Labels{"namespace": namespace, "name": name})
+	} else {
 		m.copies.WithLabelValues("desired", namespace, name).Set(float64(copies.Desired))
 		m.copies.WithLabelValues("synced", namespace, name).Set(float64(copies.Synced))
 		m.copies.WithLabelValues("failed", namespace, name).Set(float64(copies.Failed))

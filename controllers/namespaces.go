@@ -56,7 +56,7 @@ func (r *ReplikaReconciler) toNamespace(object client.Object) planner.Namespace 
 		UID:         object.GetUID(),
 		Labels:      object.GetLabels(),
 		Terminating: object.GetDeletionTimestamp() != nil,
-		Excluded:    planner.MatchesAny(r.Policy.ExcludedNamespaces, object.GetName()),
+		Excluded:    r.excluded.Match(object.GetName()),
 	}
 }
 

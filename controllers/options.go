@@ -81,7 +81,7 @@ func (t Timeouts) withDefaults() Timeouts {
 // BindFlags binds the options to flags.
 func (o *Options) BindFlags(flags *flag.FlagSet) {
 	flags.IntVar(&o.MaxConcurrentReconciles, "max-concurrent-reconciles", 16,
-		"Maximum number of Replikas reconciled concurrently. Those that wait for slow requests do not count.")
+		"Maximum number of Replikas reconciled concurrently. Those that take longer than 250 ms do not count.")
 	flags.IntVar(&o.MaxConcurrentWrites, "max-concurrent-writes", 16,
 		"Maximum number of concurrent writes across all Replikas, scheduled fairly between them.")
 	flags.Func("drop-key", "Additional label or annotation key to strip from copies. A trailing * matches a prefix. Repeatable.",

@@ -44,7 +44,7 @@ func ownMetadataLost() predicate.Predicate {
 			}
 			lostFinalizer := controllerutil.ContainsFinalizer(before, v1alpha1.Finalizer) &&
 				!controllerutil.ContainsFinalizer(after, v1alpha1.Finalizer)
-			return lostFinalizer || !containsAll(inventory(after), inventory(before))
+			return lostFinalizer || !containsAll(annotatedInventory(after), annotatedInventory(before))
 		},
 	}
 }

@@ -87,3 +87,29 @@ var _ = Describe("Replaced metadata of a Replika", func() {
 		expect.Copied(ctx, api, source, a)
 	})
 })
+
+// No other spec may run while the operator is stopped.
+var _ = Describe("Replaced metadata of a Replika, while the operator is down", serial, func() {
+	It("Should orphan no copies of the former kind, which the same request replaces", func(ctx SpecContext) {
+		f := newFixture()
+		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
+		former := create(ctx, kit.ConfigMap(home, "settings", "one"))
+		source := create(ctx, kit.Secret(home, "settings", "two"))
+		replika := f.replika(ctx, former, kit.TargetNamespaces(a), kit.Interval(time.Hour))
+		expect.Ready(ctx, api, replika, 1)
+
+		whileStopped(func() {
+			update(ctx, replika, func(replika *v1alpha1.Replika) {
+				replika.Finalizers, replika.Annotations = nil, nil
+				kit.SourceKind("", "v1", "Secret")(replika)
+			})
+		})
+		expect.Copied(ctx, api, source, a)
+		expect.Gone(ctx, api, former, a)
+		ready := expect.Status(ctx, api, replika, func(g Gomega, current *v1alpha1.Replika) {
+			g.Expect(current.Status.Inventory).To(Equal([]string{"secrets"}))
+		})
+		Expect(ready.Finalizers).To(ContainElement(v1alpha1.Finalizer))
+		Expect(ready.Annotations).To(HaveKeyWithValue(v1alpha1.AnnotationKinds, "secrets"))
+	})
+})

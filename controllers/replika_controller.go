@@ -24,6 +24,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -32,6 +33,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
@@ -64,6 +67,9 @@ type ReplikaReconciler struct {
 
 	metrics *metricSet
 	states  stateStore
+	// excluded are the namespaces that the policy excludes.
+	excluded   *planner.Patterns
+	selections selectionCache
 	// enqueuer adds Replikas to the queue of this controller, standbyEnqueuer to that of the standby controller.
 	enqueuer, standbyEnqueuer enqueuer
 	discovery                 *discoveryRefresher
@@ -81,9 +87,13 @@ func (r *ReplikaReconciler) SetupWithManager(manager ctrl.Manager) error {
 		For(&v1alpha1.Replika{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, ownMetadataLost()))).
 		Watches(&v1alpha1.Replika{}, handler.EnqueueRequestsFromMapFunc(r.replikaToCompetingReplikas),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{}, predicate.Funcs{CreateFunc: ignoreInitialList})).
-		WatchesMetadata(namespaceMetadata(), handler.EnqueueRequestsFromMapFunc(r.namespaceToReplikas),
+		WatchesMetadata(namespaceMetadata(), r.namespaceHandler(),
 			builder.WithPredicates(namespaceSelectionChanged())).
 		WatchesRawSource(&r.enqueuer).
+		// Here, because an informer that exists before the caches start keeps the manager from stopping until it has synced.
+		WatchesRawSource(ctrlsource.Func(func(ctx context.Context, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+			return indexTargets(ctx, manager.GetFieldIndexer())
+		})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: max(r.MaxConcurrentReconciles, 1),
 			EnableWarmup:            &warmup,
@@ -108,8 +118,10 @@ func (r *ReplikaReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	case s.replika.DeletionTimestamp != nil:
 		err = r.reconcileDelete(ctx, s)
 	case s.replika.Spec.Suspend:
+		s.dropFormerSource()
 		err = r.finish(ctx, s, r.reconcileSuspended(ctx, s))
 	default:
+		s.dropFormerSource()
 		err = r.finish(ctx, s, r.reconcileNormal(ctx, s))
 	}
 	return r.requeue(ctx, s, err)
@@ -188,6 +200,9 @@ func (r *ReplikaReconciler) finish(ctx context.Context, s *scope, err error) err
 	r.recordReadyTransition(ctx, s)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return fmt.Errorf("updating status: %w", err)
+	}
+	if !s.suspended() {
+		s.state.recordStatusOf(sourceIdentityOf(s.replika))
 	}
 	return nil
 }

@@ -18,7 +18,9 @@ package controllers
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -38,7 +40,9 @@ type results struct {
 	changes  map[planner.ActionType]int
 	failures []v1alpha1.Failure
 	// pending are the copies whose first write has not been answered yet. They count as failed only beside failed ones.
-	pending []v1alpha1.Failure
+	pending []pendingCopy
+	// hidden counts, by reason, the failures in namespaces that the Replika's ServiceAccount cannot know.
+	hidden map[string]int
 	// missingNamespaces are the namespaces that the spec names and that do not exist.
 	missingNamespaces []string
 	// transient is true when a retry may succeed.
@@ -51,8 +55,14 @@ type results struct {
 	backoffUntil map[types.NamespacedName]time.Time
 }
 
-// add adds the result of one action.
-func (r *results) add(finished *actionResult) {
+// pendingCopy is a copy whose first write has not been answered yet, and the input of its plan.
+type pendingCopy struct {
+	in     *planner.Input
+	action *planner.Action
+}
+
+// add adds the result of one action of the plan that was made of the input.
+func (r *results) add(in *planner.Input, finished *actionResult) {
 	action, result := &finished.action, &finished.result
 	if result.Outcome == planner.NamespaceGone {
 		// A namespace that is being deleted is no target.
@@ -65,9 +75,9 @@ func (r *results) add(finished *actionResult) {
 	}
 	switch {
 	case action.InFlight && !action.Refused:
-		r.pending = append(r.pending, v1alpha1.Failure{Namespace: action.Namespace, Reason: action.Reason, Message: action.Message})
+		r.pending = append(r.pending, pendingCopy{in, action})
 	case action.Type == planner.Conflict, action.Type == planner.Wait:
-		r.fail(action.Namespace, action.Reason, action.Message)
+		r.failAction(in, action, action.Reason, action.Message)
 	case result.Outcome == planner.Done, result.Outcome == planner.Unchanged:
 		if desired {
 			r.synced++
@@ -78,8 +88,21 @@ func (r *results) add(finished *actionResult) {
 		}
 	default:
 		r.transient = r.transient || result.Outcome.Transient()
-		r.fail(action.Namespace, result.Outcome.FailureReason(), failureMessage(result.Outcome, result.Err))
+		r.failAction(in, action, result.Outcome.FailureReason(), failureMessage(result.Outcome, result.Err))
 	}
+}
+
+// failAction adds a failed action, without the name of the namespace if the Replika's ServiceAccount cannot know it.
+func (r *results) failAction(in *planner.Input, action *planner.Action, reason, message string) {
+	if in.Reveals(action, reason) {
+		r.fail(action.Namespace, reason, message)
+		return
+	}
+	r.failed++
+	if r.hidden == nil {
+		r.hidden = map[string]int{}
+	}
+	r.hidden[reason]++
 }
 
 // recordMutation adds a copy that is changed on admission.
@@ -126,7 +149,7 @@ func (r *results) failPending() {
 		return
 	}
 	for _, pending := range r.pending {
-		r.fail(pending.Namespace, pending.Reason, pending.Message)
+		r.failAction(pending.in, pending.action, pending.action.Reason, pending.action.Message)
 	}
 	r.pending = nil
 }
@@ -150,12 +173,40 @@ func (r *results) markContested(namespace string) {
 	r.fail(namespace, v1alpha1.FailureContested, planner.ContestedMessage)
 }
 
-// sortedFailures returns the failures by namespace.
+// sortedFailures returns the failures by namespace. Those in namespaces that are not named come first, one for each reason.
 func (r *results) sortedFailures() []v1alpha1.Failure {
-	slices.SortFunc(r.failures, func(a, b v1alpha1.Failure) int {
+	failures := slices.Clone(r.failures)
+	for reason, count := range r.hidden {
+		failures = append(failures, v1alpha1.Failure{Reason: reason, Message: hiddenMessage(reason, count)})
+	}
+	slices.SortFunc(failures, func(a, b v1alpha1.Failure) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
 	})
-	return r.failures
+	return failures
+}
+
+// failedNamespaces lists the failing namespaces with the reasons.
+func (r *results) failedNamespaces() string {
+	failures := r.sortedFailures()
+	named := make([]string, 0, len(failures))
+	for _, failure := range failures {
+		namespace := failure.Namespace
+		if namespace == "" {
+			namespace = plural(r.hidden[failure.Reason], "unnamed namespace")
+		}
+		named = append(named, fmt.Sprintf("%s (%s)", namespace, failure.Reason))
+	}
+	return strings.Join(named, ", ")
+}
+
+// hiddenMessage returns the message of the failures in namespaces that are not named.
+func hiddenMessage(reason string, count int) string {
+	namespaces := plural(count, "namespace") + " that the spec selects by a glob, by labels or by matchAll, and that are not named, " +
+		"because the ServiceAccount has no known permission there"
+	if reason == v1alpha1.FailureForbidden {
+		return "the ServiceAccount is not allowed to write the copy in " + namespaces
+	}
+	return failureMessage(planner.Unavailable, nil) + "; this is about " + namespaces
 }
 
 // failureMessage returns the message of a failure. It must not change while nothing else does, so the text of a network

@@ -190,7 +190,7 @@ var _ = Describe("A Replika with a ServiceAccount", func() {
 		first := f.replika(ctx, source, kit.TargetNamespaces(a, b), kit.TargetName("shared"))
 		expect.Ready(ctx, api, first, 2)
 		claimant := f.replika(ctx, second, kit.TargetNamespaces(a, b), kit.TargetName("shared"), kit.ServiceAccount(copier), kit.WithName("claimant"))
-		expect.Failures(ctx, api, claimant, map[string]string{a: v1alpha1.FailureConflict, b: v1alpha1.FailureConflict})
+		expect.Failures(ctx, api, claimant, map[string]string{a: v1alpha1.FailureConflict, b: v1alpha1.FailureForbidden})
 		shared := kit.ConfigMap("", "shared", "")
 		uid := read(ctx, shared, a).GetUID()
 

@@ -74,19 +74,20 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		Client:                  mgr.GetClient(),
 		Clients:                 newClients(config, cleaner, executor.NewFairSemaphore(options.MaxConcurrentWrites, maxSlowWrites*options.MaxConcurrentWrites)),
 		Mapper:                  tracking.NewMapper(discoveryClient),
-		Lister:                  tracking.NewLister(lists, metadataClient, cleaner),
 		Cleaner:                 cleaner,
 		Recorder:                mgr.GetEventRecorder("replika"),
 		Clock:                   clock.RealClock{},
 		Policy:                  options.Policy,
+		excluded:                planner.NewPatterns(options.Policy.ExcludedNamespaces),
 		Timeouts:                options.Timeouts.withDefaults(),
 		MaxConcurrentReconciles: options.MaxConcurrentReconciles,
 		MaxConcurrentWrites:     options.MaxConcurrentWrites,
 	}
-	reconciler.Watches = tracking.NewWatches(objects, lists, metadataClient, cleaner, reconciler.handleWatchEvent)
 	reconciler.detacher = &detacher{
 		reconcile: reconciler.Reconcile, delay: reconciler.Timeouts.DetachDelay, enqueue: reconciler.enqueuer.enqueueAfter,
 	}
+	reconciler.Watches = tracking.NewWatches(objects, lists, metadataClient, cleaner, reconciler.handleWatchEvent)
+	reconciler.Lister = tracking.NewLister(reconciler.Watches)
 	reconciler.discovery = newDiscoveryRefresher(reconciler.Mapper.InvalidationDelays(), reconciler.refreshGroup)
 	if reconciler.metrics, err = newMetricSet(ctrlmetrics.Registry, reconciler.Watches); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)

@@ -55,6 +55,16 @@ func sourceGVK(replika *v1alpha1.Replika) schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: source.Group, Version: source.Version, Kind: source.Kind}
 }
 
+// sourceIdentity identifies a source. The version does not: all versions of a kind serve the same objects.
+type sourceIdentity struct {
+	kind schema.GroupKind
+	key  tracking.Key
+}
+
+func sourceIdentityOf(replika *v1alpha1.Replika) sourceIdentity {
+	return sourceIdentity{kind: sourceGVK(replika).GroupKind(), key: sourceKey(replika)}
+}
+
 // sourceKey returns the namespace and name of the source.
 func sourceKey(replika *v1alpha1.Replika) tracking.Key {
 	return tracking.Key{Namespace: replika.SourceNamespace(), Name: replika.Spec.Source.Name}

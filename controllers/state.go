@@ -50,6 +50,9 @@ type replikaState struct {
 	// lastWritten is the Replika as the API server returned it for our last write, until the cache has caught up.
 	lastWritten *v1alpha1.Replika
 
+	// source is the one that the status was last written for; zero before the first write.
+	source sourceIdentity
+
 	// resource is the one that all fields below are about.
 	resource schema.GroupResource
 	// digests of the last template; empty before the first.
@@ -103,6 +106,20 @@ func (s *replikaState) useResource(resource schema.GroupResource) {
 	s.digests, s.sourceVersion = "", ""
 	s.outOfSync, s.contests, s.backoffUntil = nil, nil, nil
 	s.propagationStart = time.Time{}
+}
+
+// statusIsOf reports whether the last status that was written is about the source; known is false before the first write.
+func (s *replikaState) statusIsOf(source sourceIdentity) (same, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.source == source, s.source != sourceIdentity{}
+}
+
+// recordStatusOf records that the status is now about the source.
+func (s *replikaState) recordStatusOf(source sourceIdentity) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.source = source
 }
 
 // recordTemplate keeps the digests of the template. It reports whether they are those of the last template, and returns
@@ -203,16 +220,21 @@ func (s *replikaState) endPropagation() {
 	s.propagationStart = time.Time{}
 }
 
-// recordInventory adds resources in which the Replika may have copies, and returns all of them.
+// recordInventory adds resources in which the Replika may have copies, up to the limit, and returns all of them.
 func (s *replikaState) recordInventory(resources ...schema.GroupResource) []schema.GroupResource {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, resource := range resources {
-		if !slices.Contains(s.inventory, resource) {
-			s.inventory = append(s.inventory, resource)
-		}
-	}
+	s.inventory = union(s.inventory, resources)
 	return slices.Clone(s.inventory)
+}
+
+// recordCurrent adds the resource that the spec names. If there are too many, it takes the place of the last one.
+func (s *replikaState) recordCurrent(resource schema.GroupResource) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.inventory, resource) {
+		s.inventory = append(s.inventory[:min(len(s.inventory), maxInventory-1)], resource)
+	}
 }
 
 // trimInventory drops all resources but one.

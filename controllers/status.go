@@ -33,6 +33,23 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
+// dropFormerSource removes what the status says of a source that the spec no longer names: nothing of it applies to the new one,
+// which may not exist. The copies of a suspended Replika stay, and their counts with them.
+func (s *scope) dropFormerSource() {
+	same, known := s.state.statusIsOf(sourceIdentityOf(s.replika))
+	if !known {
+		// Before this operator started, any part of the spec can have changed.
+		same = s.replika.Status.ObservedGeneration == s.replika.Generation
+	}
+	if same {
+		return
+	}
+	s.replika.Status.Source = nil
+	if !s.suspended() {
+		s.replika.Status.Copies, s.replika.Status.Failures = nil, nil
+	}
+}
+
 // setStatus computes the status from what the reconcile read and did.
 func (r *ReplikaReconciler) setStatus(s *scope) {
 	status, results := &s.replika.Status, &s.results
@@ -69,8 +86,8 @@ func (s *scope) setSuspended() {
 		ready = condition.Status
 	}
 	message := "reconciliation is suspended (spec.suspend)"
-	if len(s.results.failures) > 0 {
-		message += "; copies without consent could not be removed: " + s.failedNamespaces()
+	if s.results.failed > 0 {
+		message += "; copies without consent could not be removed: " + s.results.failedNamespaces()
 	}
 	s.setCondition(v1alpha1.ConditionReady, ready, v1alpha1.ReasonSuspended, message)
 	meta.RemoveStatusCondition(&s.replika.Status.Conditions, v1alpha1.ConditionReconciling)
@@ -129,6 +146,7 @@ func (s *scope) readyInProgress() metav1.ConditionStatus {
 // patchStatus writes the status if it changed since it was last written. The response is not read back: it may have a newer
 // spec, which this reconcile did not see, and other goroutines read the Replika during a patch of the progress.
 func (r *ReplikaReconciler) patchStatus(ctx context.Context, s *scope) error {
+	s.replika.Status.Inventory = resourceNames(s.state.recordInventory(inventory(s.replika)...))
 	if equality.Semantic.DeepEqual(s.original.Status, s.replika.Status) {
 		return nil
 	}
@@ -159,26 +177,22 @@ func (s *scope) syncedMessage() string {
 
 // pendingMessage names the namespaces in which a write has not been answered yet.
 func (s *scope) pendingMessage() string {
-	names := make([]string, 0, len(s.results.pending))
+	var names []string
 	for _, pending := range s.results.pending {
-		names = append(names, pending.Namespace)
+		if pending.in.Reveals(pending.action, pending.action.Reason) {
+			names = append(names, pending.action.Namespace)
+		}
 	}
-	slices.Sort(names)
-	return fmt.Sprintf("waiting for %s: the API server, or a webhook it calls, has not responded yet in %s",
-		plural(len(names), "copy"), strings.Join(names, ", "))
+	message := fmt.Sprintf("waiting for %s: the API server, or a webhook it calls, has not responded yet",
+		plural(len(s.results.pending), "copy"))
+	if len(names) > 0 {
+		slices.Sort(names)
+		message += " in " + strings.Join(names, ", ")
+	}
+	return message
 }
 
 // failuresMessage names the failing namespaces by reason. The list of failures has their messages.
 func (s *scope) failuresMessage() string {
-	return fmt.Sprintf("%s failed to sync, see status.failures: %s", plural(len(s.results.failures), "copy"), s.failedNamespaces())
-}
-
-// failedNamespaces lists the failing namespaces with the reasons.
-func (s *scope) failedNamespaces() string {
-	failures := s.results.sortedFailures()
-	named := make([]string, 0, len(failures))
-	for _, failure := range failures {
-		named = append(named, fmt.Sprintf("%s (%s)", failure.Namespace, failure.Reason))
-	}
-	return strings.Join(named, ", ")
+	return fmt.Sprintf("%s failed to sync, see status.failures: %s", plural(int(s.results.failed), "copy"), s.results.failedNamespaces())
 }

@@ -22,6 +22,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
@@ -48,12 +49,13 @@ func (r *ReplikaReconciler) reconcileSuspended(ctx context.Context, s *scope) er
 	case !isTransient(err):
 		r.releaseWatches(s.name)
 	}
+	resolver := r.Mapper.NewResolver()
 	for _, resource := range inventory(s.replika) {
 		if resource == mapping.Resource.GroupResource() {
 			continue
 		}
 		// The spec no longer names the source of these copies. Only the namespaces can deny them.
-		former, resolveErr := r.Mapper.ResolveResource(ctx, resource)
+		former, resolveErr := resolver.Resolve(ctx, resource)
 		switch {
 		case errors.Is(resolveErr, tracking.ErrKindNotFound):
 			// The copies were deleted with their kind.
@@ -78,6 +80,9 @@ func (r *ReplikaReconciler) readConsent(ctx context.Context, s *scope, mapping t
 	allowed, err := planner.AllowedNamespaces(object)
 	if err != nil {
 		return nil, nil //nolint:nilerr // a list that cannot be read withdraws no consent
+	}
+	if s.replika.Status.Source == nil && allowed != nil {
+		s.replika.Status.Source = &v1alpha1.SourceStatus{}
 	}
 	if s.replika.Status.Source != nil {
 		// Other Replikas with the same targets read it. The version is that of the content that was last copied.
@@ -104,7 +109,7 @@ func (r *ReplikaReconciler) pruneDenied(ctx context.Context, s *scope, mapping t
 		return r.copiesNotReady(mapping, err)
 	}
 	for _, result := range r.executePlan(ctx, s, mapping, in, planner.PlanSuspended(in, consent)) {
-		r.recordResult(s, mapping, &result)
+		r.recordResult(s, mapping, in, &result)
 	}
 	return nil
 }

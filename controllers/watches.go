@@ -48,6 +48,8 @@ func (r *ReplikaReconciler) releaseWatches(replika types.NamespacedName) {
 // forget drops everything about a Replika that no longer exists.
 func (r *ReplikaReconciler) forget(replika types.NamespacedName) {
 	r.states.delete(replika)
+	r.Lister.Forget(replika)
+	r.selections.delete(replika)
 	r.metrics.delete(replika)
 	r.releaseWatches(replika)
 }

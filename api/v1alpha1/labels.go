@@ -117,7 +117,8 @@ const (
 // AnnotationKinds is set on a Replika. It is the inventory of the resources in
 // which the Replika may have copies, as "resource.group" separated by commas
 // ("resource" alone in the core group). With it, the operator finds the copies
-// of a former kind after a change of spec.source.
+// of a former kind after a change of spec.source. Users can replace it, so
+// status.inventory has the same list.
 const AnnotationKinds = KeyPrefix + "kinds"
 
 // partOfHashLength is the number of hexadecimal digits of the hash in a

@@ -388,12 +388,22 @@ type ReplikaStatus struct {
 	// +optional
 	Source *SourceStatus `json:"source,omitempty"`
 
+	// inventory lists the resources in which the Replika may have copies, such
+	// as configmaps or deployments.apps. With it, the copies of a former kind are
+	// found after a change of spec.source, even if a client replaced the
+	// Replika's metadata.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Inventory []string `json:"inventory,omitempty"`
+
 	// copies is a summary of the copies. It is absent until the first count.
 	// +optional
 	Copies *CopiesStatus `json:"copies,omitempty"`
 
 	// failures lists the copies that are not in sync, sorted by namespace. It
-	// contains at most 20 items; copies.failed is the total.
+	// contains at most 20 items; copies.failed is the total. One item without a
+	// namespace can stand for several copies.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
@@ -444,7 +454,10 @@ type CopiesStatus struct {
 
 // Failure describes why one copy is not in sync.
 type Failure struct {
-	// namespace is the namespace of the copy.
+	// namespace is the namespace of the copy. It is empty for the copies in all
+	// namespaces that are selected by a glob, by labels or by matchAll, and in
+	// which serviceAccountName has no known permission: the message has their
+	// number.
 	// +required
 	Namespace string `json:"namespace"`
 

@@ -190,6 +190,11 @@ func (in *ReplikaStatus) DeepCopyInto(out *ReplikaStatus) {
 		*out = new(SourceStatus)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.Inventory != nil {
+		in, out := &in.Inventory, &out.Inventory
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Copies != nil {
 		in, out := &in.Copies, &out.Copies
 		*out = new(CopiesStatus)

@@ -32,6 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/controllers/executor"
+	"github.com/prosimcorp/replika/test/kit"
 )
 
 // leaseOf is a Lease that a client-go elector has acquired through a fence.
@@ -78,10 +79,8 @@ func acquireLease(ctx SpecContext, fence *executor.Fence, name string) leaseOf {
 // acquireByOther makes another instance the holder of the Lease.
 func (l leaseOf) acquireByOther(ctx context.Context) {
 	GinkgoHelper()
-	lease := &coordinationv1.Lease{}
-	Expect(api.Get(ctx, l.key, lease)).To(Succeed())
-	lease.Spec.HolderIdentity = new("new leader")
-	Expect(api.Update(ctx, lease)).To(Succeed())
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: l.key.Namespace, Name: l.key.Name}}
+	Expect(kit.Update(ctx, api, lease, func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("new leader") })).To(Succeed())
 }
 
 func (l leaseOf) holder(ctx context.Context) string {

@@ -33,7 +33,7 @@ type FairSemaphore struct {
 	free int
 	// slow is the number of slow requests, maxSlow its limit. At the limit, requests keep their permits to the end.
 	slow, maxSlow int
-	// typical is the moving average of how long requests kept their permits; see slowAfter.
+	// typical is the moving average of how long requests take; see slowAfter.
 	typical time.Duration
 	// queue contains each waiting Replika once, in the order in which they get permits.
 	queue []types.NamespacedName

@@ -76,10 +76,12 @@ func (p *permit) release() {
 	}
 	p.released = true
 	p.timer.Stop()
+	// A few requests that hang do not say how long others take, but many slow ones do.
+	took := min(time.Since(p.grantedAt), s.slowAfter())
+	s.typical += (took - s.typical) / typicalWeight
 	if p.slow {
 		s.slow--
 		return
 	}
-	s.typical += (time.Since(p.grantedAt) - s.typical) / typicalWeight
 	s.grantNext()
 }

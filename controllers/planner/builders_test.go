@@ -216,7 +216,7 @@ func mustSelection(t testing.TB, replika *v1alpha1.Replika) *Selection {
 func newClaimants(replikas ...*v1alpha1.Replika) Claimants {
 	var all []Claimant
 	for _, replika := range replikas {
-		if claimant, claims := NewClaimant(replika); claims {
+		if claimant, claims := NewClaimant(replika, NewSelection); claims {
 			all = append(all, claimant)
 		}
 	}

@@ -43,9 +43,12 @@ type Claimant struct {
 	inherits bool
 }
 
+// Compile returns the compiled selectors of a Replika: [NewSelection], or a cache of what that returned.
+type Compile func(*v1alpha1.Replika) (*Selection, error)
+
 // NewClaimant returns the claims of the Replika, or false if it is being deleted and therefore claims nothing. A Replika
 // whose selectors are invalid claims nothing either.
-func NewClaimant(replika *v1alpha1.Replika) (Claimant, bool) {
+func NewClaimant(replika *v1alpha1.Replika, compile Compile) (Claimant, bool) {
 	if replika.DeletionTimestamp != nil {
 		return Claimant{}, false
 	}
@@ -55,7 +58,7 @@ func NewClaimant(replika *v1alpha1.Replika) (Claimant, bool) {
 		Name:    replika.TargetName(),
 		created: replika.CreationTimestamp.Time,
 		selection: sync.OnceValue(func() *Selection {
-			selection, err := NewSelection(replika)
+			selection, err := compile(replika)
 			if err != nil {
 				return &Selection{selector: labels.Nothing()}
 			}

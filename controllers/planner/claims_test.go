@@ -47,7 +47,7 @@ func TestNewClaimant(t *testing.T) {
 	}
 	for name, testCase := range cases {
 		t.Run(name, func(t *testing.T) {
-			claimant, claims := NewClaimant(newReplika(testCase.change))
+			claimant, claims := NewClaimant(newReplika(testCase.change), NewSelection)
 			if claims != testCase.wantClaims || claimant.Name != testCase.wantName || claimant.Kind != testCase.wantKind {
 				t.Errorf("got %v, %q, %v", claims, claimant.Name, claimant.Kind)
 			}

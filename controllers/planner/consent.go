@@ -19,7 +19,6 @@ package planner
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,19 +28,13 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// namespacePattern is the pattern of replicateIn in the CRD schema, and keyPattern that of source.keys.
-var (
-	namespacePattern = regexp.MustCompile(`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`)
-	keyPattern       = regexp.MustCompile(`^[.]?[-_a-zA-Z0-9*][-._a-zA-Z0-9*]*$`)
-)
-
 // consentList is a type of list in an annotation of a source.
 type consentList struct {
 	annotation string
 	// Limits of a list, which anyone who owns a source can write: it is matched against every namespace or key, and is copied to
 	// the status of every Replika of the source.
-	maxEntries, maxLength int
-	pattern               *regexp.Regexp
+	maxEntries int
+	isPattern  func(entry string) bool
 	// example is a glob, and entry names what an entry is.
 	example, entry string
 }
@@ -49,12 +42,12 @@ type consentList struct {
 var (
 	allowedNamespacesList = consentList{
 		annotation: v1alpha1.AnnotationAllowedNamespaces,
-		maxEntries: 1000, maxLength: 63, pattern: namespacePattern,
+		maxEntries: 1000, isPattern: IsNamespacePattern,
 		example: "team-*", entry: "the name of a namespace",
 	}
 	allowedKeysList = consentList{
 		annotation: v1alpha1.AnnotationAllowedKeys,
-		maxEntries: 200, maxLength: 253, pattern: keyPattern,
+		maxEntries: 200, isPattern: isKeyPattern,
 		example: "tls.*", entry: "a key",
 	}
 )
@@ -136,7 +129,8 @@ func KeysWithdrawn(replika *v1alpha1.Replika, source *unstructured.Unstructured,
 		copied = []string{"*"}
 	}
 	// A glob that matches another one as text matches all that the other one matches.
-	return slices.ContainsFunc(copied, func(pattern string) bool { return !MatchesAny(allowed, pattern) })
+	patterns := NewPatterns(allowed)
+	return slices.ContainsFunc(copied, func(pattern string) bool { return !patterns.Match(pattern) })
 }
 
 // UnreadableConsentMessage is the message of a list that cannot be read: neither consent nor its withdrawal.
@@ -160,7 +154,7 @@ func (l *consentList) read(source *unstructured.Unstructured) ([]string, error) 
 	var allowed []string
 	for entry := range strings.SplitSeq(list, ",") {
 		entry = strings.TrimSpace(entry)
-		if len(entry) > l.maxLength || !l.pattern.MatchString(entry) {
+		if !l.isPattern(entry) {
 			return nil, fmt.Errorf("its entry %s is neither %s nor a glob such as %s; separate entries by commas",
 				quoteEntry(entry), l.entry, l.example)
 		}
@@ -185,8 +179,8 @@ func quoteEntry(entry string) string {
 // the administrator or the source do not allow copies there. It is empty for a target namespace, and for one that is not
 // listed by name, because globs and label selectors silently skip what is not allowed.
 func (s *Selection) DenialReason(namespace Namespace) string {
-	if s.matchAll || namespace.Terminating || namespace.Name == s.sourceNamespace && !s.includesSource ||
-		!slices.Contains(s.include, namespace.Name) || MatchesAny(s.exclude, namespace.Name) {
+	if namespace.Terminating || namespace.Name == s.sourceNamespace && !s.includesSource ||
+		!s.Names(namespace.Name) || s.exclude.Match(namespace.Name) {
 		return ""
 	}
 	switch {
@@ -206,7 +200,7 @@ func (s *Selection) DenialReason(namespace Namespace) string {
 
 // allows reports whether the source allows a copy in the namespace.
 func (s *Selection) allows(namespace Namespace) bool {
-	return len(s.allowed) == 0 || MatchesAny(s.allowed, namespace.Name)
+	return s.allowed == nil || s.allowed.Match(namespace.Name)
 }
 
 // optedOut reports whether the namespace's owners refuse copies by label.

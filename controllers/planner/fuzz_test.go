@@ -37,7 +37,7 @@ import (
 // schemaGlobPattern is the pattern of globs in the CRD schema.
 var schemaGlobPattern = regexp.MustCompile(`^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$`)
 
-func FuzzMatchesAny(f *testing.F) {
+func FuzzPatterns(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"*", "shop"},
 		{"team-*", "team-a"},
@@ -58,14 +58,14 @@ func FuzzMatchesAny(f *testing.F) {
 		if len(glob) > 63 || len(name) > 63 || strings.Count(glob, "*") > 6 {
 			return
 		}
-		got := MatchesAny([]string{glob}, name)
+		got := NewPatterns([]string{glob}).Match(name)
 		if !schemaGlobPattern.MatchString(glob) || strings.Contains(name, "/") {
 			return // other globs must not panic
 		}
 		if want := naiveMatch(glob, name); got != want {
 			t.Errorf("%q matches %q: got %v, want %v", glob, name, got, want)
 		}
-		if twice := MatchesAny([]string{"no such", glob}, name); twice != (got || name == "no such") {
+		if twice := NewPatterns([]string{"no such", glob}).Match(name); twice != (got || name == "no such") {
 			t.Errorf("%q in a list matches %q: %v", glob, name, twice)
 		}
 	})

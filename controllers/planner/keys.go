@@ -19,6 +19,7 @@ package planner
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -30,6 +31,16 @@ import (
 // dataFields are the fields of a ConfigMap or Secret whose entries are keys. The API server never returns stringData.
 var dataFields = []string{"data", "binaryData", "stringData"}
 
+// keyPattern is the pattern of source.keys in the CRD schema, and maxKeyLength the MaxLength of an item.
+var keyPattern = regexp.MustCompile(`^[.]?[-_a-zA-Z0-9*][-._a-zA-Z0-9*]*$`)
+
+const maxKeyLength = 253
+
+// isKeyPattern reports whether the string is a key or a glob, as the CRD schema defines them.
+func isKeyPattern(pattern string) bool {
+	return len(pattern) <= maxKeyLength && keyPattern.MatchString(pattern)
+}
+
 // hasDataKeys reports whether the objects of the kind have keys: ConfigMaps and Secrets.
 func hasDataKeys(kind schema.GroupKind) bool {
 	return kind == schema.GroupKind{Kind: "ConfigMap"} || kind == schema.GroupKind{Kind: "Secret"}
@@ -38,15 +49,24 @@ func hasDataKeys(kind schema.GroupKind) bool {
 // keyRules are the rules by which a template gets its keys from the source.
 type keyRules struct {
 	// allowed are the names and globs that the source's owner allows. If it is nil, all keys are allowed.
-	allowed []string
-	// chosen are the names and globs in spec.source.keys. If it is empty, all keys are chosen.
-	chosen []string
+	allowed *Patterns
+	// chosen are the names and globs in spec.source.keys, and named the names among them. If it is nil, all keys are chosen.
+	chosen *Patterns
+	named  []string
 	// renamed is spec.target.keys.
 	renamed []v1alpha1.TargetKey
 }
 
 func newKeyRules(replika *v1alpha1.Replika, allowed []string) *keyRules {
-	return &keyRules{allowed: allowed, chosen: replika.Spec.Source.Keys, renamed: replika.Spec.Target.Keys}
+	rules := &keyRules{renamed: replika.Spec.Target.Keys}
+	if allowed != nil {
+		rules.allowed = NewPatterns(allowed)
+	}
+	if chosen := replika.Spec.Source.Keys; len(chosen) > 0 {
+		rules.chosen = NewPatterns(chosen)
+		rules.named = slices.DeleteFunc(slices.Clone(chosen), isGlob)
+	}
+	return rules
 }
 
 // apply returns the content of the copies: that of the source with the keys that the rules leave, under their names in the
@@ -84,23 +104,18 @@ func (r *keyRules) apply(content map[string]any) (map[string]any, error) {
 
 // inEffect reports whether the copies can have other keys than the source.
 func (r *keyRules) inEffect() bool {
-	return r.allowed != nil || len(r.chosen) > 0 || len(r.renamed) > 0
+	return r.allowed != nil || r.chosen != nil || len(r.renamed) > 0
 }
 
 // allows reports whether the source's owner allows the key to be copied.
-func (r *keyRules) allows(key string) bool { return r.allowed == nil || MatchesAny(r.allowed, key) }
+func (r *keyRules) allows(key string) bool { return r.allowed == nil || r.allowed.Match(key) }
 
 // chooses reports whether the spec asks for the key.
-func (r *keyRules) chooses(key string) bool { return len(r.chosen) == 0 || MatchesAny(r.chosen, key) }
+func (r *keyRules) chooses(key string) bool { return r.chosen == nil || r.chosen.Match(key) }
 
 // namedKeys returns the keys that the spec names, other than by glob, sorted and without duplicates.
 func (r *keyRules) namedKeys() []string {
-	var names []string
-	for _, key := range r.chosen {
-		if !isGlob(key) {
-			names = append(names, key)
-		}
-	}
+	names := slices.Clone(r.named)
 	for _, target := range r.renamed {
 		names = append(names, target.From)
 	}

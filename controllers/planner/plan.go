@@ -93,7 +93,7 @@ type Action struct {
 	Adopt bool
 	// NewOwner is the owner after a handover.
 	NewOwner types.NamespacedName
-	// expected is the action that a create stands for, see [Input.hideUnseen]; empty for any other action.
+	// expected is the action that a create stands for, see [Input.hideUnseen]; empty for every other action.
 	expected ActionType
 	// nextOwners are the Replikas to ask, in turn, when the new owner is not allowed to write the copy.
 	nextOwners []types.NamespacedName
@@ -124,6 +124,8 @@ type Input struct {
 	// SourceNamespace is that of the source. SourceName is empty if the copies are of another kind than the source.
 	SourceNamespace string
 	SourceName      string
+	// Impersonated is true if copies are written as a ServiceAccount, see [Input.hideUnseen].
+	Impersonated    bool
 	ConflictPolicy  v1alpha1.ConflictPolicy
 	ImmutableFields v1alpha1.ImmutableFieldsPolicy
 	DeletionPolicy  v1alpha1.DeletionPolicy
@@ -160,16 +162,21 @@ func Plan(in *Input) []Action {
 		namespaces[namespace.Name] = namespace
 		key := types.NamespacedName{Namespace: namespace.Name, Name: in.Name}
 		if in.selects(namespace) && !in.withdrawn(observed[key]) {
-			actions = append(actions, in.Decide(namespace, observed[key]))
+			action := in.Decide(namespace, observed[key])
+			in.hideUnseen(&action)
+			in.backOffRefused(&action, namespace)
+			in.awaitInFlight(&action)
+			actions = append(actions, action)
 			delete(observed, key)
 		}
 	}
 	for _, object := range observed {
 		namespace, found := namespaces[object.Namespace]
-		if !found {
-			// The namespace is deleted, or newer than the list: only its name is known.
-			namespace.Name = object.Namespace
+		if !found && in.Selection != nil && !in.isProtected(object) {
+			// The namespace is deleted, or newer than the list: whether it is a target is not known before it is listed.
+			continue
 		}
+		namespace.Name = object.Namespace
 		if action, needed := in.prune(namespace, object); needed {
 			actions = append(actions, action)
 		}
@@ -236,7 +243,6 @@ func (in *Input) Decide(namespace Namespace, object *Observed) Action {
 	}
 	in.backOffContested(&action)
 	in.backOffRefused(&action, namespace)
-	in.awaitInFlight(&action)
 	return action
 }
 

@@ -320,9 +320,13 @@ func TestPlan(t *testing.T) {
 			},
 			want: []string{"conflict shop/settings", "create web/settings"},
 		},
-		"copy in a deleted namespace": {
-			change: []func(*Input){observe(newCopy(t, template, "gone"))},
-			want:   []string{"delete gone/settings", "create shop/settings", "create web/settings"},
+		"copy in a namespace that is not in the list, because it is deleted or new": {
+			change: []func(*Input){observe(newCopy(t, template, "unknown"))},
+			want:   []string{"create shop/settings", "create web/settings"},
+		},
+		"copy in a namespace that is not in the list, and no target is desired": {
+			change: []func(*Input){withoutSelection, observe(newCopy(t, template, "unknown"))},
+			want:   []string{"delete unknown/settings"},
 		},
 		"copy in the source namespace, which is not in the list": {
 			change: []func(*Input){

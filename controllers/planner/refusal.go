@@ -61,6 +61,8 @@ const (
 	// maxRefusalIntervals and maxRefusalDelay limit the delay after a refusal, whichever is shorter.
 	maxRefusalIntervals = 10
 	maxRefusalDelay     = time.Hour
+	// maxUnavailableDelay limits the delay after a response that took long and failed: that may be over soon.
+	maxUnavailableDelay = time.Minute
 )
 
 // requestFor returns what the answer to the planned action depends on.
@@ -99,19 +101,21 @@ func (in *Input) RefusalAfter(
 	planned, last *Action, namespace Namespace, outcome Outcome, message string, now time.Time, late bool,
 ) (Refusal, bool) {
 	before, refusedBefore := in.Refusals[planned.Key()]
-	reason := outcome.FailureReason()
+	asked, reason := *planned, outcome.FailureReason()
 	switch {
 	case last.Refused, last.InFlight, last.Type == Keep && last.Desired && last.Template == nil:
 		return before, refusedBefore // not requested this time
-	case last.Type == Conflict && planned.expected != "":
-		reason, message = last.Reason, last.Message
 	case outcome == Unavailable && late:
+	case last.Type == Conflict && planned.Type.Writes() && in.Impersonated:
+		// The next plan knows the object that was found.
+		asked, reason, message = *last, last.Reason, last.Message
+		in.hideUnseen(&asked)
 	case !outcome.Refused():
 		return Refusal{}, false
 	}
 	refusal := Refusal{
 		Attempts: 1, Last: now, Reason: reason, Message: message,
-		request: in.requestFor(planned, namespace), labels: namespace.Labels,
+		request: in.requestFor(&asked, namespace), labels: namespace.Labels,
 	}
 	if before.request.template == refusal.request.template && before.request.generation == refusal.request.generation {
 		refusal.Attempts += before.Attempts
@@ -134,7 +138,7 @@ func refusalDelay(reason string, attempts int, synchronization time.Duration, co
 	case v1alpha1.FailureImmutable, v1alpha1.FailureConflict:
 		first = synchronization
 	case v1alpha1.FailureUnavailable:
-		limit = synchronization // it may be over soon
+		limit = min(synchronization, maxUnavailableDelay)
 	default:
 	}
 	delay := backoff(first, attempts, limit)

@@ -19,9 +19,7 @@ package planner
 import (
 	"fmt"
 	"maps"
-	"path"
 	"slices"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -47,11 +45,11 @@ type Selection struct {
 	// includesSource is true if the source's own namespace is a target, too.
 	includesSource bool
 	matchAll       bool
-	include        []string
+	include        *Patterns
 	selector       labels.Selector
-	exclude        []string
-	// allowed are the names and globs that the source allows, as recorded in the status. If empty, all are allowed.
-	allowed []string
+	exclude        *Patterns
+	// allowed are the names and globs that the source allows, as recorded in the status. If nil, all are allowed.
+	allowed *Patterns
 }
 
 // NewSelection compiles the selectors of a Replika, and the source's consent as its status records it. It fails on an
@@ -62,12 +60,12 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 		sourceNamespace: replika.SourceNamespace(),
 		includesSource:  includesSourceNamespace(replika),
 		matchAll:        targets.MatchAll,
-		include:         targets.ReplicateIn,
+		include:         NewPatterns(targets.ReplicateIn),
 		selector:        labels.Nothing(),
-		exclude:         targets.ExcludeFrom,
+		exclude:         NewPatterns(targets.ExcludeFrom),
 	}
-	if replika.Status.Source != nil {
-		selection.allowed = replika.Status.Source.AllowedNamespaces
+	if source := replika.Status.Source; source != nil && len(source.AllowedNamespaces) > 0 {
+		selection.allowed = NewPatterns(source.AllowedNamespaces)
 	}
 	if targets.Selector != nil {
 		selector, err := metav1.LabelSelectorAsSelector(targets.Selector.LabelSelector())
@@ -90,7 +88,7 @@ func includesSourceNamespace(replika *v1alpha1.Replika) bool {
 // Selects reports whether the namespace is a target. The source's own namespace is one only if the spec names it, and the copy
 // has another name. A namespace is a target only if the administrator, the namespace's owners and the source allow copies in it.
 func (s *Selection) Selects(namespace Namespace) bool {
-	if namespace.Terminating || MatchesAny(s.exclude, namespace.Name) {
+	if namespace.Terminating || s.exclude.Match(namespace.Name) {
 		return false
 	}
 	if namespace.Excluded || namespace.optedOut() || !s.allows(namespace) {
@@ -99,7 +97,12 @@ func (s *Selection) Selects(namespace Namespace) bool {
 	if namespace.Name == s.sourceNamespace {
 		return s.includesSource
 	}
-	return s.matchAll || MatchesAny(s.include, namespace.Name) || s.selector.Matches(labels.Set(namespace.Labels))
+	return s.matchAll || s.include.Match(namespace.Name) || s.selector.Matches(labels.Set(namespace.Labels))
+}
+
+// Names reports whether the spec selects the namespace by its name.
+func (s *Selection) Names(namespace string) bool {
+	return !s.matchAll && s.include.has(namespace)
 }
 
 // MissingNames returns the names in replicateIn for which no namespace exists, sorted and without duplicates. Globs and
@@ -108,15 +111,18 @@ func (s *Selection) MissingNames(namespaces []Namespace) []string {
 	if s.matchAll {
 		return nil
 	}
+	exists := make(map[string]bool, len(namespaces))
+	for _, namespace := range namespaces {
+		exists[namespace.Name] = true
+	}
 	var missing []string
-	for _, name := range s.include {
-		exists := slices.ContainsFunc(namespaces, func(n Namespace) bool { return n.Name == name })
-		if !exists && !strings.Contains(name, "*") && !MatchesAny(s.exclude, name) {
+	for name := range s.include.names {
+		if !exists[name] && !s.exclude.Match(name) {
 			missing = append(missing, name)
 		}
 	}
 	slices.Sort(missing)
-	return slices.Compact(missing)
+	return missing
 }
 
 // CouldSelect reports whether the Replika selects the namespace or would select it if no consent were missing and it were
@@ -129,19 +135,10 @@ func (s *Selection) CouldSelect(namespace Namespace) bool {
 	return selection.Selects(unrestricted)
 }
 
-// MatchesAny reports whether one of the globs matches the name. The schema allows only `*` and the characters of a namespace
-// name, so the other special characters of [path.Match] do not occur; a malformed pattern matches nothing.
-func MatchesAny(globs []string, name string) bool {
-	return slices.ContainsFunc(globs, func(glob string) bool {
-		matched, err := path.Match(glob, name)
-		return err == nil && matched
-	})
-}
-
-// maxPatternLength is the MaxLength of a pattern in the CRD schema: that of a namespace's name.
-const maxPatternLength = 63
-
-// IsNamespacePattern reports whether the string is a name of a namespace or a glob, as the CRD schema defines them.
-func IsNamespacePattern(pattern string) bool {
-	return len(pattern) <= maxPatternLength && namespacePattern.MatchString(pattern)
+// ChangedBy reports whether the namespace becomes a target, or ceases to be one, when it changes. What the source allows does
+// not matter: it depends on the name alone.
+func (s *Selection) ChangedBy(before, after Namespace) bool {
+	selection := *s
+	selection.allowed = nil
+	return selection.Selects(before) != selection.Selects(after)
 }

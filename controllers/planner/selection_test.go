@@ -126,6 +126,38 @@ func TestSelection_Selects_DefaultSourceNamespace(t *testing.T) {
 	}
 }
 
+func TestSelection_ChangedBy(t *testing.T) {
+	selected, other := map[string]string{"team": "a"}, map[string]string{"team": "b", "note": "x"}
+	optedOut := map[string]string{"team": "a", v1alpha1.LabelOptOut: v1alpha1.OptOutValue}
+	byLabel := v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: selected}}
+	byName := v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}}
+	cases := map[string]struct {
+		targets       v1alpha1.TargetNamespaces
+		before, after Namespace
+		want          bool
+	}{
+		"gets the label":             {byLabel, Namespace{Labels: other}, Namespace{Labels: selected}, true},
+		"loses the label":            {byLabel, Namespace{Labels: selected}, Namespace{Labels: other}, true},
+		"opts out":                   {byLabel, Namespace{Labels: selected}, Namespace{Labels: optedOut}, true},
+		"opts in":                    {byLabel, Namespace{Labels: optedOut}, Namespace{Labels: selected}, true},
+		"is deleted":                 {byLabel, Namespace{Labels: selected}, Namespace{Labels: selected, Terminating: true}, true},
+		"another label":              {byLabel, Namespace{Labels: other}, Namespace{Labels: nil}, false},
+		"opts out, but is no target": {byLabel, Namespace{}, Namespace{Labels: map[string]string{v1alpha1.LabelOptOut: v1alpha1.OptOutValue}}, false},
+		"label, selected by name":    {byName, Namespace{Labels: other}, Namespace{Labels: selected}, false},
+		"opts out, selected by name": {byName, Namespace{Labels: selected}, Namespace{Labels: optedOut}, true},
+		"not allowed by the source":  {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Labels: selected}, Namespace{Labels: optedOut}, true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			tc.before.Name, tc.after.Name = "shop", "shop"
+			selection := mustSelection(t, newReplika(withAllowedNamespaces("web"), func(r *v1alpha1.Replika) { r.Spec.Target.Namespaces = tc.targets }))
+			if got := selection.ChangedBy(tc.before, tc.after); got != tc.want {
+				t.Errorf("ChangedBy() = %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestNewSelection_InvalidSelector(t *testing.T) {
 	_, err := NewSelection(newReplika(func(r *v1alpha1.Replika) {
 		r.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{

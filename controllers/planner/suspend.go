@@ -34,13 +34,17 @@ type Consent struct {
 	Template *Template
 }
 
-// denies reports whether the object is a copy of the source in a namespace that its owner does not allow, or with keys that may
-// not be allowed. Without a consent, nothing is known and nothing is denied.
-func (c *Consent) denies(object *Observed) bool {
-	if c == nil || object.Origin.Value().Source != c.Source {
-		return false
+// denials returns a function that reports whether an object is a copy of the source in a namespace that its owner does not
+// allow, or with keys that may not be allowed. Without a consent, nothing is known and nothing is denied.
+func (c *Consent) denials() func(*Observed) bool {
+	if c == nil {
+		return func(*Observed) bool { return false }
 	}
-	return !MatchesAny(c.Allowed, object.Namespace) || c.KeysWithdrawn && !c.Template.hasDataOf(object)
+	allowed := NewPatterns(c.Allowed)
+	return func(object *Observed) bool {
+		return object.Origin.Value().Source == c.Source &&
+			(!allowed.Match(object.Namespace) || c.KeysWithdrawn && !c.Template.hasDataOf(object))
+	}
 }
 
 // hasDataOf reports whether the copy has the template's keys and no others, with the same values.
@@ -58,13 +62,14 @@ func PlanSuspended(in *Input, consent *Consent) []Action {
 	for _, namespace := range in.Namespaces {
 		namespaces[namespace.Name] = namespace
 	}
+	denied := consent.denials()
 	var actions []Action
 	for _, object := range in.Observed {
 		namespace, found := namespaces[object.Namespace]
 		if !found || in.isProtected(object) {
 			continue
 		}
-		if !namespace.Excluded && !namespace.optedOut() && !consent.denies(object) {
+		if !namespace.Excluded && !namespace.optedOut() && !denied(object) {
 			continue
 		}
 		if action, needed := in.prune(namespace, object); needed {

@@ -126,6 +126,15 @@ func (s *CopyStore) getExact(object *unstructured.Unstructured) *planner.Observe
 	return stored
 }
 
+// keepAccepted adds the accepted digests of the stored copies to those of a list.
+func (s *CopyStore) keepAccepted(copies []*planner.Observed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, copied := range copies {
+		keepAccepted(copied, s.get(copied.Key()))
+	}
+}
+
 // forgetForeign drops the foreign objects of the name: no watch reports any more when they change.
 func (s *CopyStore) forgetForeign(name string) {
 	s.mu.Lock()
@@ -313,9 +322,7 @@ func (s *CopyStore) upsert(object *planner.Observed) *storeEvent {
 	if !newer(object, before) {
 		return nil
 	}
-	if before != nil && before.UID == object.UID && before.Digests == object.Digests {
-		object.AcceptedDigests = before.AcceptedDigests
-	}
+	keepAccepted(object, before)
 	s.put(key, object)
 	if before != nil && before.Origin.Value().Owner != object.Origin.Value().Owner {
 		s.recordRemoval(before)

@@ -100,7 +100,14 @@ type env struct {
 	events []Event
 }
 
+// newEnv returns an env whose watch of the copies has stored its first list.
 func newEnv(t interface{ Context() context.Context }) *env {
+	e := newEnvWithoutList(t)
+	e.copies.listed = true
+	return e
+}
+
+func newEnvWithoutList(t interface{ Context() context.Context }) *env {
 	e := &env{}
 	e.Watches = NewWatches(nil, nil, nil, planner.NewCleaner(), func(_ context.Context, event Event, _ []types.NamespacedName) {
 		e.events = append(e.events, event)

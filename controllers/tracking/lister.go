@@ -25,8 +25,8 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/rest"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
@@ -37,20 +37,47 @@ type Lister struct {
 	objects  objectStream
 	metadata metadata.Interface
 	cleaner  *planner.Cleaner
+	// watches may have accepted digests from before the watch of the copies failed.
+	watches  *Watches
+	accepted acceptedDigests
 }
 
-// NewLister returns a lister that uses the clients.
-func NewLister(objects rest.Interface, metadata metadata.Interface, cleaner *planner.Cleaner) *Lister {
-	return &Lister{objects: objectStream{objects}, metadata: metadata, cleaner: cleaner}
+// NewLister returns a lister that uses the clients of the watches.
+func NewLister(watches *Watches) *Lister {
+	return &Lister{objects: watches.lists, metadata: watches.metadata, cleaner: watches.cleaner, watches: watches}
 }
 
 // List lists the objects with the labels of the Replika's copies, in all namespaces. Replikas of the same name in other
 // namespaces have the same labels; the marks of each object identify its owner.
-func (l *Lister) List(ctx context.Context, resource schema.GroupVersionResource, replika string) ([]*planner.Observed, error) {
-	options := metav1.ListOptions{LabelSelector: labels.Set{
+func (l *Lister) List(
+	ctx context.Context, resource schema.GroupVersionResource, replika types.NamespacedName,
+) ([]*planner.Observed, error) {
+	copies, err := l.listByLabels(ctx, resource, labels.Set{
 		v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue,
-		v1alpha1.LabelPartOf:    v1alpha1.PartOf(replika),
-	}.String()}
+		v1alpha1.LabelPartOf:    v1alpha1.PartOf(replika.Name),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if store := l.watches.storeOf(resource); store != nil {
+		store.keepAccepted(copies)
+	}
+	l.accepted.apply(replika, resource.GroupResource(), copies)
+	return copies, nil
+}
+
+// RecordWrite keeps what the API server stored for a write of the Replika, for the next list.
+func (l *Lister) RecordWrite(replika types.NamespacedName, resource schema.GroupVersionResource, response *planner.Observed) {
+	l.accepted.record(replika, resource.GroupResource(), response)
+}
+
+// Forget drops what is kept for a Replika.
+func (l *Lister) Forget(replika types.NamespacedName) { l.accepted.forget(replika) }
+
+func (l *Lister) listByLabels(
+	ctx context.Context, resource schema.GroupVersionResource, selected labels.Set,
+) ([]*planner.Observed, error) {
+	options := metav1.ListOptions{LabelSelector: selected.String()}
 	var copies []*planner.Observed
 	_, err := l.objects.each(ctx, resource, options, func(object *unstructured.Unstructured) error {
 		observed, err := l.cleaner.Observe(resource.GroupResource(), object)

@@ -115,7 +115,7 @@ func (m *Mapper) Resolve(ctx context.Context, kind schema.GroupVersionKind) (Map
 
 // discover requests how the kind is served, and caches it.
 func (m *Mapper) discover(ctx context.Context, kind schema.GroupVersionKind) (Mapping, error) {
-	mapping, err := m.find(ctx, kind.GroupVersion(), isKind(kind.Kind))
+	mapping, err := m.NewResolver().find(ctx, kind.GroupVersion(), isKind(kind.Kind))
 	if err != nil {
 		return Mapping{}, err
 	}
@@ -131,27 +131,6 @@ func (m *Mapper) Cached(kind schema.GroupVersionKind) (Mapping, bool) {
 	defer m.mu.Unlock()
 	mapping, found := m.cached[kind]
 	return mapping, found
-}
-
-// ResolveResource returns how the API server serves the resource: in the version that it stores, as [Mapper.Resolve] does, if
-// that is known, else in the preferred version of its group if that has the resource, else in the first version that has it.
-func (m *Mapper) ResolveResource(ctx context.Context, resource schema.GroupResource) (Mapping, error) {
-	versions, err := m.versions(ctx, resource.Group)
-	if err != nil {
-		return Mapping{}, fmt.Errorf("%s: %w", resource, err)
-	}
-	for _, version := range versions {
-		groupVersion := schema.GroupVersion{Group: resource.Group, Version: version}
-		mapping, err := m.find(ctx, groupVersion, isResource(resource.Resource))
-		if errors.Is(err, ErrKindNotFound) {
-			continue
-		}
-		if err != nil {
-			return Mapping{}, fmt.Errorf("%s: %w", resource, err)
-		}
-		return mapping, nil
-	}
-	return Mapping{}, fmt.Errorf("%s: %w", resource, ErrKindNotFound)
 }
 
 // Invalidate removes the kind from the cache, and the kinds that are served as this one.
@@ -181,26 +160,4 @@ func (e Event) CRDGroup() (group string, found bool) {
 	}
 	_, group, found = strings.Cut(e.Key.Name, ".") // The name of a CRD is <resource>.<group>.
 	return group, found
-}
-
-// versions lists the served versions of the group, the preferred one first.
-func (m *Mapper) versions(ctx context.Context, group string) ([]string, error) {
-	groups, err := m.discovery.ServerGroupsWithContext(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("discovering groups: %w", err)
-	}
-	var versions []string
-	for i := range groups.Groups {
-		served := &groups.Groups[i]
-		if served.Name != group {
-			continue
-		}
-		versions = append(versions, served.PreferredVersion.Version)
-		for _, version := range served.Versions {
-			if version.Version != served.PreferredVersion.Version {
-				versions = append(versions, version.Version)
-			}
-		}
-	}
-	return versions, nil
 }

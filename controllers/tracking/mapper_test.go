@@ -161,26 +161,26 @@ func TestMapper_FailedDiscoveryIsNotKindNotFound(t *testing.T) {
 	if _, err := mapper.Resolve(t.Context(), song); err == nil || errors.Is(err, ErrKindNotFound) {
 		t.Errorf("resolved: %v", err)
 	}
-	if _, err := mapper.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: "songs"}); err == nil || errors.Is(err, ErrKindNotFound) {
+	if _, err := mapper.NewResolver().Resolve(t.Context(), schema.GroupResource{Group: song.Group, Resource: "songs"}); err == nil || errors.Is(err, ErrKindNotFound) {
 		t.Errorf("resolved: %v", err)
 	}
 }
 
-func TestMapper_ResolveResource_FindsServedVersion(t *testing.T) {
+func TestResolver_FindsServedVersion(t *testing.T) {
 	server, mapper := newDiscoveryServer(t)
 	server.serve("v2", true, "")
-	mapping, err := mapper.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: "songs"})
+	mapping, err := mapper.NewResolver().Resolve(t.Context(), schema.GroupResource{Group: song.Group, Resource: "songs"})
 	if err != nil || mapping.Version != "v2" || mapping.Kind != "Song" || mapping.Resource.Resource != "songs" {
 		t.Errorf("found %+v: %v", mapping, err)
 	}
 	for _, resource := range []schema.GroupResource{{Group: song.Group, Resource: "operas"}, {Group: "other.example.com", Resource: "songs"}} {
-		if _, err := mapper.ResolveResource(t.Context(), resource); !errors.Is(err, ErrKindNotFound) {
+		if _, err := mapper.NewResolver().Resolve(t.Context(), resource); !errors.Is(err, ErrKindNotFound) {
 			t.Errorf("%s: %v", resource, err)
 		}
 	}
 }
 
-func TestMapper_ResolveResource_FindsResourceOutsidePreferredVersion(t *testing.T) {
+func TestResolver_FindsResourceOutsidePreferredVersion(t *testing.T) {
 	server, mapper := newDiscoveryServer(t)
 	server.serve("v1alpha1", true, "")
 	server.pages["/apis/music.example.com/v1"] = `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"music.example.com/v1","resources":[
@@ -189,7 +189,7 @@ func TestMapper_ResolveResource_FindsResourceOutsidePreferredVersion(t *testing.
 		"versions":[{"groupVersion":"music.example.com/v1","version":"v1"},{"groupVersion":"music.example.com/v1alpha1","version":"v1alpha1"}],
 		"preferredVersion":{"groupVersion":"music.example.com/v1","version":"v1"}}]}`
 	for resource, version := range map[string]string{"songs": "v1alpha1", "operas": "v1"} {
-		mapping, err := mapper.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: resource})
+		mapping, err := mapper.NewResolver().Resolve(t.Context(), schema.GroupResource{Group: song.Group, Resource: resource})
 		if err != nil || mapping.Version != version || mapping.Resource.Resource != resource {
 			t.Errorf("%s: found %+v: %v", resource, mapping, err)
 		}
@@ -197,7 +197,7 @@ func TestMapper_ResolveResource_FindsResourceOutsidePreferredVersion(t *testing.
 
 	// While discovery of one version fails, no resource counts as not found.
 	server.pages["/apis/music.example.com/v1alpha1"] = "broken"
-	_, err := mapper.ResolveResource(t.Context(), schema.GroupResource{Group: song.Group, Resource: "songs"})
+	_, err := mapper.NewResolver().Resolve(t.Context(), schema.GroupResource{Group: song.Group, Resource: "songs"})
 	if err == nil || errors.Is(err, ErrKindNotFound) {
 		t.Errorf("resolved: %v", err)
 	}

@@ -22,11 +22,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -43,8 +41,8 @@ func isResource(name string) resourceFilter {
 }
 
 // find returns how the API server serves the resource that matches, in the version or in the one that it stores.
-func (m *Mapper) find(ctx context.Context, version schema.GroupVersion, matches resourceFilter) (Mapping, error) {
-	resource, err := m.request(ctx, version, matches)
+func (r *Resolver) find(ctx context.Context, version schema.GroupVersion, matches resourceFilter) (Mapping, error) {
+	resource, err := r.request(ctx, version, matches)
 	if err != nil {
 		return Mapping{}, err
 	}
@@ -52,16 +50,15 @@ func (m *Mapper) find(ctx context.Context, version schema.GroupVersion, matches 
 	if !losesFields(named, resource) {
 		return named, nil
 	}
-	versions, err := m.versions(ctx, version.Group)
-	if err != nil {
+	if err := r.discoverGroups(ctx); err != nil {
 		return Mapping{}, err
 	}
-	for _, other := range versions {
+	for _, other := range r.groups[version.Group] {
 		stored := schema.GroupVersion{Group: version.Group, Version: other}
 		if storageVersionHash(stored.WithKind(resource.Kind)) != resource.StorageVersionHash {
 			continue
 		}
-		inStored, err := m.request(ctx, stored, isResource(resource.Name))
+		inStored, err := r.request(ctx, stored, isResource(resource.Name))
 		if errors.Is(err, ErrKindNotFound) {
 			break
 		}
@@ -82,20 +79,20 @@ func newMapping(version schema.GroupVersion, resource *metav1.APIResource) Mappi
 	}
 }
 
-// request requests what the API server serves in the version. Of several resources that match it returns the one that is best
+// request returns what the API server serves in the version. Of several resources that match it returns the one that is best
 // to copy: some APIs have a second resource of the same kind that can only be created.
-func (m *Mapper) request(ctx context.Context, version schema.GroupVersion, matches resourceFilter) (*metav1.APIResource, error) {
-	list, err := m.discovery.ServerResourcesForGroupVersionWithContext(ctx, version.String())
-	if apierrors.IsNotFound(err) {
-		return nil, ErrKindNotFound
-	}
+func (r *Resolver) request(ctx context.Context, version schema.GroupVersion, matches resourceFilter) (*metav1.APIResource, error) {
+	served, err := r.discoverVersion(ctx, version)
 	if err != nil {
-		return nil, fmt.Errorf("discovering resources: %w", err)
+		return nil, err
 	}
-	candidates := slices.DeleteFunc(list.APIResources, func(resource metav1.APIResource) bool {
+	var candidates []metav1.APIResource
+	for i := range served {
 		// Subresources, which have a slash in their name, can share the kind of their resource.
-		return strings.Contains(resource.Name, "/") || !matches(&resource)
-	})
+		if !strings.Contains(served[i].Name, "/") && matches(&served[i]) {
+			candidates = append(candidates, served[i])
+		}
+	}
 	if len(candidates) == 0 {
 		return nil, ErrKindNotFound
 	}

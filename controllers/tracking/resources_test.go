@@ -135,7 +135,7 @@ func TestMapper_StoredVersion(t *testing.T) {
 				t.Errorf("requests: %v", server.paths)
 			}
 			// A version without a field would remove it from an object even when only its metadata is patched.
-			mapping, err := mapper.ResolveResource(t.Context(), schema.GroupResource{Group: testCase.group, Resource: "songs"})
+			mapping, err := mapper.NewResolver().Resolve(t.Context(), schema.GroupResource{Group: testCase.group, Resource: "songs"})
 			if err != nil || testCase.group == song.Group && testCase.served[0].hash != "" && mapping.Version != testCase.want {
 				t.Errorf("got %+v: %v", mapping, err)
 			}

@@ -127,7 +127,7 @@ func TestWatch_State(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newEnv(t)
+				e := newEnvWithoutList(t)
 				for _, step := range test.steps {
 					step.happen(e.copies)
 					if state := e.State(e.copies.key); state != step.want {

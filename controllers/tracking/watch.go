@@ -144,6 +144,12 @@ func (w *watch) isSynced() bool {
 	return w.synced
 }
 
+func (w *watch) hasList() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.listed
+}
+
 // apply updates the state of the watch, and sends the events that the update returns. The update runs with the lock held, so
 // it must not call out.
 func (w *watch) apply(update func() []Event) {
@@ -321,8 +327,12 @@ func (w *watch) toObserved(object any) (*planner.Observed, error) {
 // storeOfCopies returns the store that foreign objects of the same kind are stored in.
 func (w *watch) storeOfCopies() *CopyStore { return w.watches.storeOf(w.key.Resource) }
 
-// copyChanged sends an event for a change of a copy.
+// copyChanged sends an event for a change of a copy. The first list sends none: nothing was planned by the store before it, and
+// who did not wait for it gets the event of the sync.
 func (w *watch) copyChanged(change storeEvent) {
+	if !w.hasList() {
+		return
+	}
 	event := Event{Watch: w.key, Key: change.key}
 	for _, object := range []*planner.Observed{change.before, change.after} {
 		if object == nil {

@@ -471,7 +471,7 @@ func TestWatches_Start_StopsAllWatchesWithContext(t *testing.T) {
 }
 
 func TestWatch_SyncedAfterListAndOpenStream(t *testing.T) {
-	e := newEnv(t)
+	e := newEnvWithoutList(t)
 	expectSynced := func(after string, want bool) {
 		t.Helper()
 		if synced := e.copies.isSynced(); synced != want {
@@ -498,6 +498,26 @@ func TestWatch_SyncedAfterListAndOpenStream(t *testing.T) {
 	expectSynced("another list", true)
 	want := []Event{{Watch: e.copies.key}, {Watch: e.copies.key}} // failed, and synced again
 	if diff := cmp.Diff(want, e.events); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// A start with 20,000 copies must not look up the Replikas of each.
+func TestWatch_FirstListOfCopiesSendsNoEvents(t *testing.T) {
+	e := newEnvWithoutList(t)
+	reportList(e.copies, 12, copyAt(shop, "a", 10), copyAt(web, "b", 11))
+	e.expectStored(t, copyAt(shop, "a", 10), copyAt(web, "b", 11))
+	e.expectEvents(t)
+	reportList(e.copies, 14, copyAt(shop, "a", 10), copyAt(web, "b", 13, digests("two")))
+	e.expectEvents(t, web)
+	report(e.copies, copyAt(shop, "a", 15, digests("two")))
+	e.expectEvents(t, shop)
+
+	// After a refusal, the event of the sync stands for all.
+	e.copies.failed(apierrors.NewForbidden(schema.GroupResource{}, "", nil))
+	e.copies.streamOpened()
+	reportList(e.copies, 20, copyAt(shop, "a", 15, digests("two")), copyAt(web, "b", 19, digests("three")))
+	if diff := cmp.Diff([]Event{{Watch: e.copies.key}}, e.events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }

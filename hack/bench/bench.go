@@ -50,6 +50,7 @@ func sections() []section {
 		{name: "load", title: "Edits under load", measure: (*bench).measureLoad},
 		{name: "latency", title: "Latency", measure: (*bench).measureLatency},
 		{name: "growth", title: "Growth", measure: (*bench).measureGrowth},
+		{name: "neighbours", title: "Neighbours that hang", measure: (*bench).measureNeighbours, ownEnvironment: true},
 		{name: "many", title: "Many Replikas", measure: (*bench).measureMany, ownEnvironment: true},
 	}
 }

@@ -143,6 +143,11 @@ func pairingViolations(status *v1alpha1.ReplikaStatus, ready *metav1.Condition) 
 	return found
 }
 
+// nameless reports whether a failure for the reason can be without a namespace.
+func nameless(reason string) bool {
+	return reason == v1alpha1.FailureForbidden || reason == v1alpha1.FailureUnavailable
+}
+
 // countViolations checks the counts of copies and the list of failures.
 func countViolations(status *v1alpha1.ReplikaStatus) violations {
 	copies := v1alpha1.CopiesStatus{}
@@ -151,12 +156,14 @@ func countViolations(status *v1alpha1.ReplikaStatus) violations {
 	}
 	var found violations
 	found.check(copies.Synced <= copies.Desired, "%d copies are desired, but %d are synced", copies.Desired, copies.Synced)
-	found.check(len(status.Failures) == min(int(copies.Failed), v1alpha1.MaxFailures),
-		"%d copies failed, but %d failures are listed", copies.Failed, len(status.Failures))
+	// A failure without a namespace stands for several copies.
+	listed, unnamed := len(status.Failures), slices.ContainsFunc(status.Failures, func(failure v1alpha1.Failure) bool { return failure.Namespace == "" })
+	wanted := min(int(copies.Failed), v1alpha1.MaxFailures)
+	found.check(listed == wanted || unnamed && listed < wanted, "%d copies failed, but %d failures are listed", copies.Failed, listed)
 	found.check(slices.IsSortedFunc(status.Failures, func(a, b v1alpha1.Failure) int { return cmp.Compare(a.Namespace, b.Namespace) }),
 		"the failures are not sorted by namespace: %v", status.Failures)
 	for _, failure := range status.Failures {
-		found.check(failure.Namespace != "" && failure.Message != "" && len(failure.Message) <= longestMessage &&
+		found.check((failure.Namespace != "" || nameless(failure.Reason)) && failure.Message != "" && len(failure.Message) <= longestMessage &&
 			slices.Contains(failureReasons, failure.Reason), "a failure has an empty field, too long a message or an unknown reason: %+v", failure)
 	}
 	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)

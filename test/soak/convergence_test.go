@@ -64,7 +64,7 @@ func (w *workload) snapshot(ctx context.Context) *snapshot {
 	s.replikas = list.Items
 	var claimants []planner.Claimant
 	for i := range s.replikas {
-		if claimant, claims := planner.NewClaimant(&s.replikas[i]); claims {
+		if claimant, claims := planner.NewClaimant(&s.replikas[i], planner.NewSelection); claims {
 			claimants = append(claimants, claimant)
 		}
 	}
