@@ -201,7 +201,7 @@ func (c *cluster) checkStable() {
 				c.fatalf("%s owns %s, which it does not desire", name, key)
 			}
 		}
-		c.checkKeys(in, replika)
+		c.checkKeys(in)
 		c.checkCoverage(in, replika)
 	}
 	if diff := cmp.Diff(before, c.snapshot, cmp.AllowUnexported(snapshot{}), cmpopts.EquateEmpty()); diff != "" {
@@ -215,14 +215,14 @@ func (c *cluster) checkStable() {
 }
 
 // checkKeys checks that no copy has a key that the source's owner does not allow, except where nothing can be written.
-func (c *cluster) checkKeys(in *Input, replika *v1alpha1.Replika) {
+func (c *cluster) checkKeys(in *Input) {
 	source := c.objects[in.source()]
-	if source == nil {
-		return
+	if source == nil || validateSource(configMaps, source) != nil {
+		return // copies of a source that is a copy stay as they are
 	}
 	allowed, err := allowedKeysList.read(source)
-	if err != nil || allowed == nil || readyReason(replika) == v1alpha1.ReasonSourceNotAllowed && c.observe(source).Marks != MarksAbsent {
-		return // unreadable lists, and sources that are copies, freeze the copies
+	if err != nil || allowed == nil {
+		return
 	}
 	for key, object := range c.objects {
 		observed := c.observe(object)
