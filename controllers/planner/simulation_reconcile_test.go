@@ -123,7 +123,7 @@ func (c *cluster) input(replika *v1alpha1.Replika, view snapshot) (*Input, strin
 	for _, namespace := range slices.Sorted(maps.Keys(view.namespaces)) {
 		in.Namespaces = append(in.Namespaces, view.namespaces[namespace])
 	}
-	reason := v1alpha1.ReasonSynced
+	var reason string
 	if source == nil {
 		c.record("source deleted")
 		reason = v1alpha1.ReasonSourceNotFound
