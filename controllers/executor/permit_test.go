@@ -37,7 +37,7 @@ func acquireAll(t *testing.T, semaphore *executor.FairSemaphore, count int) {
 }
 
 // A request does not wait for those that hang.
-func TestFairSemaphore_SlowRequestsGiveUpTheirPermits(t *testing.T) {
+func TestFairSemaphore_SlowRequestsKeepNoPermit(t *testing.T) {
 	const permits, maxSlow = 4, 10
 	synctest.Test(t, func(t *testing.T) {
 		semaphore := executor.NewFairSemaphore(permits, maxSlow)
