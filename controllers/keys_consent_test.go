@@ -50,12 +50,12 @@ var _ = Describe("Consent to keys", func() {
 		allowKeys(ctx, source, "*.crt")
 		eventuallyHasKeys(ctx, source, a, "ca.crt", "tls.crt")
 		Expect(read(ctx, source, a).GetAnnotations()).NotTo(HaveKey(v1alpha1.AnnotationAllowedKeys))
-		Expect(expect.Ready(ctx, api, replika, 1).Status.Source.CopiedKeys).To(Equal([]string{"*.crt"}))
+		eventuallyCopiedKeys(ctx, replika, "*.crt")
 		allowKeys(ctx, source, "ca.crt")
 		eventuallyHasKeys(ctx, source, a, "ca.crt")
 		update(ctx, source, func(source *corev1.Secret) { source.Annotations = nil })
 		expect.Copied(ctx, api, source, a)
-		Expect(expect.Ready(ctx, api, replika, 1).Status.Source.CopiedKeys).To(BeEmpty())
+		eventuallyCopiedKeys(ctx, replika)
 	})
 
 	DescribeTable("Should remove a copy of a key that the spec names, when it is withdrawn",
@@ -178,3 +178,13 @@ var _ = Describe("Consent to keys", func() {
 		expectAbsent(ctx, source, a)
 	})
 })
+
+// eventuallyCopiedKeys waits until the status of the Replika, which is ready, has these copied keys; none for all.
+func eventuallyCopiedKeys(ctx context.Context, replika *v1alpha1.Replika, keys ...string) {
+	GinkgoHelper()
+	expect.Status(ctx, api, replika, func(g Gomega, current *v1alpha1.Replika) {
+		g.Expect(kit.Ready(current).Reason).To(Equal(v1alpha1.ReasonSynced))
+		g.Expect(current.Status.Source).NotTo(BeNil())
+		g.Expect(current.Status.Source.CopiedKeys).To(ConsistOf(keys))
+	})
+}
