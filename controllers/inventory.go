@@ -103,7 +103,7 @@ func (r *ReplikaReconciler) addToInventory(ctx context.Context, s *scope, mappin
 // restoreInventory puts the finalizer and the inventory back on a Replika that may have copies. Its users can take both off at
 // any time, by a PUT of their manifest, even with another kind in the same request.
 func (r *ReplikaReconciler) restoreInventory(ctx context.Context, s *scope) error {
-	resources := s.state.recordInventory(inventory(s.replika)...)
+	resources := s.state.recordInventory()
 	if len(resources) == 0 || containsAll(annotatedInventory(s.replika), resources) && controllerutil.ContainsFinalizer(s.replika, v1alpha1.Finalizer) {
 		return nil
 	}
@@ -113,18 +113,14 @@ func (r *ReplikaReconciler) restoreInventory(ctx context.Context, s *scope) erro
 	})
 }
 
-// trimInventory removes former resources, of which no copies are left, from the inventory. The end of the reconcile writes
-// the status.
-func (r *ReplikaReconciler) trimInventory(ctx context.Context, s *scope, current tracking.Mapping) error {
-	resource := current.Resource.GroupResource()
-	s.state.trimInventory(resource)
-	s.replika.Status.Inventory = []string{resource.String()}
-	if s.replika.Annotations[v1alpha1.AnnotationKinds] == resource.String() {
+// trimAnnotatedInventory removes the resources that trimInventory dropped from the annotation too. It follows the status: an
+// operator that is killed in between then finds the trimmed inventory in the status, and has nothing to put back.
+func (r *ReplikaReconciler) trimAnnotatedInventory(ctx context.Context, s *scope) error {
+	resources := s.state.recordInventory()
+	if containsAll(resources, annotatedInventory(s.replika)) {
 		return nil
 	}
-	return r.patchMetadata(ctx, s, func(replika *v1alpha1.Replika) {
-		setAnnotatedInventory(replika, []schema.GroupResource{resource})
-	})
+	return r.patchMetadata(ctx, s, func(replika *v1alpha1.Replika) { setAnnotatedInventory(replika, resources) })
 }
 
 // pruneFormerKinds prunes the copies of kinds that the spec no longer names. It reports whether none are left.

@@ -158,10 +158,10 @@ func (r *ReplikaReconciler) reconcileNormal(ctx context.Context, s *scope) error
 		s.recordFormerKeysGone(src)
 	}
 	r.recordPropagation(s, observedAt, src, err)
-	if err != nil || !pruned {
-		return err
+	if err == nil && pruned {
+		s.state.trimInventory(mapping.Resource.GroupResource())
 	}
-	return r.trimInventory(ctx, s, mapping)
+	return err
 }
 
 // reconcileDelete cleans up the copies of a Replika that is being deleted, then removes the finalizer.
@@ -200,6 +200,9 @@ func (r *ReplikaReconciler) finish(ctx context.Context, s *scope, err error) err
 	r.recordReadyTransition(ctx, s)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return fmt.Errorf("updating status: %w", err)
+	}
+	if err := r.trimAnnotatedInventory(ctx, s); err != nil {
+		return client.IgnoreNotFound(err)
 	}
 	if !s.suspended() {
 		s.state.recordStatusOf(sourceIdentityOf(s.replika))

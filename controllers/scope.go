@@ -49,6 +49,7 @@ func (r *ReplikaReconciler) newScope(cached *v1alpha1.Replika) (*scope, error) {
 	name := client.ObjectKeyFromObject(cached)
 	state := r.states.get(name)
 	replika := state.latest(cached)
+	state.recordInventory(inventory(replika)...)
 	identity := identityOf(replika, r.Policy.DefaultServiceAccount)
 	client, err := r.Clients.clientFor(identity)
 	if err != nil {

@@ -164,6 +164,7 @@ var specChanges = map[string]func(*v1alpha1.ReplikaSpec){
 	"deletionPolicy":                   func(s *v1alpha1.ReplikaSpec) { s.DeletionPolicy = v1alpha1.DeletionPolicyRetain },
 	"suspend":                          func(s *v1alpha1.ReplikaSpec) { s.Suspend = true },
 	"source.group":                     func(s *v1alpha1.ReplikaSpec) { s.Source.Group = "apps" },
+	"source.keys":                      func(s *v1alpha1.ReplikaSpec) { s.Source.Keys = []v1alpha1.DataKeyPattern{"key"} },
 	"source.kind":                      func(s *v1alpha1.ReplikaSpec) { s.Source.Kind = "Secret" },
 	"source.name":                      func(s *v1alpha1.ReplikaSpec) { s.Source.Name = "other" },
 	"source.namespace":                 func(s *v1alpha1.ReplikaSpec) { s.Source.Namespace = "kube-system" },
@@ -173,11 +174,15 @@ var specChanges = map[string]func(*v1alpha1.ReplikaSpec){
 	"target.annotations":               func(s *v1alpha1.ReplikaSpec) { s.Target.Annotations = map[string]string{"a": "b"} },
 	"target.conflictPolicy":            func(s *v1alpha1.ReplikaSpec) { s.Target.ConflictPolicy = v1alpha1.ConflictPolicyAdopt },
 	"target.immutableFields":           func(s *v1alpha1.ReplikaSpec) { s.Target.ImmutableFields = v1alpha1.ImmutableFieldsFail },
+	"target.keys":                      func(s *v1alpha1.ReplikaSpec) { s.Target.Keys = []v1alpha1.TargetKey{{Name: "new", From: "old"}} },
 	"target.labels":                    func(s *v1alpha1.ReplikaSpec) { s.Target.Labels = map[string]string{"a": "b"} },
 	"target.name":                      func(s *v1alpha1.ReplikaSpec) { s.Target.Name = "other" },
 	"target.namespaces.excludeFrom":    func(s *v1alpha1.ReplikaSpec) { s.Target.Namespaces.ExcludeFrom = []string{"a"} },
 	"target.namespaces.matchAll":       func(s *v1alpha1.ReplikaSpec) { s.Target.Namespaces.MatchAll = true },
 	"target.namespaces.replicateIn":    func(s *v1alpha1.ReplikaSpec) { s.Target.Namespaces.ReplicateIn = []string{operatorNamespace} },
+	"target.type": func(s *v1alpha1.ReplikaSpec) {
+		s.Source.Kind, s.Target.Type = "Secret", "Opaque" // only Secrets have a type
+	},
 	"target.namespaces.selector.matchLabels": func(s *v1alpha1.ReplikaSpec) {
 		s.Target.Namespaces.Selector = &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"a": "b"}}
 	},
