@@ -33,57 +33,62 @@ import (
 
 // reconcileCopies plans and executes what brings the copies in sync with the template.
 func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mapping tracking.Mapping, src source) error {
-	in, removed, err := r.planInput(ctx, s, mapping)
-	if err != nil {
-		return r.copiesNotReady(mapping, err)
-	}
-	in.Template, in.TemplateUnchanged, in.KeysWithdrawn = src.Template, src.Unchanged, src.KeysWithdrawn
 	s.results.counted = src.NoneDesired || src.KeysWithdrawn // nothing is desired, so the last counts no longer apply
-	if !src.NoneDesired {
-		if in.Selection, err = r.selections.compile(s.replika); err != nil {
-			return &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
-		}
-		s.results.missingNamespaces = in.Selection.MissingNames(in.Namespaces)
+	plan, err := r.planCopies(ctx, s, mapping, src)
+	if err != nil {
+		return err
 	}
+	in, checkpoint := plan.in, plan.checkpoint
+	s.results.carryOver(checkpoint)
+	s.results.missingNamespaces = checkpoint.Missing()
 	if src.Template != nil {
 		s.results.recordDenied(in)
 	}
 	outOfSync, conflicts := map[types.NamespacedName]bool{}, false
-	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
+	for _, result := range r.executePlan(ctx, s, mapping, in, plan.actions) {
 		r.recordResult(s, mapping, in, &result)
+		checkpoint.Record(&result.action, result.result.Outcome, result.result.Object)
 		conflicts = conflicts || result.hasForeignObject()
 		if result.failed() || result.action.Refused || result.action.InFlight {
 			outOfSync[result.action.Key()] = true
 			continue
 		}
-		if s.isDriftCorrection(&result, in, removed) {
-			r.recordDriftCorrection(s, &result.action)
+		if s.isDriftCorrection(&result, in, plan.removed) && r.recordDriftCorrection(s, &result.action) {
+			checkpoint.RecordContested(result.action.Namespace)
 		}
 	}
+	s.results.mutated, s.results.mutatedFields = checkpoint.Mutated()
 	s.state.setOutOfSync(outOfSync)
 	r.watchConflictingObjects(s, mapping, conflicts)
+	r.recordMissed(ctx, s, plan)
+	if plan.store != nil && src.Template != nil {
+		s.state.setCheckpoint(checkpoint, plan.store)
+	}
 	return nil
 }
 
-// planInput collects what a plan for the Replika's copies of a kind depends on, as if no copies were desired. It returns, too,
-// which copies another client removed since the last call.
-func (r *ReplikaReconciler) planInput(
-	ctx context.Context, s *scope, mapping tracking.Mapping,
-) (in *planner.Input, removed map[types.NamespacedName]bool, err error) {
-	copies, removed, err := r.listCopies(ctx, s, mapping)
-	if err != nil {
-		return nil, nil, err
+// planInput collects what a plan for all of the Replika's copies of a kind depends on, as if no copies were desired.
+func (r *ReplikaReconciler) planInput(ctx context.Context, s *scope, mapping tracking.Mapping) (*planner.Input, error) {
+	in := r.newInput(s, mapping)
+	return in, r.readAll(ctx, s, mapping, in)
+}
+
+// readAll adds all namespaces, copies and claimants to the input.
+func (r *ReplikaReconciler) readAll(ctx context.Context, s *scope, mapping tracking.Mapping, in *planner.Input) (err error) {
+	if in.Observed, err = r.listCopies(ctx, s, mapping); err != nil {
+		return err
 	}
-	namespaces, err := r.listNamespaces(ctx) // after the copies: a namespace is older than what is in it
-	if err != nil {
-		return nil, nil, err
+	if in.Namespaces, err = r.listNamespaces(ctx); err != nil { // after the copies: a namespace is older than what is in it
+		return err
 	}
-	claimants, err := r.listClaimants(ctx, mapping.Group, s.replika.TargetName(), copies)
-	if err != nil {
-		return nil, nil, err
-	}
+	in.Claimants, err = r.listClaimants(ctx, mapping.Group, in.Name, in.Observed)
+	return err
+}
+
+// newInput returns the input of a plan for no namespace.
+func (r *ReplikaReconciler) newInput(s *scope, mapping tracking.Mapping) *planner.Input {
 	now, synchronization := r.Clock.Now(), s.replika.Spec.Synchronization.Time.Duration
-	in = &planner.Input{
+	in := &planner.Input{
 		Replika:         s.name,
 		Kind:            mapping.GroupKind(),
 		Name:            s.replika.TargetName(),
@@ -93,9 +98,6 @@ func (r *ReplikaReconciler) planInput(
 		ConflictPolicy:  s.replika.Spec.Target.ConflictPolicy,
 		ImmutableFields: s.replika.Spec.Target.ImmutableFields,
 		DeletionPolicy:  s.replika.Spec.DeletionPolicy,
-		Namespaces:      namespaces,
-		Observed:        copies,
-		Claimants:       claimants,
 		Contests:        s.state.currentContests(now, synchronization),
 		Now:             now,
 		Synchronization: synchronization,
@@ -105,25 +107,27 @@ func (r *ReplikaReconciler) planInput(
 	if s.replika.DeletionTimestamp == nil { // the retries of a cleanup are limited by its timeout
 		in.Refusals = s.state.currentRefusals(mapping.Resource.GroupResource())
 	}
-	return in, removed, nil
+	return in
 }
 
 // listCopies returns the copies from the store of their watch or, without a watch, from the API server.
-func (r *ReplikaReconciler) listCopies(
-	ctx context.Context, s *scope, mapping tracking.Mapping,
-) (copies []*planner.Observed, removed map[types.NamespacedName]bool, err error) {
+func (r *ReplikaReconciler) listCopies(ctx context.Context, s *scope, mapping tracking.Mapping) ([]*planner.Observed, error) {
 	store := r.copyStore(ctx, mapping)
 	if store == nil {
-		copies, err = r.Lister.List(ctx, mapping.Resource, s.name)
-		return copies, nil, err
+		return r.Lister.List(ctx, mapping.Resource, s.name)
 	}
-	removed = store.PopRemovedByOthers(s.name) // first: what is removed from now on is for the next reconcile
-	copies = store.ListFor(s.name, s.replika.TargetName())
-	if !r.conflictingObjectsWatched(ctx, s, mapping) {
-		// The foreign objects that are stored may be gone. A create shows whether they are still there.
-		copies = slices.DeleteFunc(copies, func(object *planner.Observed) bool { return !tracking.IsWatched(object) })
+	return r.withoutStaleObjects(ctx, s, mapping, store.ListFor(s.name, s.replika.TargetName())), nil
+}
+
+// withoutStaleObjects drops the stored foreign objects unless they are watched: they may be gone. A create shows whether they
+// are still there.
+func (r *ReplikaReconciler) withoutStaleObjects(
+	ctx context.Context, s *scope, mapping tracking.Mapping, objects []*planner.Observed,
+) []*planner.Observed {
+	if r.conflictingObjectsWatched(ctx, s, mapping) {
+		return objects
 	}
-	return copies, removed, nil
+	return slices.DeleteFunc(objects, func(object *planner.Observed) bool { return !tracking.IsWatched(object) })
 }
 
 // copyStore returns the store of the kind's copies; nil when their watch is not available.
@@ -258,13 +262,16 @@ func (s *scope) isDriftCorrection(result *actionResult, in *planner.Input, remov
 }
 
 // recordDriftCorrection counts a repair. A copy that is repaired again and again is contested, and backed off.
-func (r *ReplikaReconciler) recordDriftCorrection(s *scope, action *planner.Action) {
+func (r *ReplikaReconciler) recordDriftCorrection(s *scope, action *planner.Action) (contested bool) {
 	now := r.Clock.Now()
 	r.metrics.recordRepair(s.name)
-	if contest := s.state.recordRepair(action.Key(), now); contest.Contested() {
-		s.results.backOff(action.Key(), now.Add(contest.Backoff(now, s.replika.Spec.Synchronization.Time.Duration)))
-		s.results.markContested(action.Namespace)
+	contest := s.state.recordRepair(action.Key(), now)
+	if !contest.Contested() {
+		return false
 	}
+	s.results.backOff(action.Key(), now.Add(contest.Backoff(now, s.replika.Spec.Synchronization.Time.Duration)))
+	s.results.markContested(action.Namespace)
+	return true
 }
 
 // logPlan logs how many actions of each type a plan has.

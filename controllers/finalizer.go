@@ -71,7 +71,7 @@ func (r *ReplikaReconciler) pruneUntrackedKind(ctx context.Context, s *scope) er
 
 // pruneKindByName prunes all copies of the kind, including those that lost the operator's labels, but not its marks.
 func (r *ReplikaReconciler) pruneKindByName(ctx context.Context, s *scope, mapping tracking.Mapping) error {
-	in, _, err := r.planInput(ctx, s, mapping)
+	in, err := r.planInput(ctx, s, mapping)
 	if err != nil {
 		return r.copiesNotReady(mapping, err)
 	}

@@ -147,7 +147,7 @@ func (r *ReplikaReconciler) pruneFormerKinds(ctx context.Context, s *scope, curr
 
 // pruneKind prunes all copies of the kind that are known by their labels. It reports whether none are left.
 func (r *ReplikaReconciler) pruneKind(ctx context.Context, s *scope, mapping tracking.Mapping) (pruned bool, err error) {
-	in, _, err := r.planInput(ctx, s, mapping)
+	in, err := r.planInput(ctx, s, mapping)
 	if err != nil {
 		return false, r.copiesNotReady(mapping, err)
 	}

@@ -58,7 +58,7 @@ func (r *ReplikaReconciler) namespaceHandler() handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	couldSelect := func(ctx context.Context, object client.Object, queue queue) {
 		namespace := r.toNamespace(object)
-		r.enqueueAffected(ctx, queue, func(selection *planner.Selection) bool { return selection.CouldSelect(namespace) })
+		r.enqueueAffected(ctx, queue, namespace.Name, func(selection *planner.Selection) bool { return selection.CouldSelect(namespace) })
 	}
 	return handler.Funcs{
 		CreateFunc: func(ctx context.Context, created event.CreateEvent, queue queue) {
@@ -66,7 +66,7 @@ func (r *ReplikaReconciler) namespaceHandler() handler.EventHandler {
 		},
 		UpdateFunc: func(ctx context.Context, updated event.UpdateEvent, queue queue) {
 			before, after := r.toNamespace(updated.ObjectOld), r.toNamespace(updated.ObjectNew)
-			r.enqueueAffected(ctx, queue, func(selection *planner.Selection) bool { return selection.ChangedBy(before, after) })
+			r.enqueueAffected(ctx, queue, after.Name, func(selection *planner.Selection) bool { return selection.ChangedBy(before, after) })
 		},
 		DeleteFunc: func(ctx context.Context, deleted event.DeleteEvent, queue queue) {
 			couldSelect(ctx, deleted.Object, queue)
@@ -74,11 +74,13 @@ func (r *ReplikaReconciler) namespaceHandler() handler.EventHandler {
 	}
 }
 
-// enqueueAffected enqueues the Replikas whose selection matches.
+// enqueueAffected enqueues the Replikas whose selection matches, to plan the namespace.
 func (r *ReplikaReconciler) enqueueAffected(
-	ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request], matches func(*planner.Selection) bool,
+	ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request], namespace string, matches func(*planner.Selection) bool,
 ) {
-	for _, request := range toRequests(r.selections.affected(r.listReplikas(ctx), matches)) {
+	affected := r.selections.affected(r.listReplikas(ctx), matches)
+	r.states.markChanged(namespace, affected...)
+	for _, request := range toRequests(affected) {
 		queue.Add(request)
 	}
 }
@@ -103,7 +105,9 @@ func (r *ReplikaReconciler) handleWatchEvent(ctx context.Context, event tracking
 			r.discovery.schedule(group)
 		}
 	case event.Watch.Type == tracking.Copies && aboutObject:
-		for _, replika := range r.replikasForCopy(ctx, event) {
+		replikas := r.replikasForCopy(ctx, event)
+		r.states.markChanged(event.Key.Namespace, replikas...)
+		for _, replika := range replikas {
 			state := r.states.find(replika)
 			if state == nil || !state.inBackoff(event.Watch.Resource.GroupResource(), event.Key, now) {
 				r.enqueuer.enqueue(replika)
@@ -116,7 +120,15 @@ func (r *ReplikaReconciler) handleWatchEvent(ctx context.Context, event tracking
 			}
 		}
 		r.enqueuer.enqueue(users...)
+	case aboutObject:
+		r.states.markChanged(event.Key.Namespace, users...)
+		r.enqueuer.enqueue(users...)
 	default:
+		for _, replika := range users {
+			if state := r.states.find(replika); state != nil {
+				state.markAllChanged() // the watch may have missed changes
+			}
+		}
 		r.enqueuer.enqueue(users...)
 	}
 }

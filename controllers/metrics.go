@@ -36,6 +36,7 @@ type metricSet struct {
 	contested   *prometheus.GaugeVec
 	nextSync    *prometheus.GaugeVec
 	repairs     *prometheus.CounterVec
+	missed      *prometheus.CounterVec
 	errors      *prometheus.CounterVec
 	writes      *prometheus.CounterVec
 	propagation prometheus.Histogram
@@ -66,6 +67,10 @@ func newMetricSet(registerer prometheus.Registerer, watches *tracking.Watches) (
 			Name: "replika_drift_repairs_total",
 			Help: "Total number of drift corrections: copies repaired while neither the source nor the spec changed.",
 		}, replika),
+		missed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "replika_missed_changes_total",
+			Help: "Total number of changes in a namespace that only a full reconcile found, because no event had reported them.",
+		}, replika),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "replika_reconcile_errors_total",
 			Help: "Total number of reconciles that were aborted by an error, and are retried.",
@@ -92,7 +97,7 @@ func newMetricSet(registerer prometheus.Registerer, watches *tracking.Watches) (
 
 func (m *metricSet) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.ready, m.copies, m.contested, m.nextSync, m.repairs, m.errors, m.writes, m.propagation, m.watches,
+		m.ready, m.copies, m.contested, m.nextSync, m.repairs, m.missed, m.errors, m.writes, m.propagation, m.watches,
 	}
 }
 
@@ -149,6 +154,11 @@ func (m *metricSet) recordError(replika types.NamespacedName) {
 	m.errors.WithLabelValues(replika.Namespace, replika.Name).Inc()
 }
 
+// recordMissed counts a change that no event had reported.
+func (m *metricSet) recordMissed(replika types.NamespacedName) {
+	m.missed.WithLabelValues(replika.Namespace, replika.Name).Inc()
+}
+
 // recordRepair counts a copy that was repaired.
 func (m *metricSet) recordRepair(replika types.NamespacedName) {
 	m.repairs.WithLabelValues(replika.Namespace, replika.Name).Inc()
@@ -166,6 +176,7 @@ func (m *metricSet) delete(replika types.NamespacedName) {
 		gauge.DeletePartialMatch(labels)
 	}
 	m.repairs.DeletePartialMatch(labels)
+	m.missed.DeletePartialMatch(labels)
 	m.errors.DeletePartialMatch(labels)
 }
 

@@ -48,9 +48,9 @@ type results struct {
 	// transient is true when a retry may succeed.
 	transient bool
 	// mutated counts the copies that are in sync although the API server stores them with other content, and mutatedFields
-	// names the top-level fields.
+	// names the top-level fields, sorted.
 	mutated       int
-	mutatedFields map[string]bool
+	mutatedFields []string
 	// backoffUntil holds the times until which contested copies are not repaired.
 	backoffUntil map[types.NamespacedName]time.Time
 }
@@ -81,7 +81,6 @@ func (r *results) add(in *planner.Input, finished *actionResult) {
 	case result.Outcome == planner.Done, result.Outcome == planner.Unchanged:
 		if desired {
 			r.synced++
-			r.recordMutation(finished)
 		}
 		if result.Outcome == planner.Done {
 			r.recordChange(action.Type)
@@ -105,19 +104,12 @@ func (r *results) failAction(in *planner.Input, action *planner.Action, reason, 
 	r.hidden[reason]++
 }
 
-// recordMutation adds a copy that is changed on admission.
-func (r *results) recordMutation(finished *actionResult) {
-	template, object := finished.action.Template, finished.result.Object
-	if object == nil || object.AcceptedDigests != template.Digests || object.Digests == template.Digests {
-		return
-	}
-	r.mutated++
-	if r.mutatedFields == nil {
-		r.mutatedFields = map[string]bool{}
-	}
-	for _, field := range template.Digests.Differing(object.Digests) {
-		r.mutatedFields[field] = true
-	}
+// carryOver adds what is known of the namespaces that are not planned this time.
+func (r *results) carryOver(checkpoint *planner.Checkpoint) {
+	inSync := int32(checkpoint.InSync()) //nolint:gosec // no cluster has that many namespaces
+	r.desired += inSync
+	r.synced += inSync
+	r.counted = r.counted || inSync > 0
 }
 
 // recordDenied adds the namespaces that the spec names and that do not accept copies.

@@ -28,6 +28,7 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
+	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
 // replikaState is what the operator keeps in memory about one Replika from reconcile to reconcile. Losing it costs no
@@ -52,6 +53,12 @@ type replikaState struct {
 
 	// source is the one that the status was last written for; zero before the first write.
 	source sourceIdentity
+
+	// checkpoint is what the last reconcile found in each namespace, with the copies of checkpointStore; nil if it did not get
+	// that far. changes are the namespaces with an event since.
+	checkpoint      *planner.Checkpoint
+	checkpointStore *tracking.CopyStore
+	changes         planner.Changes
 
 	// resource is the one that all fields below are about.
 	resource schema.GroupResource
@@ -182,6 +189,47 @@ func (s *replikaState) inBackoff(resource schema.GroupResource, copied types.Nam
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.resource == resource && now.Before(s.backoffUntil[copied])
+}
+
+// markChanged records that something changed in the namespace, so that the next reconcile plans it.
+func (s *replikaState) markChanged(namespace string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changes.Add(namespace)
+}
+
+// markAllChanged records that something can have changed in every namespace.
+func (s *replikaState) markAllChanged() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changes.AddAll()
+}
+
+// hasChanged reports whether something changed in the namespace since the last call of popCheckpoint.
+func (s *replikaState) hasChanged(namespace string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes.Has(namespace)
+}
+
+// popCheckpoint returns the checkpoint and what changed since, and resets both. The checkpoint is nil if there is none for the
+// store and the basis. The caller changes it, and calls setCheckpoint when every change is complete.
+func (s *replikaState) popCheckpoint(store *tracking.CopyStore, basis planner.Basis) (*planner.Checkpoint, planner.Changes) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	checkpoint, changes := s.checkpoint, s.changes
+	if s.checkpointStore != store || checkpoint != nil && checkpoint.Basis != basis {
+		checkpoint = nil
+	}
+	s.checkpoint, s.checkpointStore, s.changes = nil, nil, planner.Changes{}
+	return checkpoint, changes
+}
+
+// setCheckpoint keeps the checkpoint for the next reconcile.
+func (s *replikaState) setCheckpoint(checkpoint *planner.Checkpoint, store *tracking.CopyStore) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checkpoint, s.checkpointStore = checkpoint, store
 }
 
 // markSourceChanged records when the source changed. Of several changes the first counts.
@@ -402,6 +450,15 @@ func (s *stateStore) find(replika types.NamespacedName) *replikaState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.byReplika[replika]
+}
+
+// markChanged records for each of the Replikas that something changed in the namespace.
+func (s *stateStore) markChanged(namespace string, replikas ...types.NamespacedName) {
+	for _, replika := range replikas {
+		if state := s.find(replika); state != nil {
+			state.markChanged(namespace)
+		}
+	}
 }
 
 // delete drops the state of a Replika that no longer exists.

@@ -19,7 +19,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -167,7 +166,7 @@ func (s *scope) syncedMessage() string {
 	message := fmt.Sprintf("%s is in sync in %s", s.sourceTitle(), plural(int(s.results.desired), "namespace"))
 	if s.results.mutated > 0 {
 		message += fmt.Sprintf("; the API server, a webhook or a policy changes %s of %s",
-			strings.Join(slices.Sorted(maps.Keys(s.results.mutatedFields)), ", "), plural(s.results.mutated, "copy"))
+			strings.Join(s.results.mutatedFields, ", "), plural(s.results.mutated, "copy"))
 	}
 	if reason := s.pollingReason(); reason != "" {
 		message += fmt.Sprintf("; %s, so changes are detected only every %s", reason, s.replika.Spec.Synchronization.Time.Duration)

@@ -104,7 +104,7 @@ func (r *ReplikaReconciler) readConsent(ctx context.Context, s *scope, mapping t
 
 // pruneDenied prunes the copies of the kind that are not allowed.
 func (r *ReplikaReconciler) pruneDenied(ctx context.Context, s *scope, mapping tracking.Mapping, consent *planner.Consent) error {
-	in, _, err := r.planInput(ctx, s, mapping)
+	in, err := r.planInput(ctx, s, mapping)
 	if err != nil {
 		return r.copiesNotReady(mapping, err)
 	}

@@ -17,7 +17,6 @@ limitations under the License.
 package planner
 
 import (
-	"hash/fnv"
 	"maps"
 	"strconv"
 	"time"
@@ -145,9 +144,7 @@ func refusalDelay(reason string, attempts int, synchronization time.Duration, co
 	if delay < synchronization {
 		return delay
 	}
-	hash := fnv.New32a()
-	_, _ = hash.Write([]byte(copied.String() + strconv.Itoa(attempts))) // never fails
-	return max(synchronization, delay-delay/4*time.Duration(hash.Sum32()%100)/100)
+	return max(synchronization, delay-spread(copied.String()+strconv.Itoa(attempts), delay/4))
 }
 
 // RetryEarly returns the time until the copy is requested again, or false if that can wait for the reconcile at the next

@@ -16,7 +16,10 @@ limitations under the License.
 
 package planner
 
-import "time"
+import (
+	"hash/fnv"
+	"time"
+)
 
 // initialBackoff is the delay before the first retry.
 const initialBackoff = 500 * time.Millisecond
@@ -37,4 +40,12 @@ func backoff(first time.Duration, attempts int, limit time.Duration) time.Durati
 		delay *= 2
 	}
 	return min(delay, limit)
+}
+
+// spread returns a part of the duration, always the same one for a key, so that what is due for many keys is not due for all at
+// the same time.
+func spread(key string, within time.Duration) time.Duration {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(key)) // never fails
+	return within * time.Duration(hash.Sum32()%100) / 100
 }

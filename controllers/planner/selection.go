@@ -105,8 +105,13 @@ func (s *Selection) Names(namespace string) bool {
 	return !s.matchAll && s.include.has(namespace)
 }
 
-// MissingNames returns the names in replicateIn for which no namespace exists, sorted and without duplicates. Globs and
-// label selectors select from the existing namespaces, so they are never missing.
+// requires reports whether the namespace must exist: replicateIn lists its name. Globs and label selectors select from the
+// existing namespaces, so they require none.
+func (s *Selection) requires(namespace string) bool {
+	return s.Names(namespace) && !s.exclude.Match(namespace)
+}
+
+// MissingNames returns the names in replicateIn for which no namespace exists, sorted and without duplicates.
 func (s *Selection) MissingNames(namespaces []Namespace) []string {
 	if s.matchAll {
 		return nil
@@ -117,7 +122,7 @@ func (s *Selection) MissingNames(namespaces []Namespace) []string {
 	}
 	var missing []string
 	for name := range s.include.names {
-		if !exists[name] && !s.exclude.Match(name) {
+		if !exists[name] && s.requires(name) {
 			missing = append(missing, name)
 		}
 	}

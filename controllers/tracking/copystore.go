@@ -98,6 +98,24 @@ func (s *CopyStore) ListFor(replika types.NamespacedName, name string) []*planne
 	return objects
 }
 
+// ListForIn lists the objects of [CopyStore.ListFor] that are in the namespaces.
+func (s *CopyStore) ListForIn(replika types.NamespacedName, name string, namespaces []string) []*planner.Observed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var objects []*planner.Observed
+	for _, namespace := range namespaces {
+		if object := s.objects[name][namespace]; object != nil {
+			objects = append(objects, object)
+		}
+		for other := range s.names[replika] {
+			if object := s.objects[other][namespace]; other != name && object != nil && object.OwnedBy(replika) {
+				objects = append(objects, object)
+			}
+		}
+	}
+	return objects
+}
+
 // PopRemovedByOthers returns the copies of the Replika that others removed since the last call: they deleted the object, or
 // removed its label or the marks that make it a copy of this Replika.
 func (s *CopyStore) PopRemovedByOthers(replika types.NamespacedName) map[Key]bool {

@@ -1,0 +1,147 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+	http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/planner"
+	"github.com/prosimcorp/replika/controllers/tracking"
+)
+
+// copyPlan is a plan for copies of the source: of all namespaces, or of those in which something changed.
+type copyPlan struct {
+	in      *planner.Input
+	actions []planner.Action
+	// checkpoint has what is known of the namespaces that are not planned.
+	checkpoint *planner.Checkpoint
+	// store is that of the copies; nil if they are not watched.
+	store *tracking.CopyStore
+	// removed are the copies that other clients removed since the last reconcile.
+	removed map[types.NamespacedName]bool
+	// missed are the namespaces in which a full plan found a change that no event had reported.
+	missed []string
+}
+
+// planCopies plans the copies of the source. The cost follows what changed: as long as the spec, the template and the consent
+// stay the same, only the namespaces with an event, and those that are not in sync, are planned.
+func (r *ReplikaReconciler) planCopies(ctx context.Context, s *scope, mapping tracking.Mapping, src source) (*copyPlan, error) {
+	in := r.newInput(s, mapping)
+	in.Template, in.TemplateUnchanged, in.KeysWithdrawn = src.Template, src.Unchanged, src.KeysWithdrawn
+	if !src.NoneDesired {
+		var err error
+		if in.Selection, err = r.selections.compile(s.replika); err != nil {
+			return nil, &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
+		}
+	}
+	plan := &copyPlan{in: in, store: r.copyStore(ctx, mapping)}
+	// First, as all below: what changes from now on is for the next reconcile.
+	last, changes := s.state.popCheckpoint(plan.store, basisOf(s, in))
+	if last != nil && !changes.All() && !last.FullPlanDue(s.name, in.Now, in.Synchronization) {
+		return plan, r.planChanged(ctx, s, mapping, plan, last, last.ToPlan(changes))
+	}
+	if err := r.planAll(ctx, s, mapping, plan); err != nil {
+		return nil, err
+	}
+	if last != nil {
+		plan.missed = last.Missed(plan.actions, changes)
+	}
+	return plan, nil
+}
+
+func basisOf(s *scope, in *planner.Input) planner.Basis {
+	basis := planner.Basis{UID: s.replika.UID, Generation: in.Generation, Selection: in.Selection}
+	if in.Template != nil {
+		basis.Template = in.Template.Digests
+	}
+	return basis
+}
+
+// planAll plans all namespaces.
+func (r *ReplikaReconciler) planAll(ctx context.Context, s *scope, mapping tracking.Mapping, plan *copyPlan) error {
+	if plan.store != nil {
+		plan.removed = plan.store.PopRemovedByOthers(s.name)
+	}
+	if err := r.readAll(ctx, s, mapping, plan.in); err != nil {
+		return r.copiesNotReady(mapping, err)
+	}
+	plan.checkpoint = planner.NewCheckpoint(basisOf(s, plan.in), plan.in.Now)
+	var missing []string
+	if plan.in.Selection != nil {
+		missing = plan.in.Selection.MissingNames(plan.in.Namespaces)
+	}
+	plan.checkpoint.Begin(plan.in, missing)
+	plan.actions = planner.Plan(plan.in)
+	return nil
+}
+
+// planChanged plans the namespaces, and continues from the checkpoint in all others.
+func (r *ReplikaReconciler) planChanged(
+	ctx context.Context, s *scope, mapping tracking.Mapping, plan *copyPlan, checkpoint *planner.Checkpoint, namespaces []string,
+) error {
+	plan.checkpoint = checkpoint
+	if len(namespaces) == 0 {
+		return nil
+	}
+	in := plan.in
+	plan.removed = plan.store.PopRemovedByOthers(s.name)
+	in.Observed = r.withoutStaleObjects(ctx, s, mapping, plan.store.ListForIn(s.name, in.Name, namespaces))
+	var err error
+	if in.Namespaces, err = r.getNamespaces(ctx, namespaces); err != nil {
+		return err
+	}
+	if in.Claimants, err = r.listClaimants(ctx, mapping.Group, in.Name, in.Observed); err != nil {
+		return err
+	}
+	checkpoint.Begin(in, namespaces)
+	plan.actions = planner.Plan(in)
+	return nil
+}
+
+// getNamespaces returns those of the namespaces that exist.
+func (r *ReplikaReconciler) getNamespaces(ctx context.Context, names []string) ([]planner.Namespace, error) {
+	var namespaces []planner.Namespace
+	for _, name := range names {
+		object := namespaceMetadata()
+		err := r.Get(ctx, types.NamespacedName{Name: name}, object)
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return nil, fmt.Errorf("reading namespace %s: %w", name, err)
+		default:
+			namespaces = append(namespaces, r.toNamespace(object))
+		}
+	}
+	return namespaces, nil
+}
+
+// recordMissed counts the namespaces in which a full plan found a change that no event had reported. An event can arrive after
+// what it is about was read.
+func (r *ReplikaReconciler) recordMissed(ctx context.Context, s *scope, plan *copyPlan) {
+	for _, namespace := range plan.missed {
+		if s.state.hasChanged(namespace) {
+			continue
+		}
+		r.metrics.recordMissed(s.name)
+		ctrl.LoggerFrom(ctx).Info("Found a change that no event had reported", "namespace", namespace)
+	}
+}

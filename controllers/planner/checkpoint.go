@@ -1,0 +1,196 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+	http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+package planner
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Checkpoint is what a reconcile found in each namespace. The next one plans only the namespaces that it must, and continues
+// from the checkpoint in all others. What is kept this way equals what a plan of all namespaces would find.
+type Checkpoint struct {
+	// Basis is that of every plan since the last full one.
+	Basis Basis
+	// PlannedAt is when all namespaces were planned.
+	PlannedAt time.Time
+
+	// inSync holds the namespaces whose copy is in sync. The value lists the fields that the API server stores with other content.
+	inSync map[string]string
+	// mutations counts the copies in sync by the fields that the API server stores with other content.
+	mutations map[string]int
+	// outOfSync holds the namespaces that must be planned again although nothing changes in them: the copy is not in sync, or
+	// what is known of the namespace is incomplete.
+	outOfSync map[string]bool
+	// missing holds the namespaces that the spec names and that do not exist.
+	missing map[string]bool
+}
+
+// NewCheckpoint returns an empty checkpoint for a plan of all namespaces.
+func NewCheckpoint(basis Basis, now time.Time) *Checkpoint {
+	return &Checkpoint{
+		Basis: basis, PlannedAt: now,
+		inSync: map[string]string{}, mutations: map[string]int{}, outOfSync: map[string]bool{}, missing: map[string]bool{},
+	}
+}
+
+const (
+	// Every tenth reconcile at the synchronization time is a full one, but no more than one in ten minutes.
+	fullPlanIntervals = 10
+	minFullPlanDelay  = 10 * time.Minute
+)
+
+// FullPlanDue reports whether all namespaces are to be planned, although no event says so. Replikas that were planned together
+// are not all due together.
+func (c *Checkpoint) FullPlanDue(replika types.NamespacedName, now time.Time, synchronization time.Duration) bool {
+	delay := max(fullPlanIntervals*synchronization, minFullPlanDelay)
+	return now.Sub(c.PlannedAt) >= delay+spread(replika.String(), delay/fullPlanIntervals)
+}
+
+// ToPlan returns the namespaces that the next plan must include, sorted.
+func (c *Checkpoint) ToPlan(changes Changes) []string {
+	namespaces := maps.Clone(c.outOfSync)
+	maps.Copy(namespaces, changes.namespaces)
+	return slices.Sorted(maps.Keys(namespaces))
+}
+
+// Begin replaces what is known of the namespaces by what the input of their next plan says. names are all namespaces that the
+// plan includes, whether they exist or not. Then the results of its actions are recorded.
+func (c *Checkpoint) Begin(in *Input, names []string) {
+	exists := make(map[string]bool, len(in.Namespaces))
+	for _, namespace := range in.Namespaces {
+		exists[namespace.Name] = true
+	}
+	for _, name := range names {
+		c.removeInSync(name)
+		delete(c.outOfSync, name)
+		delete(c.missing, name)
+		if !exists[name] && in.Selection != nil && in.Selection.requires(name) {
+			c.missing[name] = true
+		}
+	}
+	for _, namespace := range in.Namespaces {
+		if in.Selection != nil && in.Selection.DenialReason(namespace) != "" {
+			c.outOfSync[namespace.Name] = true
+		}
+	}
+	for _, object := range in.Observed {
+		// Whether the namespace is a target is not known before it is listed, and no event may say when it is.
+		if !exists[object.Namespace] && object.OwnedBy(in.Replika) {
+			c.outOfSync[object.Namespace] = true
+		}
+	}
+}
+
+// Record records the result of an action: the last one for its copy, and the object that was then there.
+func (c *Checkpoint) Record(action *Action, outcome Outcome, object *Observed) {
+	succeeded := outcome == Done || outcome == Unchanged
+	switch {
+	case !succeeded || action.Type == Conflict || action.Type == Wait:
+		c.outOfSync[action.Namespace] = true
+	case action.Desired:
+		fields := MutatedFields(action.Template, object)
+		c.inSync[action.Namespace] = fields
+		if fields != "" {
+			c.mutations[fields]++
+		}
+	default: // pruned, so that nothing is left to know
+	}
+}
+
+// RecordContested records that a copy was repaired that another client keeps changing.
+func (c *Checkpoint) RecordContested(namespace string) {
+	c.removeInSync(namespace)
+	c.outOfSync[namespace] = true
+}
+
+func (c *Checkpoint) removeInSync(namespace string) {
+	fields, found := c.inSync[namespace]
+	if !found {
+		return
+	}
+	delete(c.inSync, namespace)
+	if fields == "" {
+		return
+	}
+	if c.mutations[fields]--; c.mutations[fields] == 0 {
+		delete(c.mutations, fields)
+	}
+}
+
+// InSync returns the number of copies that are in sync.
+func (c *Checkpoint) InSync() int { return len(c.inSync) }
+
+// Mutated returns the number of copies in sync that the API server stores with other content, and the fields that differ in any
+// of them, sorted.
+func (c *Checkpoint) Mutated() (copies int, fields []string) {
+	for joined, count := range c.mutations {
+		copies += count
+		fields = append(fields, strings.Split(joined, ",")...)
+	}
+	slices.Sort(fields)
+	return copies, slices.Compact(fields)
+}
+
+// Missing returns the namespaces that the spec names and that do not exist, sorted.
+func (c *Checkpoint) Missing() []string { return slices.Sorted(maps.Keys(c.missing)) }
+
+// Missed returns the namespaces, sorted, in which a plan of all namespaces differs from the checkpoint, except for those that
+// were to be planned anyway. It returns none unless an event was lost, or nobody knew what it changes.
+func (c *Checkpoint) Missed(plan []Action, changes Changes) []string {
+	missed, inSync := map[string]bool{}, 0
+	for i := range plan {
+		action := &plan[i]
+		_, known := c.inSync[action.Namespace]
+		switch {
+		case c.outOfSync[action.Namespace] || changes.Has(action.Namespace):
+		case known && action.Type == Keep && action.Desired:
+			inSync++
+		default:
+			missed[action.Namespace] = true
+		}
+	}
+	if inSync < len(c.inSync) {
+		c.addNotPlanned(missed, plan, changes)
+	}
+	return slices.Sorted(maps.Keys(missed))
+}
+
+// addNotPlanned adds the namespaces with a copy in sync for which the plan has no action.
+func (c *Checkpoint) addNotPlanned(missed map[string]bool, plan []Action, changes Changes) {
+	planned := make(map[string]bool, len(plan))
+	for i := range plan {
+		planned[plan[i].Namespace] = true
+	}
+	for namespace := range c.inSync {
+		if !planned[namespace] && !c.outOfSync[namespace] && !changes.Has(namespace) {
+			missed[namespace] = true
+		}
+	}
+}
+
+// MutatedFields names the top-level fields that the API server stores with other content than the template, although the
+// copy is in sync with it; sorted and separated by commas.
+func MutatedFields(template *Template, object *Observed) string {
+	if template == nil || object == nil || object.AcceptedDigests != template.Digests || object.Digests == template.Digests {
+		return ""
+	}
+	return strings.Join(template.Digests.Differing(object.Digests), ",")
+}
