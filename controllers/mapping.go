@@ -56,30 +56,27 @@ func targetKey(group, name string) string { return group + "/" + name }
 // it when it is created or deleted, and those for which it becomes a target, or ceases to be one, when it is updated.
 func (r *ReplikaReconciler) namespaceHandler() handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	couldSelect := func(ctx context.Context, object client.Object, queue queue) {
+	couldSelect := func(object client.Object, queue queue) {
 		namespace := r.toNamespace(object)
-		r.enqueueAffected(ctx, queue, namespace.Name, func(selection *planner.Selection) bool { return selection.CouldSelect(namespace) })
+		r.enqueueAffected(queue, func(selection *planner.Selection) bool { return selection.CouldSelect(namespace) }, namespace)
 	}
 	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, created event.CreateEvent, queue queue) {
-			couldSelect(ctx, created.Object, queue)
-		},
-		UpdateFunc: func(ctx context.Context, updated event.UpdateEvent, queue queue) {
+		CreateFunc: func(_ context.Context, created event.CreateEvent, queue queue) { couldSelect(created.Object, queue) },
+		UpdateFunc: func(_ context.Context, updated event.UpdateEvent, queue queue) {
 			before, after := r.toNamespace(updated.ObjectOld), r.toNamespace(updated.ObjectNew)
-			r.enqueueAffected(ctx, queue, after.Name, func(selection *planner.Selection) bool { return selection.ChangedBy(before, after) })
+			r.enqueueAffected(queue, func(selection *planner.Selection) bool { return selection.ChangedBy(before, after) }, before, after)
 		},
-		DeleteFunc: func(ctx context.Context, deleted event.DeleteEvent, queue queue) {
-			couldSelect(ctx, deleted.Object, queue)
-		},
+		DeleteFunc: func(_ context.Context, deleted event.DeleteEvent, queue queue) { couldSelect(deleted.Object, queue) },
 	}
 }
 
-// enqueueAffected enqueues the Replikas whose selection matches, to plan the namespace.
+// enqueueAffected enqueues the Replikas whose selection matches, among those that can select the namespace in one of its states,
+// to plan the namespace.
 func (r *ReplikaReconciler) enqueueAffected(
-	ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request], namespace string, matches func(*planner.Selection) bool,
+	queue workqueue.TypedRateLimitingInterface[reconcile.Request], matches func(*planner.Selection) bool, states ...planner.Namespace,
 ) {
-	affected := r.selections.affected(r.listReplikas(ctx), matches)
-	r.states.markChanged(namespace, affected...)
+	affected := r.selections.affected(matches, states...)
+	r.states.markChanged(states[0].Name, affected...)
 	for _, request := range toRequests(affected) {
 		queue.Add(request)
 	}

@@ -27,11 +27,13 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// selectionCache holds the compiled selectors of every Replika. Each event about a namespace needs those of all Replikas, and
-// each reconcile those of the Replikas with the same targets.
+// selectionCache holds the compiled selectors of every Replika that was reconciled. An event about a namespace needs those that
+// can select it, and each reconcile those of the Replikas with the same targets.
 type selectionCache struct {
 	mu        sync.Mutex
 	byReplika map[types.NamespacedName]compiledSelection
+	// byKey is an index of byReplika, see [planner.IndexKey].
+	byKey map[planner.IndexKey]map[types.NamespacedName]*planner.Selection
 }
 
 // compiledSelection is what was compiled, and what of the Replika it depends on.
@@ -62,24 +64,67 @@ func (c *selectionCache) compile(replika *v1alpha1.Replika) (*planner.Selection,
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.byReplika == nil {
-		c.byReplika = map[types.NamespacedName]compiledSelection{}
-	}
-	c.byReplika[name] = compiledSelection{uid: replika.UID, generation: replika.Generation, allowed: allowed, selection: selection}
+	c.put(name, compiledSelection{uid: replika.UID, generation: replika.Generation, allowed: allowed, selection: selection})
 	return selection, nil
 }
 
-// affected lists the names of the Replikas whose selection matches, whatever their sources allow.
-func (c *selectionCache) affected(replikas []v1alpha1.Replika, matches func(*planner.Selection) bool) []types.NamespacedName {
-	return namesOf(replikas, func(replika *v1alpha1.Replika) bool {
-		selection, err := c.compile(replika)
-		return err == nil && matches(selection)
-	})
+// put adds the selectors of a Replika, in the place of former ones. The lock is held.
+func (c *selectionCache) put(name types.NamespacedName, compiled compiledSelection) {
+	if c.byReplika == nil {
+		c.byReplika = map[types.NamespacedName]compiledSelection{}
+		c.byKey = map[planner.IndexKey]map[types.NamespacedName]*planner.Selection{}
+	}
+	c.remove(name)
+	c.byReplika[name] = compiled
+	for _, key := range compiled.selection.IndexKeys() {
+		if c.byKey[key] == nil {
+			c.byKey[key] = map[types.NamespacedName]*planner.Selection{}
+		}
+		c.byKey[key][name] = compiled.selection
+	}
+}
+
+// remove drops the selectors of a Replika. The lock is held.
+func (c *selectionCache) remove(name types.NamespacedName) {
+	compiled, found := c.byReplika[name]
+	if !found {
+		return
+	}
+	delete(c.byReplika, name)
+	for _, key := range compiled.selection.IndexKeys() {
+		delete(c.byKey[key], name)
+		if len(c.byKey[key]) == 0 {
+			delete(c.byKey, key)
+		}
+	}
+}
+
+// affected lists the names of the Replikas whose selection matches, among those that can select the namespace in one of its
+// states, whatever their sources allow. A Replika that was never reconciled is not among them: its first reconcile reads all
+// namespaces.
+func (c *selectionCache) affected(matches func(*planner.Selection) bool, states ...planner.Namespace) []types.NamespacedName {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found := map[types.NamespacedName]bool{}
+	for _, namespace := range states {
+		for _, key := range namespace.IndexKeys() {
+			for name, selection := range c.byKey[key] {
+				found[name] = found[name] || matches(selection)
+			}
+		}
+	}
+	var names []types.NamespacedName
+	for name, affected := range found {
+		if affected {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // delete drops the selectors of a Replika that no longer exists.
 func (c *selectionCache) delete(replika types.NamespacedName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.byReplika, replika)
+	c.remove(replika)
 }

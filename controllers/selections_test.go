@@ -18,6 +18,8 @@ package controllers
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,15 +41,28 @@ func replikasByTeam(count int) []v1alpha1.Replika {
 	return replikas
 }
 
-func changeOfLabels(before, after map[string]string) func(*planner.Selection) bool {
-	return func(selection *planner.Selection) bool {
-		return selection.ChangedBy(planner.Namespace{Name: "shop", Labels: before}, planner.Namespace{Name: "shop", Labels: after})
+// affectedByLabels returns the Replikas that a change of the namespace's labels affects, sorted.
+func affectedByLabels(cache *selectionCache, before, after map[string]string) []types.NamespacedName {
+	was, is := planner.Namespace{Name: "shop", Labels: before}, planner.Namespace{Name: "shop", Labels: after}
+	affected := cache.affected(func(selection *planner.Selection) bool { return selection.ChangedBy(was, is) }, was, is)
+	slices.SortFunc(affected, func(a, b types.NamespacedName) int { return strings.Compare(a.Name, b.Name) })
+	return affected
+}
+
+func compileAll(tb testing.TB, replikas []v1alpha1.Replika) *selectionCache {
+	tb.Helper()
+	cache := &selectionCache{}
+	for i := range replikas {
+		if _, err := cache.compile(&replikas[i]); err != nil {
+			tb.Fatal(err)
+		}
 	}
+	return cache
 }
 
 // A label that no selection depends on must not wake 1,000 Replikas.
 func TestSelectionCache_Affected(t *testing.T) {
-	replikas := replikasByTeam(1000)
+	cache := compileAll(t, replikasByTeam(1000))
 	cases := map[string]struct {
 		before, after map[string]string
 		want          []types.NamespacedName
@@ -59,7 +74,7 @@ func TestSelectionCache_Affected(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := (&selectionCache{}).affected(replikas, changeOfLabels(tc.before, tc.after))
+			got := affectedByLabels(cache, tc.before, tc.after)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("affected Replikas (-want +got):\n%s", diff)
 			}
@@ -104,20 +119,35 @@ func TestSelectionCache_Compile(t *testing.T) {
 }
 
 func TestSelectionCache_InvalidSelector(t *testing.T) {
-	replikas := replikasByTeam(1)
+	cache, replikas := &selectionCache{}, replikasByTeam(1)
 	replikas[0].Spec.Target.Namespaces.Selector.MatchExpressions = []v1alpha1.NamespaceRequirement{{Key: "team", Operator: metav1.LabelSelectorOpIn}}
-	if got := (&selectionCache{}).affected(replikas, func(*planner.Selection) bool { return true }); len(got) != 0 {
+	if _, err := cache.compile(&replikas[0]); err == nil {
+		t.Error("the selector was compiled")
+	}
+	if got := affectedByLabels(cache, nil, map[string]string{"team": "team-0"}); len(got) != 0 {
 		t.Errorf("affected: %v", got)
+	}
+}
+
+func TestSelectionCache_Delete(t *testing.T) {
+	replikas := replikasByTeam(2)
+	cache := compileAll(t, replikas)
+	cache.delete(types.NamespacedName{Namespace: "ops", Name: "team-0"})
+	if got := affectedByLabels(cache, nil, map[string]string{"team": "team-0"}); len(got) != 0 {
+		t.Errorf("affected: %v", got)
+	}
+	cache.delete(types.NamespacedName{Namespace: "ops", Name: "team-1"})
+	if len(cache.byKey) != 0 {
+		t.Errorf("the index still has %v", cache.byKey)
 	}
 }
 
 func BenchmarkSelectionCache_Affected(b *testing.B) {
 	for _, count := range []int{10, 1000} {
 		b.Run(fmt.Sprintf("replikas=%d", count), func(b *testing.B) {
-			cache, replikas := &selectionCache{}, replikasByTeam(count)
-			change := changeOfLabels(nil, map[string]string{"note": "x"})
+			cache := compileAll(b, replikasByTeam(count))
 			for b.Loop() {
-				cache.affected(replikas, change)
+				affectedByLabels(cache, nil, map[string]string{"note": "x"})
 			}
 		})
 	}

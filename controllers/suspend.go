@@ -22,6 +22,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	ctrl "sigs.k8s.io/controller-runtime"
+
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
@@ -34,6 +36,9 @@ func (r *ReplikaReconciler) reconcileSuspended(ctx context.Context, s *scope) er
 	if r.requireServiceAccount(s) != nil {
 		r.releaseWatches(s.name)
 		return nil //nolint:nilerr // existing copies are left untouched
+	}
+	if _, err := r.selections.compile(s.replika); err != nil { // events of namespaces are mapped by it
+		ctrl.LoggerFrom(ctx).V(1).Info("Failed to compile the selection", "error", err.Error())
 	}
 	s.state.popSourceChangedAt() // not propagated, so it is not measured
 	if err := r.restoreInventory(ctx, s); err != nil {
