@@ -62,6 +62,9 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	r.watchConflictingObjects(s, mapping, conflicts)
 	r.recordMissed(ctx, s, plan)
 	if plan.store != nil && src.Template != nil {
+		if verifyCheckpoints {
+			r.verifyCheckpoint(ctx, s, mapping, plan)
+		}
 		s.state.setCheckpoint(checkpoint, plan.store)
 	}
 	return nil
