@@ -106,10 +106,10 @@ var _ = Describe("Replaced metadata of a Replika, while the operator is down", s
 		})
 		expect.Copied(ctx, api, source, a)
 		expect.Gone(ctx, api, former, a)
-		ready := expect.Status(ctx, api, replika, func(g Gomega, current *v1alpha1.Replika) {
+		expect.Status(ctx, api, replika, func(g Gomega, current *v1alpha1.Replika) {
 			g.Expect(current.Status.Inventory).To(Equal([]string{"secrets"}))
+			g.Expect(current.Finalizers).To(ContainElement(v1alpha1.Finalizer))
+			g.Expect(current.Annotations).To(HaveKeyWithValue(v1alpha1.AnnotationKinds, "secrets"))
 		})
-		Expect(ready.Finalizers).To(ContainElement(v1alpha1.Finalizer))
-		Expect(ready.Annotations).To(HaveKeyWithValue(v1alpha1.AnnotationKinds, "secrets"))
 	})
 })
