@@ -111,6 +111,7 @@ func (r *ReplikaReconciler) handleWatchEvent(ctx context.Context, event tracking
 			}
 		}
 	case event.Watch.Type == tracking.Source:
+		r.sourceReads.changed(sourceObject{event.Watch.Resource.GroupResource(), tracking.Key{Namespace: event.Watch.Namespace, Name: event.Watch.Name}})
 		for _, replika := range users {
 			if state := r.states.find(replika); state != nil {
 				state.markSourceChanged(now)

@@ -68,8 +68,9 @@ type ReplikaReconciler struct {
 	metrics *metricSet
 	states  stateStore
 	// excluded are the namespaces that the policy excludes.
-	excluded   *planner.Patterns
-	selections selectionCache
+	excluded    *planner.Patterns
+	selections  selectionCache
+	sourceReads sourceReads
 	// enqueuer adds Replikas to the queue of this controller, standbyEnqueuer to that of the standby controller.
 	enqueuer, standbyEnqueuer enqueuer
 	discovery                 *discoveryRefresher

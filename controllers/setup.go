@@ -83,6 +83,7 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		MaxConcurrentReconciles: options.MaxConcurrentReconciles,
 		MaxConcurrentWrites:     options.MaxConcurrentWrites,
 	}
+	reconciler.sourceReads.clock = reconciler.Clock
 	reconciler.detacher = &detacher{
 		reconcile: reconciler.Reconcile, delay: reconciler.Timeouts.DetachDelay, enqueue: reconciler.enqueuer.enqueueAfter,
 	}

@@ -119,8 +119,7 @@ func kindProblem(mapping tracking.Mapping) string {
 
 // reconcileSource reads the source, live, and renders the template.
 func (r *ReplikaReconciler) reconcileSource(ctx context.Context, s *scope, mapping tracking.Mapping) (source, error) {
-	key := sourceKey(s.replika)
-	object, err := s.client.objects.Resource(mapping.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	object, err := r.readSource(ctx, s, mapping)
 	if err != nil {
 		return r.handleSourceError(s, mapping, err)
 	}
@@ -162,6 +161,19 @@ func (r *ReplikaReconciler) reconcileSource(ctx context.Context, s *scope, mappi
 		return src, &notReadyError{Reason: problem.Reason, Message: problem.Message, Stalled: problem.Stalled}
 	}
 	return src, nil
+}
+
+// readSource reads the source, live. Replikas with one source share the request, unless an event could have been missed: the
+// Replika did not use the watch of the source before, or the watch does not work.
+func (r *ReplikaReconciler) readSource(ctx context.Context, s *scope, mapping tracking.Mapping) (*unstructured.Unstructured, error) {
+	key := sourceKey(s.replika)
+	request := func() (*unstructured.Unstructured, error) {
+		return s.client.objects.Resource(mapping.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	}
+	if same, _ := s.state.statusIsOf(sourceIdentityOf(s.replika)); !same || s.watchState != tracking.Synced {
+		return request()
+	}
+	return r.sourceReads.get(ctx, sourceObject{mapping.Resource.GroupResource(), key}, s.identity, request)
 }
 
 // recordCopied shows in the status what is copied of the source. Until all copies are in sync, some can have former keys. More

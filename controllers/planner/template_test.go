@@ -246,3 +246,45 @@ func TestObserve(t *testing.T) {
 		t.Errorf("incomplete marks: %+v", incomplete)
 	}
 }
+
+// A source is shared by Replikas that are reconciled at the same time.
+func TestNewTemplate_KeepsSource(t *testing.T) {
+	secret := func() *unstructured.Unstructured {
+		object := newObject("a", "x", withField("b25l", "data", "ca.crt"), withField("dHdv", "data", "tls.crt"), withField("kubernetes.io/tls", "type"))
+		object.SetKind("Secret")
+		return object
+	}
+	account := newObject("a", "x", withField([]any{
+		map[string]any{"name": "x-dockercfg-abcde"}, map[string]any{"name": "registry"},
+	}, "imagePullSecrets"), withField([]any{map[string]any{"name": "x-token"}}, "secrets"))
+	account.SetKind("ServiceAccount")
+	service := newObject("a", "x", withField(map[string]any{
+		"clusterIP": "10.0.0.1", "ports": []any{map[string]any{"port": int64(80), "nodePort": int64(30000)}},
+	}, "spec"))
+	service.SetKind("Service")
+	cases := map[string]struct {
+		source *unstructured.Unstructured
+		change func(*v1alpha1.Replika)
+	}{
+		"ConfigMap": {newObject("a", "x", withLabels(map[string]string{"app": "x"})), func(*v1alpha1.Replika) {}},
+		"renamed key": {secret(), func(r *v1alpha1.Replika) {
+			r.Spec.Source.Keys = []v1alpha1.DataKeyPattern{"ca.crt"}
+			r.Spec.Target.Type = "Opaque"
+			r.Spec.Target.Keys = []v1alpha1.TargetKey{{Name: "ca", From: "ca.crt"}}
+		}},
+		"ServiceAccount": {account, func(*v1alpha1.Replika) {}},
+		"Service":        {service, func(*v1alpha1.Replika) {}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			replika, before := newReplika(), tc.source.DeepCopy()
+			tc.change(replika)
+			if _, err := NewCleaner().NewTemplate(resourceOf(tc.source), replika, tc.source); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(before, tc.source); diff != "" {
+				t.Errorf("the source was changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+}

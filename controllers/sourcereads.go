@@ -1,0 +1,129 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+	http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+package controllers
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+	"weak"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/clock"
+
+	"github.com/prosimcorp/replika/controllers/tracking"
+)
+
+// maxSharedReadAge limits the age of a read of a source that another Replika made.
+const maxSharedReadAge = time.Second
+
+// sourceReads shares reads of a source among the Replikas that need it at about the same time, with the same identity: a change
+// of a source, or of a namespace, can concern many. It does not keep the content: an object that no reconcile uses is left to
+// the garbage collector.
+type sourceReads struct {
+	clock clock.PassiveClock
+
+	mu    sync.Mutex
+	reads map[sourceObject]map[identity]*sharedRead
+}
+
+type sourceObject struct {
+	resource schema.GroupResource
+	key      tracking.Key
+}
+
+// sharedRead is one request.
+type sharedRead struct {
+	startedAt time.Time
+	// ended is closed when the response has arrived. object is valid then, and nil after an error.
+	ended  chan struct{}
+	object weak.Pointer[unstructured.Unstructured]
+}
+
+// get returns the source as the last request of any Replika returned it, if that started at most maxSharedReadAge ago and no
+// event reported a change since. Otherwise it sends the request. Errors are not shared. The object must not be changed.
+func (s *sourceReads) get(
+	ctx context.Context, source sourceObject, as identity, request func() (*unstructured.Unstructured, error),
+) (*unstructured.Unstructured, error) {
+	if shared := s.find(source, as); shared != nil {
+		select {
+		case <-shared.ended:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if object := shared.object.Value(); object != nil {
+			return object, nil
+		}
+	}
+	own := s.start(source, as)
+	object, err := request()
+	if err == nil {
+		own.object = weak.Make(object)
+		runtime.AddCleanup(object, func(own *sharedRead) { s.remove(source, as, own) }, own)
+	} else {
+		s.remove(source, as, own)
+	}
+	close(own.ended)
+	return object, err
+}
+
+// changed records that the source changed: requests that started before are not shared from now on.
+func (s *sourceReads) changed(source sourceObject) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.reads, source)
+}
+
+// find returns the last request if it is not too old, else nil.
+func (s *sourceReads) find(source sourceObject, as identity) *sharedRead {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shared := s.reads[source][as]
+	if shared == nil || s.clock.Since(shared.startedAt) > maxSharedReadAge {
+		return nil
+	}
+	return shared
+}
+
+// start records a request that is about to start.
+func (s *sourceReads) start(source sourceObject, as identity) *sharedRead {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reads == nil {
+		s.reads = map[sourceObject]map[identity]*sharedRead{}
+	}
+	if s.reads[source] == nil {
+		s.reads[source] = map[identity]*sharedRead{}
+	}
+	own := &sharedRead{startedAt: s.clock.Now(), ended: make(chan struct{})}
+	s.reads[source][as] = own
+	return own
+}
+
+// remove drops the request, unless a later one has taken its place.
+func (s *sourceReads) remove(source sourceObject, as identity, own *sharedRead) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reads[source][as] != own {
+		return
+	}
+	delete(s.reads[source], as)
+	if len(s.reads[source]) == 0 {
+		delete(s.reads, source)
+	}
+}

@@ -1,0 +1,131 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+	http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+package controllers
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/clock"
+
+	"github.com/prosimcorp/replika/controllers/tracking"
+)
+
+var sharedSource = sourceObject{schema.GroupResource{Resource: "configmaps"}, tracking.Key{Namespace: "a", Name: "settings"}}
+
+func TestSourceReads_Get(t *testing.T) {
+	cases := map[string]struct {
+		between      func(*sourceReads)
+		secondAs     identity
+		err          error
+		wantRequests int
+	}{
+		"at the same time":    {between: func(*sourceReads) {}, wantRequests: 1},
+		"a change in between": {between: func(s *sourceReads) { s.changed(sharedSource) }, wantRequests: 2},
+		"another source changed": {between: func(s *sourceReads) {
+			s.changed(sourceObject{sharedSource.resource, tracking.Key{Namespace: "b", Name: "settings"}})
+		}, wantRequests: 1},
+		"too late":         {between: func(*sourceReads) { time.Sleep(maxSharedReadAge + time.Millisecond) }, wantRequests: 2},
+		"another identity": {between: func(*sourceReads) {}, secondAs: identity{"a", "copier"}, wantRequests: 2},
+		"after an error":   {between: func(*sourceReads) {}, err: errors.New("forbidden"), wantRequests: 2},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				reads, requests := &sourceReads{clock: clock.RealClock{}}, 0
+				request := func() (*unstructured.Unstructured, error) {
+					requests++
+					return &unstructured.Unstructured{}, tc.err
+				}
+				first, err := reads.get(t.Context(), sharedSource, operatorIdentity, request)
+				if !errors.Is(err, tc.err) {
+					t.Fatal(err)
+				}
+				tc.between(reads)
+				if _, err := reads.get(t.Context(), sharedSource, tc.secondAs, request); !errors.Is(err, tc.err) {
+					t.Fatal(err)
+				}
+				if requests != tc.wantRequests {
+					t.Errorf("%d requests, want %d", requests, tc.wantRequests)
+				}
+				runtime.KeepAlive(first)
+			})
+		})
+	}
+}
+
+// Many Replikas that read while a request is under way send none of their own.
+func TestSourceReads_WaitForRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reads, requests := &sourceReads{clock: clock.RealClock{}}, 0
+		var readers sync.WaitGroup
+		objects := make([]*unstructured.Unstructured, 100)
+		for i := range objects {
+			readers.Go(func() {
+				objects[i], _ = reads.get(t.Context(), sharedSource, operatorIdentity, func() (*unstructured.Unstructured, error) {
+					requests++
+					time.Sleep(time.Millisecond)
+					return &unstructured.Unstructured{}, nil
+				})
+			})
+			synctest.Wait()
+		}
+		readers.Wait()
+		if requests != 1 || objects[0] == nil || objects[0] != objects[99] {
+			t.Errorf("%d requests", requests)
+		}
+	})
+}
+
+func TestSourceReads_ContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reads := &sourceReads{clock: clock.RealClock{}}
+		reads.start(sharedSource, operatorIdentity) // hangs
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := reads.get(ctx, sharedSource, operatorIdentity, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("err: %v", err)
+		}
+	})
+}
+
+// The content of a source, which can be a Secret, is not kept.
+func TestSourceReads_KeepNoContent(t *testing.T) {
+	reads := &sourceReads{clock: clock.RealClock{}}
+	_, err := reads.get(t.Context(), sharedSource, operatorIdentity, func() (*unstructured.Unstructured, error) {
+		return &unstructured.Unstructured{Object: map[string]any{"data": "secret"}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); runtime.Gosched() {
+		runtime.GC()
+		reads.mu.Lock()
+		left := len(reads.reads)
+		reads.mu.Unlock()
+		if left == 0 {
+			return
+		}
+	}
+	t.Error("the read is still known")
+}
