@@ -99,6 +99,9 @@ var _ = Describe("A watch", func() {
 			update(ctx, f.source, func(source *corev1.ConfigMap) { source.Data["key"] = value })
 			expectPromptly(func() { expect.Copied(ctx, api, f.source, f.a, f.b) })
 		}
+		expect.Status(ctx, api, f.replika, func(g Gomega, now *v1alpha1.Replika) {
+			g.Expect(now.Status.Source.ResourceVersion).To(Equal(f.source.ResourceVersion))
+		})
 		began := markAudit()
 		update(ctx, f.source, func(source *corev1.ConfigMap) {
 			source.Finalizers = []string{"suite.example.com/unimportant"}
