@@ -47,7 +47,7 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	outOfSync, conflicts := map[types.NamespacedName]bool{}, false
 	for _, result := range r.executePlan(ctx, s, mapping, in, plan.actions) {
 		r.recordResult(s, mapping, in, &result)
-		checkpoint.Record(&result.action, result.result.Outcome, result.result.Object)
+		checkpoint.Record(in, &result.action, result.result.Outcome, result.result.Object)
 		conflicts = conflicts || result.hasForeignObject()
 		if result.failed() || result.action.Refused || result.action.InFlight {
 			outOfSync[result.action.Key()] = true

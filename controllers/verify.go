@@ -19,6 +19,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -37,12 +38,31 @@ func (r *ReplikaReconciler) verifyCheckpoint(ctx context.Context, s *scope, mapp
 	if r.readAll(ctx, s, mapping, &in) != nil {
 		return
 	}
-	missed := plan.checkpoint.Missed(planner.Plan(&in), planner.Changes{})
+	actions := planner.Plan(&in)
+	missed := plan.checkpoint.Missed(actions, planner.Changes{})
 	err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, eventTimeout, true, func(context.Context) (bool, error) {
 		missed = slices.DeleteFunc(missed, s.state.hasChanged)
 		return len(missed) == 0, nil
 	})
 	if err != nil && ctx.Err() == nil {
-		panic(fmt.Sprintf("the checkpoint of Replika %s differs from a plan of all namespaces in %v", s.name, missed))
+		panic(fmt.Sprintf("the checkpoint of Replika %s differs from a plan of all namespaces in %v: %s", s.name, missed, describe(actions, missed)))
 	}
+}
+
+// describe lists the actions that are planned in the namespaces.
+func describe(actions []planner.Action, namespaces []string) string {
+	var described []string
+	for i := range actions {
+		action := &actions[i]
+		if !slices.Contains(namespaces, action.Namespace) {
+			continue
+		}
+		text := fmt.Sprintf("%s %s (desired: %t, reason: %q)", action.Type, action.Key(), action.Desired, action.Reason)
+		if action.Observed != nil {
+			owner, marked := action.Observed.Owner()
+			text += fmt.Sprintf(" of an object with version %s, owner %s (marked: %t)", action.Observed.ResourceVersion, owner, marked)
+		}
+		described = append(described, text)
+	}
+	return strings.Join(described, "; ")
 }

@@ -99,8 +99,8 @@ func (c *Checkpoint) Begin(in *Input, names []string) {
 	}
 }
 
-// Record records the result of an action: the last one for its copy, and the object that was then there.
-func (c *Checkpoint) Record(action *Action, outcome Outcome, object *Observed) {
+// Record records the result of an action of the input's plan: the last one for its copy, and the object that was then there.
+func (c *Checkpoint) Record(in *Input, action *Action, outcome Outcome, object *Observed) {
 	succeeded := outcome == Done || outcome == Unchanged
 	switch {
 	case !succeeded || action.Type == Conflict || action.Type == Wait:
@@ -110,6 +110,9 @@ func (c *Checkpoint) Record(action *Action, outcome Outcome, object *Observed) {
 		c.inSync[action.Namespace] = fields
 		if fields != "" {
 			c.mutations[fields]++
+		}
+		if in.Contests[action.Key()].Contested() { // it was written because of a change of the template, and counts as contested again
+			c.outOfSync[action.Namespace] = true
 		}
 	default: // pruned, so that nothing is left to know
 	}

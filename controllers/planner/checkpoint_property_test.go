@@ -201,7 +201,7 @@ func (c *cluster) reconcileIncrementally(name types.NamespacedName, state *incre
 		if !c.chance(8, "failure") {
 			last, outcome, object = c.executeIncrementally(in, view, action)
 		}
-		checkpoint.Record(&last, outcome, object)
+		checkpoint.Record(in, &last, outcome, object)
 	}
 	state.checkpoint = checkpoint
 	if got, want := checkpoint.Missing(), in.Selection.MissingNames(c.listNamespaces()); !slices.Equal(got, want) {

@@ -62,6 +62,7 @@ func TestCheckpoint_Record(t *testing.T) {
 		action      Action
 		outcome     Outcome
 		object      *Observed
+		contested   bool
 		wantInSync  int
 		wantFields  []string
 		wantPlanned []string
@@ -69,20 +70,27 @@ func TestCheckpoint_Record(t *testing.T) {
 		"in sync":            {action: desired, outcome: Done, object: synced, wantInSync: 1},
 		"nothing to write":   {action: Action{Type: Keep, Namespace: "c", Desired: true, Template: template}, outcome: Unchanged, object: synced, wantInSync: 1},
 		"changed on the way": {action: desired, outcome: Done, object: mutated, wantInSync: 1, wantFields: []string{"data"}},
-		"refused":            {action: desired, outcome: Forbidden, wantPlanned: []string{"c"}},
-		"no response":        {action: desired, outcome: Unavailable, wantPlanned: []string{"c"}},
-		"namespace gone":     {action: desired, outcome: NamespaceGone, wantPlanned: []string{"c"}},
-		"conflict":           {action: Action{Type: Conflict, Namespace: "c", Desired: true}, outcome: Unchanged, wantPlanned: []string{"c"}},
-		"waiting":            {action: Action{Type: Wait, Namespace: "c", Desired: true}, outcome: Unchanged, wantPlanned: []string{"c"}},
-		"pruned":             {action: Action{Type: Delete, Namespace: "c"}, outcome: Done},
-		"not pruned":         {action: Action{Type: Delete, Namespace: "c"}, outcome: Rejected, wantPlanned: []string{"c"}},
+		"contested before": {
+			action: desired, outcome: Done, object: synced, contested: true, wantInSync: 1, wantPlanned: []string{"c"},
+		},
+		"refused":        {action: desired, outcome: Forbidden, wantPlanned: []string{"c"}},
+		"no response":    {action: desired, outcome: Unavailable, wantPlanned: []string{"c"}},
+		"namespace gone": {action: desired, outcome: NamespaceGone, wantPlanned: []string{"c"}},
+		"conflict":       {action: Action{Type: Conflict, Namespace: "c", Desired: true}, outcome: Unchanged, wantPlanned: []string{"c"}},
+		"waiting":        {action: Action{Type: Wait, Namespace: "c", Desired: true}, outcome: Unchanged, wantPlanned: []string{"c"}},
+		"pruned":         {action: Action{Type: Delete, Namespace: "c"}, outcome: Done},
+		"not pruned":     {action: Action{Type: Delete, Namespace: "c"}, outcome: Rejected, wantPlanned: []string{"c"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			checkpoint := NewCheckpoint(Basis{}, time.Time{})
+			in := &Input{}
+			if tc.contested {
+				in.Contests = map[types.NamespacedName]Contest{tc.action.Key(): {Repairs: contestThreshold}}
+			}
 			for range 2 { // the second time replaces the first
-				checkpoint.Begin(&Input{}, []string{"c"})
-				checkpoint.Record(&tc.action, tc.outcome, tc.object)
+				checkpoint.Begin(in, []string{"c"})
+				checkpoint.Record(in, &tc.action, tc.outcome, tc.object)
 			}
 			copies, fields := checkpoint.Mutated()
 			if got := checkpoint.InSync(); got != tc.wantInSync || copies != len(tc.wantFields) {
