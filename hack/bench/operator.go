@@ -66,6 +66,14 @@ func (e *environment) startOperator(ctx context.Context, environment ...string) 
 	return e.waitForLeader(ctx)
 }
 
+// startIdleOperator starts the operator, and waits until it has compared all copies and is idle.
+func (e *environment) startIdleOperator(ctx context.Context) error {
+	if err := e.startOperator(ctx); err != nil {
+		return err
+	}
+	return e.waitForIdle(ctx)
+}
+
 func (o *instance) waitForReady(ctx context.Context) error {
 	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, startTimeout, true, func(context.Context) (bool, error) {
 		return o.Ready() == nil, o.exitError()
