@@ -17,10 +17,15 @@ limitations under the License.
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/prosimcorp/replika/test/cluster"
 )
@@ -79,8 +84,68 @@ func request(verb, resource, name string) cluster.Filter {
 	return func(e cluster.AuditEvent) bool { return e.Verb == verb && e.Resource == resource && e.Name == name }
 }
 
+func verb(verb string) cluster.Filter {
+	return func(e cluster.AuditEvent) bool { return e.Verb == verb }
+}
+
 // onLease matches the requests of leader election: those for the lease and for its events.
 func onLease(e cluster.AuditEvent) bool { return e.Namespace == accountNamespace }
+
+// readsSource matches the GETs of sources.
+func readsSource(e cluster.AuditEvent) bool {
+	return e.Verb == "get" && e.Resource == "configmaps" && e.Namespace == sourceNamespace
+}
+
+// startsWatch matches the starts of watches. The API server and the client end each watch after some minutes, and the client
+// starts it again.
+func startsWatch(e cluster.AuditEvent) bool { return e.Verb == "watch" }
+
+// receivedIn matches the requests that the API server received in this period. Reading the audit log takes time, in which the
+// operator sends further requests.
+func receivedIn(start time.Time, period time.Duration) cluster.Filter {
+	return func(e cluster.AuditEvent) bool {
+		return !e.Received.Before(start) && e.Received.Before(start.Add(period))
+	}
+}
+
+// waitForRequests waits until the audit log has this number of requests of the operator that match the filters, and returns all
+// that was recorded since the mark.
+func (e *environment) waitForRequests(ctx context.Context, mark int64, count int, filters ...cluster.Filter) (record auditRecord, err error) {
+	filters = append(filters, byOperator)
+	timeout := syncTimeout + time.Duration(count)*syncTimeoutPerCopy
+	err = wait.PollUntilContextTimeout(ctx, auditLag, timeout, true, func(context.Context) (bool, error) {
+		all, err := e.auditSince(mark)
+		record = all
+		return len(all.only(filters...)) >= count, errors.Join(err, e.operator.exitError())
+	})
+	if err != nil {
+		return nil, fmt.Errorf("waiting for %d requests of the operator: %w", count, err)
+	}
+	return record, nil
+}
+
+// waitForIdle waits until the operator sends no requests but those of leader election and GETs of sources.
+func (e *environment) waitForIdle(ctx context.Context) error {
+	const (
+		period  = 2 * time.Second
+		timeout = 10 * time.Minute
+	)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the operator is not idle after %s", timeout))
+	defer cancel()
+	for {
+		mark := e.cluster.Mark()
+		if err := sleep(ctx, period); err != nil {
+			return err
+		}
+		record, err := e.auditSince(mark)
+		if err != nil {
+			return err
+		}
+		if len(record.only(byOperator, not(onLease), not(readsSource), not(startsWatch))) == 0 {
+			return e.operator.exitError()
+		}
+	}
+}
 
 // perCopy returns the lowest and the highest number of requests per copy.
 func (r auditRecord) perCopy(copies int) (least, most int) {

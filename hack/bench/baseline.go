@@ -50,15 +50,16 @@ type baseline struct {
 type baselineTask struct {
 	Kubeconfig string
 	Parallel   int
-	Replika    *v1alpha1.Replika
+	// There is one copy of each Replika in each namespace.
+	Replikas   []*v1alpha1.Replika
 	Namespaces []string
 }
 
 // baselineStep is one set of requests. The baseline reads one per step.
 type baselineStep struct {
 	Action string
-	// Source is the current source.
-	Source *corev1.ConfigMap
+	// Sources are the current sources, in the order of the Replikas.
+	Sources []*corev1.ConfigMap
 }
 
 // The actions of a step.
@@ -77,7 +78,7 @@ const (
 )
 
 // startBaseline starts the baseline and waits until its informer has synced.
-func (e *environment) startBaseline(ctx context.Context, workload *workload, namespaces []string) (*baseline, error) {
+func (e *environment) startBaseline(ctx context.Context, namespaces []string, workloads ...*workload) (*baseline, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -95,7 +96,10 @@ func (e *environment) startBaseline(ctx context.Context, workload *workload, nam
 	if err := b.command.Start(); err != nil {
 		return nil, fmt.Errorf("starting the baseline: %w", err)
 	}
-	task := baselineTask{Kubeconfig: e.kubeconfig, Parallel: e.opts.parallel, Replika: workload.replika, Namespaces: namespaces}
+	task := baselineTask{Kubeconfig: e.kubeconfig, Parallel: e.opts.parallel, Namespaces: namespaces}
+	for _, workload := range workloads {
+		task.Replikas = append(task.Replikas, workload.replika)
+	}
 	if err := b.call(task, replyReady); err != nil {
 		return nil, errors.Join(err, b.stop())
 	}
@@ -103,8 +107,12 @@ func (e *environment) startBaseline(ctx context.Context, workload *workload, nam
 }
 
 // prepare lets the baseline build the requests of a step. The time that this takes is not measured.
-func (b *baseline) prepare(action string, source *corev1.ConfigMap) error {
-	return b.call(baselineStep{Action: action, Source: source}, replyReady)
+func (b *baseline) prepare(action string, workloads []*workload) error {
+	step := baselineStep{Action: action}
+	for _, workload := range workloads {
+		step.Sources = append(step.Sources, workload.source)
+	}
+	return b.call(step, replyReady)
 }
 
 // send lets the baseline send the prepared requests, and returns when it has read all responses.

@@ -28,6 +28,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
@@ -36,7 +37,7 @@ type baselineServer struct {
 	task    baselineTask
 	loop    *loop
 	cleaner *planner.Cleaner
-	// copies are the API server's last responses, in the order of the namespaces.
+	// copies are the API server's last responses, in the order of Replikas and namespaces.
 	copies []*unstructured.Unstructured
 }
 
@@ -79,40 +80,39 @@ func serveBaseline(ctx context.Context, input io.Reader, output io.Writer) error
 
 // prepare returns the requests that the operator would send for the step. They are byte-identical.
 func (s *baselineServer) prepare(ctx context.Context, step baselineStep) ([]rawRequest, error) {
-	template, err := s.template(step.Source)
-	if err != nil {
-		return nil, err
-	}
-	actions := make([]planner.Action, len(s.task.Namespaces))
-	for i, namespace := range s.task.Namespaces {
-		action := planner.Action{Namespace: namespace, Name: template.Name, Template: template}
-		switch step.Action {
-		case stepCreate:
-			action.Type = planner.Create
-		case stepUpdate:
-			action.Type = planner.Update
-		case stepDelete:
-			action.Type = planner.Delete
+	var actions []planner.Action
+	for i, replika := range s.task.Replikas {
+		template, err := s.template(replika, step.Sources[i])
+		if err != nil {
+			return nil, err
 		}
-		if step.Action != stepCreate {
-			if action.Observed, err = s.cleaner.Observe(configMaps, s.copies[i]); err != nil {
-				return nil, err
+		for _, namespace := range s.task.Namespaces {
+			action := planner.Action{Type: actionTypes[step.Action], Namespace: namespace, Name: template.Name, Template: template}
+			if step.Action != stepCreate {
+				if action.Observed, err = s.cleaner.Observe(configMaps, s.copies[len(actions)]); err != nil {
+					return nil, err
+				}
 			}
+			actions = append(actions, action)
 		}
-		actions[i] = action
 	}
 	return captureRequests(ctx, s.cleaner, actions)
+}
+
+// actionTypes are the types of the operator's actions, by the action of the step.
+var actionTypes = map[string]planner.ActionType{
+	stepCreate: planner.Create, stepUpdate: planner.Update, stepDelete: planner.Delete,
 }
 
 // configMaps is the resource of the copies.
 var configMaps = corev1.Resource("configmaps")
 
-func (s *baselineServer) template(source *corev1.ConfigMap) (*planner.Template, error) {
+func (s *baselineServer) template(replika *v1alpha1.Replika, source *corev1.ConfigMap) (*planner.Template, error) {
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(source)
 	if err != nil {
 		return nil, err
 	}
 	typed := &unstructured.Unstructured{Object: object}
 	typed.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
-	return s.cleaner.NewTemplate(configMaps, s.task.Replika, typed)
+	return s.cleaner.NewTemplate(configMaps, replika, typed)
 }

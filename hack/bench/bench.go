@@ -36,7 +36,8 @@ type bench struct {
 type section struct {
 	name, title string
 	measure     func(*bench, context.Context) error
-	// ownEnvironment reports whether the section needs a new control plane, without objects of earlier sections.
+	// ownEnvironment reports whether the section needs a new control plane, without objects of earlier sections. No other section
+	// uses it afterwards.
 	ownEnvironment bool
 }
 
@@ -52,6 +53,8 @@ func sections() []section {
 		{name: "growth", title: "Growth", measure: (*bench).measureGrowth},
 		{name: "neighbours", title: "Neighbours that hang", measure: (*bench).measureNeighbours, ownEnvironment: true},
 		{name: "many", title: "Many Replikas", measure: (*bench).measureMany, ownEnvironment: true},
+		{name: "large", title: "One source in many namespaces", measure: (*bench).measureLarge, ownEnvironment: true},
+		{name: "events", title: "CPU time per event", measure: (*bench).measureEvents, ownEnvironment: true},
 	}
 }
 
@@ -89,25 +92,31 @@ func (b *bench) measure(ctx context.Context) error {
 }
 
 // measureSection runs one section without the objects of earlier sections.
-func (b *bench) measureSection(ctx context.Context, section section) (err error) {
-	if section.ownEnvironment {
-		if err := b.stopEnvironment(); err != nil {
+func (b *bench) measureSection(ctx context.Context, section section) error {
+	if section.ownEnvironment || b.environment == nil {
+		if err := b.renewEnvironment(ctx); err != nil {
 			return err
 		}
-	}
-	if b.environment == nil {
-		if b.environment, err = startEnvironment(ctx, b.opts, b.progress); err != nil {
-			return err
-		}
-		b.report.Run.Kubernetes, b.report.Run.Operator = b.kubernetes, b.version
 	}
 	b.report.section = section.name
-	err = section.measure(b, ctx)
-	if err != nil {
-		// The objects of a failed section must not affect the next one.
+	err := section.measure(b, ctx)
+	if err != nil || section.ownEnvironment {
+		// The objects of a failed section must not affect the next one. Those of many Replikas take minutes to delete.
 		return errors.Join(err, b.stopEnvironment())
 	}
 	return b.deleteWorkloads(ctx)
+}
+
+// renewEnvironment starts an environment, in place of a running one.
+func (b *bench) renewEnvironment(ctx context.Context) (err error) {
+	if err := b.stopEnvironment(); err != nil {
+		return err
+	}
+	if b.environment, err = startEnvironment(ctx, b.opts, b.progress); err != nil {
+		return err
+	}
+	b.report.Run.Kubernetes, b.report.Run.Operator = b.kubernetes, b.version
+	return nil
 }
 
 // stopEnvironment stops the environment, if one is running.

@@ -42,6 +42,8 @@ type rawRequest struct {
 // captureTransport is an http.RoundTripper that keeps each request instead of sending it.
 type captureTransport struct {
 	requests []rawRequest
+	// response is the body of the response: what the API server would store. With another one, the operator would send further requests.
+	response []byte
 }
 
 // captureRequests returns the requests that the operator sends for the actions. The operator's own executor builds them.
@@ -53,6 +55,9 @@ func captureRequests(ctx context.Context, cleaner *planner.Cleaner, actions []pl
 	}
 	exec := executor.New(client, cleaner, executor.NewFairSemaphore(1, 0))
 	for i := range actions {
+		if transport.response, err = actions[i].Template.Render(actions[i].Namespace); err != nil {
+			return nil, err
+		}
 		result := exec.Execute(ctx, corev1.SchemeGroupVersion.WithResource("configmaps"), types.NamespacedName{}, &actions[i])
 		if result.Err != nil {
 			return nil, result.Err
@@ -73,11 +78,10 @@ func (t *captureTransport) RoundTrip(request *http.Request) (*http.Response, err
 	t.requests = append(t.requests, rawRequest{
 		method: request.Method, path: request.URL.RequestURI(), header: request.Header.Clone(), body: body,
 	})
-	const response = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{}}`
 	return &http.Response{
 		StatusCode: http.StatusOK,
 		Header:     http.Header{"Content-Type": {"application/json"}},
-		Body:       io.NopCloser(bytes.NewReader([]byte(response))),
+		Body:       io.NopCloser(bytes.NewReader(t.response)),
 		Request:    request,
 	}, nil
 }

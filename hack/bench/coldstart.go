@@ -57,14 +57,14 @@ func coldStarts() []coldStart {
 // measureColdStart measures the peak memory of an operator that starts with many large copies in sync, one of which was deleted
 // while it was stopped.
 func (b *bench) measureColdStart(ctx context.Context) error {
-	copies := min(b.opts.size(), coldStartCopies)
+	copies := min(b.opts.targets(), coldStartCopies)
 	if err := b.ensureNamespaces(ctx, copies); err != nil {
 		return err
 	}
 	if err := b.startOperator(ctx); err != nil {
 		return err
 	}
-	workload := newWorkload("cold-start", b.opts.largeSize<<10, coldStartInterval, targetGlobs(copies))
+	workload := newWorkload("cold-start", b.opts.coldStartSize<<10, coldStartInterval, targetGlobs(copies))
 	if err := b.create(ctx, workload, copies); err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (b *bench) measureOneColdStart(ctx context.Context, start coldStart, worklo
 	if err := b.client.Delete(ctx, deleted); err != nil {
 		return err
 	}
-	b.progress.log("starting with %d copies of %d KiB: %s", copies, b.opts.largeSize, start.name)
+	b.progress.log("starting with %d copies of %d KiB: %s", copies, b.opts.coldStartSize, start.name)
 	mark, started := b.cluster.Mark(), time.Now()
 	if err := b.startOperator(ctx, start.environment...); err != nil {
 		return err
@@ -109,7 +109,7 @@ func (b *bench) measureOneColdStart(ctx context.Context, start coldStart, worklo
 		return err
 	}
 	b.report.add(row{
-		Name: fmt.Sprintf("cold start, %d copies of %d KiB, %s: VmHWM", copies, b.opts.largeSize, start.name),
+		Name: fmt.Sprintf("cold start, %d copies of %d KiB, %s: VmHWM", copies, b.opts.coldStartSize, start.name),
 		Goal: "at most " + formatMiB(coldStartPeakGoal), Measured: formatMiB(peak), Verdict: verdictOf(peak <= coldStartPeakGoal),
 		Notes: []string{fmt.Sprintf("cold start, %s: a copy that was deleted before the start was back after %s; requests of the operator: %s",
 			start.name, took.Round(10*time.Millisecond), formatCounts(all.only(byOperator, not(onLease)).tally()))},

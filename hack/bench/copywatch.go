@@ -45,6 +45,16 @@ func (e *environment) watchCopies(ctx context.Context, workload *workload) (*cop
 	return &copyWatch{events: watch.ResultChan(), stop: watch.Stop}, nil
 }
 
+// skip skips this number of events, such as those of the existing copies.
+func (w *copyWatch) skip(ctx context.Context, events int) error {
+	for range events {
+		if _, _, err := w.next(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // next waits for the next change of a copy. deleted reports whether the copy was deleted.
 func (w *copyWatch) next(ctx context.Context) (copied *corev1.ConfigMap, deleted bool, err error) {
 	select {

@@ -33,7 +33,7 @@ type fanOut struct {
 
 // measureFanOut compares the first fan-out and an edit with the baseline.
 func (b *bench) measureFanOut(ctx context.Context) error {
-	base, err := b.fanOutAt(ctx, b.opts.size(), b.opts.pairs)
+	base, err := b.fanOutAt(ctx, b.opts.targets(), b.opts.pairs)
 	if err != nil {
 		return err
 	}

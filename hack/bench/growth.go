@@ -28,7 +28,7 @@ const growthGoal = 1.15
 // measureGrowth measures the fan-out at further sizes: at fractions of the first size, for the plot, and at the larger sizes
 // of --namespaces. The largest one is compared with the goal.
 func (b *bench) measureGrowth(ctx context.Context) error {
-	size := b.opts.size()
+	size := b.opts.targets()
 	if b.base == nil {
 		base, err := b.fanOutAt(ctx, size, b.opts.growthPairs)
 		if err != nil {

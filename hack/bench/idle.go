@@ -23,8 +23,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/prosimcorp/replika/test/cluster"
 )
 
 // The idle workloads: healthy Replikas, and one for each problem that the operator cannot solve.
@@ -45,7 +43,7 @@ const (
 
 // measureIdle counts the operator's requests while nothing changes except the contested copy.
 func (b *bench) measureIdle(ctx context.Context) error {
-	if err := b.ensureNamespaces(ctx, b.opts.size()); err != nil {
+	if err := b.ensureNamespaces(ctx, b.opts.targets()); err != nil {
 		return err
 	}
 	if err := b.startOperator(ctx); err != nil {
@@ -71,20 +69,16 @@ func (b *bench) measureIdle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Reading the audit log takes time, in which the operator sends further requests.
-	inWindow := func(e cluster.AuditEvent) bool {
-		return !e.Received.Before(start) && e.Received.Before(start.Add(window))
-	}
-	b.reportIdle(record.only(byOperator, inWindow), healthy)
+	b.reportIdle(record.only(byOperator, receivedIn(start, window)), healthy)
 	return nil
 }
 
 // createIdleWorkloads creates all Replikas and waits until the healthy ones are in sync.
 func (b *bench) createIdleWorkloads(ctx, overwriteCtx context.Context) (healthy []*workload, err error) {
-	targets := min(idleTargets, b.opts.size())
+	targets := min(idleTargets, b.opts.targets())
 	globs := targetGlobs(targets)
 	for number := range idleReplikas {
-		healthy = append(healthy, newWorkload(fmt.Sprintf("idle-%d", number), contentBytes, b.opts.interval, globs))
+		healthy = append(healthy, newWorkload(fmt.Sprintf("idle-%d", number), b.opts.contentBytes(), b.opts.interval, globs))
 	}
 	for _, workload := range healthy {
 		if err := b.create(ctx, workload, targets); err != nil {
@@ -95,9 +89,9 @@ func (b *bench) createIdleWorkloads(ctx, overwriteCtx context.Context) (healthy 
 	if err := b.client.Create(ctx, foreign); err != nil {
 		return nil, err
 	}
-	conflict := newWorkload(conflictName, contentBytes, b.opts.interval, globs)
-	missing := newWorkload(missingName, contentBytes, b.opts.interval, append([]string{"no-such-namespace"}, globs...))
-	contested := newWorkload(contestedName, contentBytes, b.opts.interval, globs)
+	conflict := newWorkload(conflictName, b.opts.contentBytes(), b.opts.interval, globs)
+	missing := newWorkload(missingName, b.opts.contentBytes(), b.opts.interval, append([]string{"no-such-namespace"}, globs...))
+	contested := newWorkload(contestedName, b.opts.contentBytes(), b.opts.interval, globs)
 	for _, workload := range []*workload{conflict, missing} {
 		if err := b.createSource(ctx, workload); err != nil {
 			return nil, err
@@ -137,8 +131,7 @@ func (b *bench) reportIdle(record auditRecord, healthy []*workload) {
 		Name: "idle: repairs of the contested copy", Goal: fmt.Sprintf("at most %d %s", idleIntervals, period),
 		Measured: fmt.Sprint(repairs), Verdict: verdictOf(repairs <= idleIntervals),
 	})
-	onSources := func(e cluster.AuditEvent) bool { return e.Verb == "get" && e.Namespace == sourceNamespace }
-	others := record.only(not(onSources), not(onLease), not(onCopies(contestedName)))
+	others := record.only(not(readsSource), not(onLease), not(onCopies(contestedName)))
 	b.report.add(row{
 		Name: "idle: writes, lists, status updates, anything else", Goal: "none",
 		Measured: fmt.Sprint(len(others)), Verdict: verdictOf(len(others) == 0),

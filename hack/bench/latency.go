@@ -31,7 +31,8 @@ const latencyGoal = 100 * time.Millisecond
 
 // scenario is one type of change that the operator has to react to.
 type scenario struct {
-	name string
+	// name says what happens, event only what the change is.
+	name, event string
 	// do sends the triggering request, which has the verb and the resource below.
 	do             func(ctx context.Context, namespace string) error
 	verb, resource string
@@ -41,7 +42,7 @@ type scenario struct {
 
 // measureLatency measures, one sample at a time, how long the operator takes to create or repair a copy.
 func (b *bench) measureLatency(ctx context.Context) error {
-	size := b.opts.size()
+	size := b.opts.targets()
 	samples := min(b.opts.samples, size/2)
 	if err := b.ensureNamespaces(ctx, size); err != nil {
 		return err
@@ -49,7 +50,7 @@ func (b *bench) measureLatency(ctx context.Context) error {
 	if err := b.startOperator(ctx); err != nil {
 		return err
 	}
-	workload := newWorkload("latency", contentBytes, noResync, []string{"target-*"})
+	workload := newWorkload("latency", b.opts.contentBytes(), noResync, []string{"target-*"})
 	if err := b.create(ctx, workload, b.namespaces); err != nil {
 		return err
 	}
@@ -58,6 +59,10 @@ func (b *bench) measureLatency(ctx context.Context) error {
 		return err
 	}
 	defer watch.stop()
+	// Otherwise an edited copy would seem to be repaired at once.
+	if err := watch.skip(ctx, b.namespaces); err != nil {
+		return err
+	}
 	for _, scenario := range b.scenarios(workload, samples) {
 		if err := sleep(ctx, idlePeriod); err != nil {
 			return err
@@ -77,18 +82,18 @@ func (b *bench) scenarios(workload *workload, samples int) []scenario {
 	}
 	return []scenario{
 		{
-			name: "edited copy to repaired", namespaces: names[:samples], verb: "patch", resource: "configmaps",
+			name: "edited copy to repaired", event: editedCopy, namespaces: names[:samples], verb: "patch", resource: "configmaps",
 			do: func(ctx context.Context, namespace string) error {
 				drift := client.RawPatch("application/merge-patch+json", []byte(`{"data":{"`+versionKey+`":"drift"}}`))
 				return b.client.Patch(ctx, copyIn(namespace), drift)
 			},
 		},
 		{
-			name: "deleted copy to recreated", namespaces: names[samples : 2*samples], verb: "delete", resource: "configmaps",
+			name: "deleted copy to recreated", event: deletedCopy, namespaces: names[samples : 2*samples], verb: "delete", resource: "configmaps",
 			do: func(ctx context.Context, namespace string) error { return b.client.Delete(ctx, copyIn(namespace)) },
 		},
 		{
-			name: "new namespace to its copy", namespaces: names[b.namespaces:], verb: "create", resource: "namespaces",
+			name: "new namespace to its copy", event: newNamespace, namespaces: names[b.namespaces:], verb: "create", resource: "namespaces",
 			do: func(ctx context.Context, namespace string) error {
 				b.namespaces++
 				return b.createNamespace(ctx, namespace)
@@ -102,16 +107,8 @@ func (b *bench) scenarios(workload *workload, samples int) []scenario {
 func (b *bench) runScenario(ctx context.Context, watch *copyWatch, workload *workload, scenario scenario) error {
 	mark := b.cluster.Mark()
 	b.progress.log("%s: measuring %d samples", scenario.name, len(scenario.namespaces))
-	for _, namespace := range scenario.namespaces {
-		if err := scenario.do(ctx, namespace); err != nil {
-			return err
-		}
-		inSync := func(copied *corev1.ConfigMap) bool {
-			return copied.Data[versionKey] == workload.source.Data[versionKey]
-		}
-		if err := watch.waitFor(ctx, namespace, inSync); err != nil {
-			return err
-		}
+	if err := scenario.trigger(ctx, watch, workload); err != nil {
+		return err
 	}
 	record, err := b.auditSince(mark)
 	if err != nil {
@@ -129,6 +126,23 @@ func (b *bench) runScenario(ctx context.Context, watch *copyWatch, workload *wor
 		Verdict:  verdictOf(p99 < latencyGoal.Seconds()), Data: latencies,
 		Notes: []string{fmt.Sprintf("%s, %d samples: requests of the operator: %s", scenario.name, len(latencies), formatCounts(requests.tally()))},
 	})
+	return nil
+}
+
+// trigger triggers the scenario in one namespace after another, and waits for each copy. The watch must have delivered the
+// existing copies.
+func (s *scenario) trigger(ctx context.Context, watch *copyWatch, workload *workload) error {
+	inSync := func(copied *corev1.ConfigMap) bool {
+		return copied.Data[versionKey] == workload.source.Data[versionKey]
+	}
+	for _, namespace := range s.namespaces {
+		if err := s.do(ctx, namespace); err != nil {
+			return err
+		}
+		if err := watch.waitFor(ctx, namespace, inSync); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -28,14 +28,14 @@ import (
 
 // measureLoad edits one source much faster than the operator can fan it out.
 func (b *bench) measureLoad(ctx context.Context) error {
-	size := b.opts.size()
+	size := b.opts.targets()
 	if err := b.ensureNamespaces(ctx, size); err != nil {
 		return err
 	}
 	if err := b.startOperator(ctx); err != nil {
 		return err
 	}
-	workload := newWorkload("load", contentBytes, noResync, targetGlobs(size))
+	workload := newWorkload("load", b.opts.contentBytes(), noResync, targetGlobs(size))
 	if err := b.create(ctx, workload, size); err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func collectWrites(ctx context.Context, watch *copyWatch, last int, timeout time
 func (b *bench) reportLoad(history []versionWrite, record auditRecord, workload *workload, edits int) error {
 	fanOuts, lag, backwards := analyze(history)
 	copyRequests := record.only(byOperator, onCopies(workload.name), writes)
-	_, most := copyRequests.perCopy(b.opts.size())
+	_, most := copyRequests.perCopy(b.opts.targets())
 	lastEdit := record.only(byBench, request("patch", "configmaps", workload.name)).lastCompleted()
 	what := fmt.Sprintf("%d edits/s for %s:", b.opts.loadRate, b.opts.loadTime)
 	b.report.add(row{

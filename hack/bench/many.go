@@ -20,19 +20,20 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/prosimcorp/replika/test/cluster"
 )
 
-// manySamples is the number of new namespaces.
-const manySamples = 5
+// manyInterval is the synchronization time of the Replikas in the section many, the default of the API.
+const manyInterval = time.Minute
 
-// measureMany measures one operator with many Replikas: first the time until all are in sync, then the cost of a new
-// namespace.
+// measureMany measures one operator with many Replikas: the time until all are in sync, then what it does and uses while nothing
+// happens, and then the time that a new namespace takes.
 func (b *bench) measureMany(ctx context.Context) error {
-	replikas, targets := b.opts.replikas, b.opts.replikaTargets
+	replikas, targets := b.opts.replikas[0], b.opts.replikaTargets
 	if err := b.ensureNamespaces(ctx, targets); err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ func (b *bench) measureMany(ctx context.Context) error {
 	}
 	var workloads []*workload
 	for number := range replikas {
-		workloads = append(workloads, newWorkload(fmt.Sprintf("many-%03d", number), contentBytes, noResync, []string{"target-*"}))
+		workloads = append(workloads, newWorkload(fmt.Sprintf("many-%03d", number), b.opts.contentBytes(), manyInterval, []string{"target-*"}))
 	}
 	if err := b.inParallel(ctx, workloads, b.createSource); err != nil {
 		return err
@@ -59,11 +60,13 @@ func (b *bench) measureMany(ctx context.Context) error {
 		Notes: []string{fmt.Sprintf("%d Replikas × %d namespaces: %.2f KiB live heap per copy, including all overhead", replikas, targets,
 			float64(memory.Heap)/float64(replikas*targets)/1024)},
 	})
+	if err := b.measureManyIdle(ctx, workloads, targets); err != nil {
+		return err
+	}
 	return b.measureManyNewNamespaces(ctx, workloads)
 }
 
 // inParallel calls do for all workloads, with at most --max-concurrent-writes calls at once.
-
 func (b *bench) inParallel(ctx context.Context, workloads []*workload, do func(context.Context, *workload) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(b.opts.parallel)
@@ -80,10 +83,8 @@ func (b *bench) measureManyFanOut(ctx context.Context, workloads []*workload, ta
 	if err := b.inParallel(ctx, workloads, b.createReplika); err != nil {
 		return err
 	}
-	for _, workload := range workloads {
-		if err := b.waitForSync(ctx, workload, targets); err != nil {
-			return err
-		}
+	if err := b.waitForAllSync(ctx, workloads, targets); err != nil {
+		return err
 	}
 	record, err := b.auditSince(mark)
 	if err != nil {
@@ -109,40 +110,3 @@ func (b *bench) measureManyFanOut(ctx context.Context, workloads []*workload, ta
 
 // onTargets matches requests for objects in target namespaces.
 func onTargets(e cluster.AuditEvent) bool { return strings.HasPrefix(e.Namespace, "target-") }
-
-// measureManyNewNamespaces creates further namespaces, one at a time.
-func (b *bench) measureManyNewNamespaces(ctx context.Context, workloads []*workload) error {
-	var latencies []float64
-	var all auditRecord
-	for range manySamples {
-		if err := sleep(ctx, idlePeriod); err != nil {
-			return err
-		}
-		mark := b.cluster.Mark()
-		name := targetName(b.namespaces)
-		if err := b.createNamespace(ctx, name); err != nil {
-			return err
-		}
-		b.namespaces++
-		for _, workload := range workloads {
-			if err := b.waitForSync(ctx, workload, b.namespaces); err != nil {
-				return err
-			}
-		}
-		record, err := b.auditSince(mark)
-		if err != nil {
-			return err
-		}
-		last := record.only(byOperator, onTargets, writes).lastCompleted()
-		latencies = append(latencies, last.Sub(record.only(byBench, request("create", "namespaces", name)).lastCompleted()).Seconds())
-		all = append(all, record.only(byOperator, not(onLease))...)
-	}
-	b.report.add(row{
-		Name: fmt.Sprintf("%d Replikas: one new namespace", len(workloads)),
-		Measured: fmt.Sprintf("%.0f ms to its last copy, %.1f requests per Replika", median(latencies)*1000,
-			float64(len(all))/manySamples/float64(len(workloads))),
-		Data:  latencies,
-		Notes: []string{fmt.Sprintf("%d new namespaces with %d Replikas: requests of the operator: %s", manySamples, len(workloads), formatCounts(all.tally()))},
-	})
-	return nil
-}

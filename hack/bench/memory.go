@@ -31,16 +31,17 @@ const (
 	heapGoalPerCopy = 512
 	residentGoal    = 25 << 20
 	residentCopies  = 1000
+	smallContent    = 1 << 10
 	largeContent    = 100 << 10
 	unrelatedBytes  = 10 << 10
 )
 
 // measureMemory measures the operator's memory per copy, for small and for large copies, and with many unrelated objects.
 func (b *bench) measureMemory(ctx context.Context) error {
-	if err := b.ensureNamespaces(ctx, b.opts.size()); err != nil {
+	if err := b.ensureNamespaces(ctx, b.opts.targets()); err != nil {
 		return err
 	}
-	for _, bytes := range []int{contentBytes, largeContent} {
+	for _, bytes := range []int{smallContent, largeContent} {
 		if err := b.measureCopies(ctx, bytes); err != nil {
 			return err
 		}
@@ -51,7 +52,7 @@ func (b *bench) measureMemory(ctx context.Context) error {
 // measureCopies measures with the copies of one Replika, and then of two. The difference is the memory for the copies of the
 // second one. It does not include read buffers, which already grew with the copies of the first one.
 func (b *bench) measureCopies(ctx context.Context, bytes int) error {
-	copies := b.opts.size()
+	copies := b.opts.targets()
 	first := newWorkload("memory-first", bytes, noResync, targetGlobs(copies))
 	second := newWorkload("memory-second", bytes, noResync, targetGlobs(copies))
 	if err := b.startOperator(ctx); err != nil {
@@ -123,8 +124,8 @@ func (b *bench) measureUnrelated(ctx context.Context) error {
 	if err := b.startOperator(ctx); err != nil {
 		return err
 	}
-	all := b.opts.size()
-	workload := newWorkload("memory-first", contentBytes, noResync, targetGlobs(all))
+	all := b.opts.targets()
+	workload := newWorkload("memory-first", smallContent, noResync, targetGlobs(all))
 	if err := b.create(ctx, workload, all); err != nil {
 		return err
 	}

@@ -65,6 +65,14 @@ func (e *environment) ensureNamespaces(ctx context.Context, count int) error {
 	if e.namespaces >= count {
 		return nil
 	}
+	if err := e.createNamespaces(ctx, count); err != nil {
+		return err
+	}
+	return e.waitForControllers(ctx, e.namespaces)
+}
+
+// createNamespaces creates the missing target namespaces.
+func (e *environment) createNamespaces(ctx context.Context, count int) error {
 	e.progress.log("creating %d namespaces", count-e.namespaces)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(e.opts.parallel)
@@ -75,11 +83,33 @@ func (e *environment) ensureNamespaces(ctx context.Context, count int) error {
 		return err
 	}
 	e.namespaces = count
-	return e.waitForControllers(ctx, e.namespaces)
+	return nil
 }
 
 func (e *environment) createNamespace(ctx context.Context, name string) error {
 	return e.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+}
+
+// deleteNamespaces deletes the target namespaces from this number on, and waits until they are gone.
+func (e *environment) deleteNamespaces(ctx context.Context, from int) error {
+	const timeout = 5 * time.Minute
+	names := targetNames(e.namespaces)[from:]
+	for _, name := range names {
+		if err := e.client.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
+			err := e.client.Get(ctx, client.ObjectKey{Name: name}, &corev1.Namespace{})
+			return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+		})
+		if err != nil {
+			return fmt.Errorf("waiting for the deletion of namespace %s: %w", name, err)
+		}
+	}
+	e.namespaces = from
+	return nil
 }
 
 // waitForControllers waits until the controller manager has created its ConfigMap in the last namespaces.

@@ -47,7 +47,7 @@ const (
 // measureNeighbours measures how requests that hang delay the copies of others: first in namespaces of the same Replika, then of
 // Replikas whose kind hangs.
 func (b *bench) measureNeighbours(ctx context.Context) error {
-	copies := min(b.opts.size(), neighbourCopies)
+	copies := min(b.opts.targets(), neighbourCopies)
 	if err := b.ensureNamespaces(ctx, copies); err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (b *bench) measureHangingNamespaces(ctx context.Context, copies int) error 
 			return err
 		}
 	}
-	workload := newWorkload("neighbours", contentBytes, noResync, append(targetGlobs(copies), "hanging-*"))
+	workload := newWorkload("neighbours", b.opts.contentBytes(), noResync, append(targetGlobs(copies), "hanging-*"))
 	if err := b.create(ctx, workload, copies+hangingNeighbours); err != nil {
 		return err
 	}
@@ -104,14 +104,9 @@ func (b *bench) editLatencies(ctx context.Context, workload *workload, copies in
 		if err := b.edit(ctx, workload); err != nil {
 			return nil, err
 		}
-		var record auditRecord
-		err := wait.PollUntilContextTimeout(ctx, auditLag, time.Minute, true, func(context.Context) (bool, error) {
-			all, err := b.auditSince(mark)
-			record = all
-			return len(all.only(byOperator, onCopies(workload.name), writes)) >= copies, err
-		})
+		record, err := b.waitForRequests(ctx, mark, copies, onCopies(workload.name), writes)
 		if err != nil {
-			return nil, fmt.Errorf("waiting for the writes of %d copies: %w", copies, err)
+			return nil, err
 		}
 		edited := record.only(byBench, request("patch", "configmaps", workload.name)).lastCompleted()
 		for _, event := range record.only(byOperator, onCopies(workload.name), writes) {
@@ -129,7 +124,7 @@ func (b *bench) measureHangingKind(ctx context.Context) error {
 	if err := b.startHangingKind(ctx); err != nil {
 		return err
 	}
-	workload := newWorkload("unrelated-kind", contentBytes, noResync, []string{targetName(0)})
+	workload := newWorkload("unrelated-kind", b.opts.contentBytes(), noResync, []string{targetName(0)})
 	if err := b.create(ctx, workload, 1); err != nil {
 		return err
 	}
@@ -143,7 +138,7 @@ func (b *bench) measureHangingKind(ctx context.Context) error {
 		Goal: fmt.Sprintf("p99 under %s", editGoal), Measured: fmt.Sprintf("p50 %.0f ms, p99 %.0f ms", percentile(latencies, 50)*1000, p99*1000),
 		Verdict: verdictOf(p99 < editGoal.Seconds()), Data: latencies,
 	})
-	// The Replikas can be deleted then.
+	// The operator stops without waiting for responses then.
 	return b.updateDefinition(ctx, hangingDefinition("v2", "{strategy: None}"))
 }
 

@@ -27,12 +27,13 @@ import (
 	"github.com/prosimcorp/replika/test/operator"
 )
 
-const startTimeout = 30 * time.Second
+// startTimeout is generous: with 100,000 copies, the first lists take a while.
+const startTimeout = 2 * time.Minute
 
-// instance is a running process of the operator's binary.
 // memoryLimit is the environment variable by which the Deployment passes its memory limit on to the Go runtime.
 const memoryLimit = "GOMEMLIMIT=256MiB"
 
+// instance is a running process of the operator's binary.
 type instance struct {
 	*operator.Process
 	// pprofAddress is the local address that serves the profiles.
@@ -64,6 +65,14 @@ func (e *environment) startOperator(ctx context.Context, environment ...string) 
 		return err
 	}
 	return e.waitForLeader(ctx)
+}
+
+// startIdleOperator starts the operator, and waits until it has compared all copies and is idle.
+func (e *environment) startIdleOperator(ctx context.Context) error {
+	if err := e.startOperator(ctx); err != nil {
+		return err
+	}
+	return e.waitForIdle(ctx)
 }
 
 func (o *instance) waitForReady(ctx context.Context) error {

@@ -33,49 +33,53 @@ type options struct {
 	config   string
 	only     []string
 	skip     []string
-	// namespaces are the sizes. All sections use the first one; only the growth section uses the others.
-	namespaces     []int
-	pairs          int
-	growthPairs    int
-	samples        int
-	interval       time.Duration
-	loadTime       time.Duration
-	loadRate       int
-	replikas       int
+	// namespaces are numbers of target namespaces. All sections use the first one; only growth and events use the others.
+	namespaces []int
+	// replikas are numbers of Replikas. The section many uses the first one; only events uses the others.
+	replikas       []int
 	replikaTargets int
-	unrelated      int
-	largeSize      int
-	parallel       int
-	jsonFile       string
-	plotFile       string
-	profileDir     string
-	timeout        time.Duration
+	// contentSize and coldStartSize are in KiB.
+	contentSize   int
+	coldStartSize int
+	pairs         int
+	growthPairs   int
+	samples       int
+	events        int
+	interval      time.Duration
+	loadTime      time.Duration
+	loadRate      int
+	unrelated     int
+	parallel      int
+	jsonFile      string
+	plotFile      string
+	profileDir    string
+	timeout       time.Duration
 }
 
 func parseFlags(flags *flag.FlagSet, args []string) *options {
-	o := &options{namespaces: []int{1000}}
+	o := &options{namespaces: []int{1000}, replikas: []int{100}}
 	flags.StringVar(&o.operator, "operator", filepath.Join("bin", "manager"), "the operator's binary")
 	flags.StringVar(&o.config, "config", "config", "the directory with the CRD (crd/bases) and the roles (rbac)")
 	flags.Func("only", "run only these sections, separated by commas: "+strings.Join(sectionNames(), ", "), listOf(&o.only))
 	flags.Func("skip", "skip these sections, separated by commas", listOf(&o.skip))
-	flags.Func("namespaces", "number of target namespaces; the growth section also uses further sizes, separated by commas (default 1000)",
-		func(text string) (err error) {
-			o.namespaces, err = parseSizes(text)
-			return err
-		})
+	flags.Func("namespaces", fmt.Sprintf("number of target namespaces, from %d to %d, in all sections but many; "+
+		"growth and events also use further numbers, separated by commas (default 1000)", minNamespaces, maxNamespaces), sizesOf(&o.namespaces))
+	flags.Func("replikas", fmt.Sprintf("number of Replikas in the section many, and of Replikas that do not select a namespace in events, up to %d; "+
+		"events also uses further numbers, separated by commas (default 100)", maxReplikas), sizesOf(&o.replikas))
+	flags.IntVar(&o.replikaTargets, "replika-namespaces", 300, "number of namespaces per Replika in the section many")
+	flags.IntVar(&o.contentSize, "size", 1, fmt.Sprintf("content of a source in all sections but memory and coldstart, in KiB, up to %d", maxContent))
+	flags.IntVar(&o.coldStartSize, "coldstart-size", 900, fmt.Sprintf("content of the source in the section coldstart, in KiB, up to %d", maxContent))
 	flags.IntVar(&o.pairs, "pairs", 5, "number of operator/baseline rounds")
 	flags.IntVar(&o.growthPairs, "growth-pairs", 3, "number of operator/baseline rounds at the further sizes")
 	flags.IntVar(&o.samples, "samples", 500, "latency samples per type")
+	flags.IntVar(&o.events, "events", 50, "number of events of each type in the section events, at most half of the namespaces")
 	flags.DurationVar(&o.interval, "interval", 10*time.Second, "synchronization.time of the Replikas in the section rest")
 	flags.DurationVar(&o.loadTime, "load-time", 30*time.Second, "duration of the edits in the section load")
 	flags.IntVar(&o.loadRate, "load-rate", 10, "edits per second in the section load")
-	flags.IntVar(&o.replikas, "replikas", 100, "number of Replikas in the section many")
-	flags.IntVar(&o.replikaTargets, "replika-namespaces", 300, "number of namespaces per Replika in the section many")
 	flags.IntVar(&o.unrelated, "unrelated", 2000, "number of unrelated ConfigMaps, and of unrelated Secrets, of 10 KiB each")
-	flags.IntVar(&o.largeSize, "large-size", 900, "size of the copies in the section coldstart, in KiB")
 	flags.IntVar(&o.parallel, "max-concurrent-writes", 16, "concurrent requests of operator and baseline")
 	flags.StringVar(&o.jsonFile, "json", "", "write all results to this JSON file")
-	flags.StringVar(&o.plotFile, "plot", "", "plot time and memory against the number of namespaces to this SVG file; needs the section growth")
+	flags.StringVar(&o.plotFile, "plot", "", "plot to this SVG file what the sections growth and events measured, against the number of namespaces or Replikas")
 	flags.StringVar(&o.profileDir, "profiles", "", "write CPU and heap profiles of the operator to this directory; profiling takes time")
 	flags.DurationVar(&o.timeout, "timeout", time.Hour, "maximum duration of the benchmark")
 	_ = flags.Parse(args) // exits on an error
@@ -95,6 +99,14 @@ func listOf(list *[]string) func(string) error {
 	}
 }
 
+// sizesOf parses a list of sizes.
+func sizesOf(sizes *[]int) func(string) error {
+	return func(text string) (err error) {
+		*sizes, err = parseSizes(text)
+		return err
+	}
+}
+
 func parseSizes(text string) ([]int, error) {
 	var sizes []int
 	for number := range strings.SplitSeq(text, ",") {
@@ -104,8 +116,8 @@ func parseSizes(text string) ([]int, error) {
 		}
 		sizes = append(sizes, size)
 	}
-	if !slices.IsSorted(sizes) {
-		return nil, errors.New("sizes must be in ascending order")
+	if !slices.IsSorted(sizes) || len(slices.Compact(slices.Clone(sizes))) < len(sizes) {
+		return nil, errors.New("the numbers must be in ascending order")
 	}
 	return sizes, nil
 }
@@ -113,29 +125,46 @@ func parseSizes(text string) ([]int, error) {
 // validate returns an error for values that cannot be measured.
 func (o *options) validate() error {
 	for flag, value := range map[string]int{
-		"pairs": o.pairs, "growth-pairs": o.growthPairs, "samples": o.samples, "load-rate": o.loadRate, "replikas": o.replikas,
-		"replika-namespaces": o.replikaTargets, "unrelated": o.unrelated, "large-size": o.largeSize, "max-concurrent-writes": o.parallel,
+		"pairs": o.pairs, "growth-pairs": o.growthPairs, "samples": o.samples, "events": o.events, "load-rate": o.loadRate,
+		"unrelated": o.unrelated, "max-concurrent-writes": o.parallel,
 	} {
 		if value < 1 {
 			return fmt.Errorf("--%s must be at least 1", flag)
 		}
 	}
-	if o.size() < minNamespaces || o.largest() > maxNamespaces {
-		return fmt.Errorf("--namespaces must be from %d to %d", minNamespaces, maxNamespaces)
+	for _, bounded := range []struct {
+		flag            string
+		values          []int
+		lowest, highest int
+	}{
+		{"namespaces", o.namespaces, minNamespaces, maxNamespaces},
+		{"replikas", o.replikas, 1, maxReplikas},
+		{"replika-namespaces", []int{o.replikaTargets}, 1, maxNamespaces},
+		{"size", []int{o.contentSize}, 1, maxContent},
+		{"coldstart-size", []int{o.coldStartSize}, 1, maxContent},
+	} {
+		if slices.Min(bounded.values) < bounded.lowest || slices.Max(bounded.values) > bounded.highest {
+			return fmt.Errorf("--%s must be from %d to %d", bounded.flag, bounded.lowest, bounded.highest)
+		}
 	}
 	return nil
 }
 
-// The bounds of --namespaces: what the sections need, and what the six digits in the names of namespaces allow.
 const (
+	// The sections need the lowest number of namespaces. The six digits in the names of namespaces and Replikas allow more than the
+	// highest ones, because sections create further ones.
 	minNamespaces = 20
 	maxNamespaces = 100_000
+	maxReplikas   = 100_000
+	// maxContent is in KiB. The API server rejects a ConfigMap with data of more than 1 MiB.
+	maxContent = 1000
 )
 
-// size is the number of namespaces in all sections but growth and many.
-func (o *options) size() int { return o.namespaces[0] }
+// targets is the number of target namespaces in all sections but growth, events and many.
+func (o *options) targets() int { return o.namespaces[0] }
 
-func (o *options) largest() int { return o.namespaces[len(o.namespaces)-1] }
+// contentBytes is the size of a source's content in the sections that do not vary it.
+func (o *options) contentBytes() int { return o.contentSize << 10 }
 
 // selected reports whether to run the section.
 func (o *options) selected(section string) bool {

@@ -17,8 +17,9 @@ limitations under the License.
 package main
 
 import (
-	"fmt"
+	"errors"
 	"image/color"
+	"math"
 	"os"
 
 	"gonum.org/v1/plot"
@@ -34,61 +35,125 @@ var (
 	residentColor = color.RGBA{R: 0xd9, G: 0x72, B: 0x1e, A: 0xff}
 )
 
-// line is one line of a plot: a value for each size.
+// line is one line of a plot.
 type line struct {
 	name   string
 	color  color.Color
 	dashed bool
-	of     func(*fanOut) float64
+	points plotter.XYs
 }
 
-// drawGrowth draws time and memory against namespaces, side by side.
-func drawGrowth(series []*fanOut, path string) error {
-	if len(series) < 2 {
-		return fmt.Errorf("drawing the plot: need at least 2 sizes, have %d", len(series))
+// pointsOf returns a point for each size.
+func pointsOf[S any](series []S, x, y func(S) float64) plotter.XYs {
+	points := make(plotter.XYs, len(series))
+	for i, size := range series {
+		points[i] = plotter.XY{X: x(size), Y: y(size)}
 	}
-	seconds := func(rounds func(*fanOut) []round, of func(round) phase) func(*fanOut) float64 {
-		return func(f *fanOut) float64 {
+	return points
+}
+
+// draw draws what was measured at two or more sizes, side by side.
+func (r *report) draw(path string) error {
+	var plots []*plot.Plot
+	if len(r.Series) > 1 {
+		growth, err := growthPlots(r.Series)
+		if err != nil {
+			return err
+		}
+		plots = append(plots, growth...)
+	}
+	for _, events := range []struct {
+		series []*eventCosts
+		label  string
+		size   func(*eventCosts) float64
+	}{
+		{r.EventsByNamespaces, "namespaces that the Replika selects", func(c *eventCosts) float64 { return float64(c.Namespaces) }},
+		{r.EventsByReplikas, "other Replikas", func(c *eventCosts) float64 { return float64(c.Others) }},
+	} {
+		if len(events.series) > 1 {
+			drawn, err := eventPlot(events.series, events.label, events.size)
+			if err != nil {
+				return err
+			}
+			plots = append(plots, drawn)
+		}
+	}
+	if len(plots) == 0 {
+		return errors.New("drawing the plot: need at least 2 sizes in the section growth or events")
+	}
+	return saveSVG(path, plots...)
+}
+
+// growthPlots draw time and memory against namespaces.
+func growthPlots(series []*fanOut) ([]*plot.Plot, error) {
+	of := func(y func(*fanOut) float64) plotter.XYs {
+		return pointsOf(series, func(f *fanOut) float64 { return float64(f.Namespaces) }, y)
+	}
+	seconds := func(rounds func(*fanOut) []round, phaseOf func(round) phase) plotter.XYs {
+		return of(func(f *fanOut) float64 {
 			var values []float64
 			for _, round := range rounds(f) {
-				values = append(values, of(round).Seconds)
+				values = append(values, phaseOf(round).Seconds)
 			}
 			return median(values)
-		}
+		})
 	}
 	operator, baseline := func(f *fanOut) []round { return f.Operator }, func(f *fanOut) []round { return f.Baseline }
 	first, edit := func(r round) phase { return r.Create }, func(r round) phase { return r.Edit }
-	times, err := newPlot("Time to the last copy", "seconds", series, []line{
+	const label = "namespaces, one copy each"
+	times, err := newPlot("Time to the last copy", label, "seconds", []line{
 		{"first fan-out", operatorColor, false, seconds(operator, first)},
 		{"first fan-out, baseline", baselineColor, false, seconds(baseline, first)},
 		{"edit", operatorColor, true, seconds(operator, edit)},
 		{"edit, baseline", baselineColor, true, seconds(baseline, edit)},
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	memory, err := newPlot("Memory of the operator", "MiB", series, []line{
-		{"RssAnon", residentColor, false, func(f *fanOut) float64 { return float64(f.Memory.Anonymous) / (1 << 20) }},
-		{"live heap", operatorColor, false, func(f *fanOut) float64 { return float64(f.Memory.Heap) / (1 << 20) }},
+	memory, err := newPlot("Memory of the operator", label, "MiB", []line{
+		{"RssAnon", residentColor, false, of(func(f *fanOut) float64 { return float64(f.Memory.Anonymous) / (1 << 20) })},
+		{"live heap", operatorColor, false, of(func(f *fanOut) float64 { return float64(f.Memory.Heap) / (1 << 20) })},
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return saveSVG(path, times, memory)
+	for _, p := range []*plot.Plot{times, memory} {
+		p.X.Min, p.Y.Min = 0, 0
+		p.Y.Max *= legendRoom
+	}
+	return []*plot.Plot{times, memory}, nil
 }
 
-func newPlot(title, unit string, series []*fanOut, lines []line) (*plot.Plot, error) {
+// eventPlot draws the CPU time per event. Both axes are logarithmic: each size is a multiple of the one before, and an edit of the
+// source costs much more than other events.
+func eventPlot(series []*eventCosts, label string, size func(*eventCosts) float64) (*plot.Plot, error) {
+	of := func(event string) plotter.XYs {
+		return pointsOf(series, size, func(c *eventCosts) float64 { return c.Milliseconds[event] })
+	}
+	p, err := newPlot("CPU time of the operator per event", label, "milliseconds", []line{
+		{editedSource, residentColor, true, of(editedSource)},
+		{newNamespace, operatorColor, false, of(newNamespace)},
+		{editedCopy, residentColor, false, of(editedCopy)},
+		{deletedCopy, baselineColor, false, of(deletedCopy)},
+		{syncInterval, operatorColor, true, of(syncInterval)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
+		axis.Scale, axis.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	}
+	p.Y.Max *= math.Pow(10, legendRoom)
+	return p, nil
+}
+
+func newPlot(title, label, unit string, lines []line) (*plot.Plot, error) {
 	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, "namespaces, one copy each", unit
-	p.X.Min, p.Y.Min = 0, 0
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, label, unit
 	p.Legend.Top, p.Legend.Left, p.Legend.XOffs = true, true, vg.Points(6)
 	p.Add(plotter.NewGrid())
 	for _, line := range lines {
-		points := make(plotter.XYs, len(series))
-		for i, size := range series {
-			points[i] = plotter.XY{X: float64(size.Namespaces), Y: line.of(size)}
-		}
-		drawn, symbols, err := plotter.NewLinePoints(points)
+		drawn, symbols, err := plotter.NewLinePoints(line.points)
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +164,6 @@ func newPlot(title, unit string, series []*fanOut, lines []line) (*plot.Plot, er
 		p.Add(drawn, symbols)
 		p.Legend.Add(line.name, drawn, symbols)
 	}
-	p.Y.Max *= legendRoom
 	return p, nil
 }
 

@@ -30,6 +30,9 @@ type report struct {
 	Rows []row   `json:"rows"`
 	// Series has one fan-out per size.
 	Series []*fanOut `json:"series,omitempty"`
+	// The CPU time per event against the numbers of namespaces and of other Replikas.
+	EventsByNamespaces []*eventCosts `json:"eventsByNamespaces,omitempty"`
+	EventsByReplikas   []*eventCosts `json:"eventsByReplikas,omitempty"`
 
 	section string
 }
@@ -102,7 +105,7 @@ func (r *report) save(opts *options) error {
 		errs = append(errs, r.saveJSON(opts.jsonFile))
 	}
 	if opts.plotFile != "" {
-		errs = append(errs, drawGrowth(r.Series, opts.plotFile))
+		errs = append(errs, r.draw(opts.plotFile))
 	}
 	return errors.Join(errs...)
 }

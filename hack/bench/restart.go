@@ -33,14 +33,14 @@ const restartPeriod = 5 * time.Second
 
 // measureRestart counts the requests of an operator that starts with all copies in sync.
 func (b *bench) measureRestart(ctx context.Context) error {
-	size := b.opts.size()
+	size := b.opts.targets()
 	if err := b.ensureNamespaces(ctx, size); err != nil {
 		return err
 	}
 	if err := b.startOperator(ctx); err != nil {
 		return err
 	}
-	workload := newWorkload("restart", contentBytes, noResync, targetGlobs(size))
+	workload := newWorkload("restart", b.opts.contentBytes(), noResync, targetGlobs(size))
 	if err := b.create(ctx, workload, size); err != nil {
 		return err
 	}

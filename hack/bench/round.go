@@ -46,11 +46,8 @@ type phase struct {
 // fanOutName is the name of the workload that is fanned out.
 const fanOutName = "fanout"
 
-// contentBytes is the size of a copy's content in the sections that do not vary it.
-const contentBytes = 1 << 10
-
 func (e *environment) fanOutWorkload(copies int) *workload {
-	return newWorkload(fanOutName, contentBytes, noResync, targetGlobs(copies))
+	return newWorkload(fanOutName, e.opts.contentBytes(), noResync, targetGlobs(copies))
 }
 
 // operatorRound starts a new operator and lets it fan out. It calls inspect while the copies exist.
@@ -120,7 +117,7 @@ func (e *environment) baselineRound(ctx context.Context, copies int) (r round, e
 		return r, err
 	}
 	defer func() { err = errors.Join(err, e.client.Delete(ctx, workload.source)) }()
-	b, err := e.startBaseline(ctx, workload, targetNames(copies))
+	b, err := e.startBaseline(ctx, targetNames(copies), workload)
 	if err != nil {
 		return r, err
 	}
@@ -138,8 +135,8 @@ func (e *environment) baselineRound(ctx context.Context, copies int) (r round, e
 	return r, err
 }
 
-func (e *environment) measureBaseline(b *baseline, step string, copies int, workload *workload) (phase, error) {
-	if err := b.prepare(step, workload.source); err != nil {
+func (e *environment) measureBaseline(b *baseline, step string, copies int, workloads ...*workload) (phase, error) {
+	if err := b.prepare(step, workloads); err != nil {
 		return phase{}, err
 	}
 	time.Sleep(idlePeriod)

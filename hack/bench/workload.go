@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -125,16 +126,48 @@ func (e *environment) waitForSync(ctx context.Context, workload *workload, copie
 		if err := e.client.Get(ctx, key, replika); err != nil {
 			return false, err
 		}
-		status := replika.Status
-		return status.ObservedGeneration == replika.Generation &&
-			meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady) &&
-			status.Source != nil && status.Source.ResourceVersion == workload.source.ResourceVersion &&
-			status.Copies != nil && int(status.Copies.Synced) == copies, e.operator.exitError()
+		return workload.inSync(replika, copies), e.operator.exitError()
 	})
 	if err != nil {
 		return fmt.Errorf("waiting for %d copies of %s: %w; status: %+v", copies, workload.name, err, replika.Status)
 	}
 	return nil
+}
+
+// waitForAllSync waits until the status of each Replika reports this number of copies in sync with its current source. It reads
+// all Replikas at once: one read for each would take longer than their copies.
+func (e *environment) waitForAllSync(ctx context.Context, workloads []*workload, copies int) error {
+	timeout := syncTimeout + time.Duration(len(workloads)*copies)*syncTimeoutPerCopy
+	waiting := workloads
+	err := wait.PollUntilContextTimeout(ctx, time.Second, timeout, true, func(ctx context.Context) (bool, error) {
+		var replikas v1alpha1.ReplikaList
+		// From the API server's cache.
+		if err := e.client.List(ctx, &replikas, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: "0"}}); err != nil {
+			return false, err
+		}
+		byName := map[string]*v1alpha1.Replika{}
+		for i := range replikas.Items {
+			byName[replikas.Items[i].Name] = &replikas.Items[i]
+		}
+		waiting = slices.DeleteFunc(slices.Clone(waiting), func(w *workload) bool {
+			replika, found := byName[w.name]
+			return found && w.inSync(replika, copies)
+		})
+		return len(waiting) == 0, e.operator.exitError()
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for %d copies of each of %d Replikas, %d are not in sync: %w", copies, len(workloads), len(waiting), err)
+	}
+	return nil
+}
+
+// inSync reports whether the status reports this number of copies in sync with the current source.
+func (w *workload) inSync(replika *v1alpha1.Replika, copies int) bool {
+	status := replika.Status
+	return status.ObservedGeneration == replika.Generation &&
+		meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady) &&
+		status.Source != nil && status.Source.ResourceVersion == w.source.ResourceVersion &&
+		status.Copies != nil && int(status.Copies.Synced) == copies
 }
 
 // delete deletes the Replika, waits until the operator has deleted its copies and removed the finalizer, and deletes the

@@ -72,6 +72,7 @@ func TestCluster(t *testing.T) {
 	t.Run("access", func(t *testing.T) { testAccess(t, c) })
 	t.Run("audit", func(t *testing.T) { testAudit(t, c) })
 	t.Run("outages", func(t *testing.T) { testOutages(t, c) })
+	t.Run("no controllers", func(t *testing.T) { testNoControllers(t, c) })
 
 	began = time.Now()
 	g.Expect(c.Stop()).To(Succeed())
@@ -106,6 +107,15 @@ func testOutages(t *testing.T, c *Cluster) {
 	g.Expect(write("while-paused")).To(MatchError(context.DeadlineExceeded))
 	g.Expect(c.ResumeEtcd()).To(Succeed())
 	g.Eventually(write).WithArguments("after-resume").Should(Succeed())
+}
+
+// testNoControllers checks that the controller manager can be stopped, more than
+// once.
+func testNoControllers(t *testing.T, c *Cluster) {
+	g := NewWithT(t)
+	c.StopControllerManager()
+	c.StopControllerManager()
+	g.Expect(c.manager.exited).To(BeClosed())
 }
 
 // testControllers checks what only a controller manager does.

@@ -54,6 +54,10 @@ func (c *Cluster) StartAPIServer() error {
 	return nil
 }
 
+// StopControllerManager kills the controller manager, for good: namespaces get no
+// ServiceAccount, and those that are deleted stay.
+func (c *Cluster) StopControllerManager() { c.manager.kill() }
+
 // PauseEtcd pauses etcd (SIGSTOP): it accepts requests and responds to none.
 // Neither does the API server to requests that need etcd.
 func (c *Cluster) PauseEtcd() error { return c.signal(etcdName, syscall.SIGSTOP) }

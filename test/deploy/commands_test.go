@@ -72,6 +72,10 @@ var testedCommands = map[string][]string{
 	needsIdleMachine: {
 		"make bench",
 		"make bench BENCH_FLAGS='--namespaces 1000,10000 --json bench.json --plot bench.svg'",
+		"make bench BENCH_FLAGS='--only many --replikas 1000 --replika-namespaces 100'",
+		"make bench BENCH_FLAGS='--only large --namespaces 88000'",
+		"make bench BENCH_FLAGS='--only events --namespaces 100,1000,10000 --replikas 10,100,1000 --plot events.svg'",
+		"make bench BENCH_FLAGS='--only neighbours'",
 		"bin/bench --help",
 	},
 	needsNodes: {"make deploy IMG=registry.example.com/replika:dev"},
