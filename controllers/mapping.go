@@ -95,40 +95,38 @@ func (r *ReplikaReconciler) replikaToCompetingReplikas(ctx context.Context, obje
 
 // handleWatchEvent enqueues the Replikas that an event of a watch is for. users are those that need the watch.
 func (r *ReplikaReconciler) handleWatchEvent(ctx context.Context, event tracking.Event, users []types.NamespacedName) {
-	now, aboutObject := r.Clock.Now(), event.Key != tracking.Key{}
+	aboutObject := event.Key != tracking.Key{}
 	switch {
 	case event.Watch.Type == tracking.CRDs:
 		if group, found := event.CRDGroup(); found {
 			r.discovery.schedule(group)
 		}
+	case event.Watch.Type == tracking.Source:
+		r.sourceReads.changed(sourceObject{
+			event.Watch.Resource.GroupResource(), tracking.Key{Namespace: event.Watch.Namespace, Name: event.Watch.Name},
+		})
+		r.states.markSourceChanged(r.Clock.Now(), users...)
+		r.enqueuer.enqueue(users...)
 	case event.Watch.Type == tracking.Copies && aboutObject:
 		replikas := r.replikasForCopy(ctx, event)
 		r.states.markChanged(event.Key.Namespace, replikas...)
-		for _, replika := range replikas {
-			state := r.states.find(replika)
-			if state == nil || !state.inBackoff(event.Watch.Resource.GroupResource(), event.Key, now) {
-				r.enqueuer.enqueue(replika)
-			}
-		}
-	case event.Watch.Type == tracking.Source:
-		r.sourceReads.changed(sourceObject{event.Watch.Resource.GroupResource(), tracking.Key{Namespace: event.Watch.Namespace, Name: event.Watch.Name}})
-		for _, replika := range users {
-			if state := r.states.find(replika); state != nil {
-				state.markSourceChanged(now)
-			}
-		}
-		r.enqueuer.enqueue(users...)
+		r.enqueuer.enqueue(r.withoutBackoff(event, replikas)...)
 	case aboutObject:
 		r.states.markChanged(event.Key.Namespace, users...)
 		r.enqueuer.enqueue(users...)
 	default:
-		for _, replika := range users {
-			if state := r.states.find(replika); state != nil {
-				state.markAllChanged() // the watch may have missed changes
-			}
-		}
+		r.states.markAllChanged(users...) // the watch may have missed changes
 		r.enqueuer.enqueue(users...)
 	}
+}
+
+// withoutBackoff drops the Replikas that do not repair the copy of the event for now.
+func (r *ReplikaReconciler) withoutBackoff(event tracking.Event, replikas []types.NamespacedName) []types.NamespacedName {
+	now := r.Clock.Now()
+	return slices.DeleteFunc(slices.Clone(replikas), func(replika types.NamespacedName) bool {
+		state := r.states.find(replika)
+		return state != nil && state.inBackoff(event.Watch.Resource.GroupResource(), event.Key, now)
+	})
 }
 
 // replikasForCopy lists the Replikas that an event about a copy is for: those that its marks name and, unless one of these

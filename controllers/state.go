@@ -17,6 +17,7 @@ limitations under the License.
 package controllers
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -454,9 +455,32 @@ func (s *stateStore) find(replika types.NamespacedName) *replikaState {
 
 // markChanged records for each of the Replikas that something changed in the namespace.
 func (s *stateStore) markChanged(namespace string, replikas ...types.NamespacedName) {
-	for _, replika := range replikas {
-		if state := s.find(replika); state != nil {
-			state.markChanged(namespace)
+	for state := range s.findAll(replikas) {
+		state.markChanged(namespace)
+	}
+}
+
+// markAllChanged records for each of the Replikas that something can have changed in every namespace.
+func (s *stateStore) markAllChanged(replikas ...types.NamespacedName) {
+	for state := range s.findAll(replikas) {
+		state.markAllChanged()
+	}
+}
+
+// markSourceChanged records for each of the Replikas when its source changed.
+func (s *stateStore) markSourceChanged(now time.Time, replikas ...types.NamespacedName) {
+	for state := range s.findAll(replikas) {
+		state.markSourceChanged(now)
+	}
+}
+
+// findAll yields the states of those of the Replikas that were reconciled before.
+func (s *stateStore) findAll(replikas []types.NamespacedName) iter.Seq[*replikaState] {
+	return func(yield func(*replikaState) bool) {
+		for _, replika := range replikas {
+			if state := s.find(replika); state != nil && !yield(state) {
+				return
+			}
 		}
 	}
 }
