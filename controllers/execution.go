@@ -49,7 +49,7 @@ type endedAction struct {
 	result actionResult
 }
 
-// executePlan executes the actions of a plan in parallel, and returns their results. It does not wait for writes that take much
+// executePlan executes the actions of a plan in parallel, and returns their results. It does not wait for requests that take much
 // longer than the others, because a webhook hangs for example: they end later, and the Replika is then reconciled again. While
 // the execution takes longer than ProgressDelay, the status says so.
 func (r *ReplikaReconciler) executePlan(
@@ -74,7 +74,11 @@ func (r *ReplikaReconciler) executePlan(
 		case <-progress.C():
 			r.patchProgress(ctx, s, plan)
 		case <-slow.C():
-			if started == nil {
+			switch {
+			case started != nil:
+			case r.Clients.limit.Waits(s.name): // many other Replikas write, too: nothing says that these writes are slow
+				slow.Reset(r.Timeouts.SlowWriteDelay)
+			default:
 				r.leaveInFlight(ctx, s, mapping, e)
 			}
 		}

@@ -62,6 +62,13 @@ func (s *FairSemaphore) Acquire(ctx context.Context, replika types.NamespacedNam
 	}
 }
 
+// Waits reports whether a request of the Replika waits for a permit.
+func (s *FairSemaphore) Waits(replika types.NamespacedName) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiters[replika]) > 0
+}
+
 // takeOrEnqueue takes a free permit, or adds a request to the queue.
 func (s *FairSemaphore) takeOrEnqueue(replika types.NamespacedName) (granted chan struct{}, wait bool) {
 	s.mu.Lock()

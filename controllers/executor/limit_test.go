@@ -307,3 +307,31 @@ func (m *semaphoreModel) checkFairness() string {
 	}
 	return ""
 }
+
+func TestFairSemaphore_Waits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		semaphore := executor.NewFairSemaphore(1, 0)
+		first, second := replikaName(1), replikaName(2)
+		releaseFirst, err := semaphore.Acquire(t.Context(), first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			release, err := semaphore.Acquire(t.Context(), second)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			release()
+		}()
+		synctest.Wait()
+		if semaphore.Waits(first) || !semaphore.Waits(second) {
+			t.Error("a Replika waits only while a request of it has no permit")
+		}
+		releaseFirst()
+		synctest.Wait()
+		if semaphore.Waits(second) {
+			t.Error("the permit was granted")
+		}
+	})
+}
