@@ -25,6 +25,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
 	"github.com/prosimcorp/replika/controllers/tracking"
@@ -50,18 +51,20 @@ type sourceObject struct {
 
 // sharedRead is one request.
 type sharedRead struct {
+	by        types.NamespacedName
 	startedAt time.Time
 	// ended is closed when the response has arrived. object is valid then, and nil after an error.
 	ended  chan struct{}
 	object weak.Pointer[unstructured.Unstructured]
 }
 
-// get returns the source as the last request of any Replika returned it, if that started at most maxSharedReadAge ago and no
-// event reported a change since. Otherwise it sends the request. Errors are not shared. The object must not be changed.
+// get returns the source as the last request returned it, if that was one of another Replika, started at most maxSharedReadAge
+// ago, and no event reported a change since. Otherwise it sends the request. Errors are not shared. The object must not be
+// changed.
 func (s *sourceReads) get(
-	ctx context.Context, source sourceObject, as identity, request func() (*unstructured.Unstructured, error),
+	ctx context.Context, replika types.NamespacedName, source sourceObject, as identity, request func() (*unstructured.Unstructured, error),
 ) (*unstructured.Unstructured, error) {
-	if shared := s.find(source, as); shared != nil {
+	if shared := s.find(replika, source, as); shared != nil {
 		select {
 		case <-shared.ended:
 		case <-ctx.Done():
@@ -71,7 +74,7 @@ func (s *sourceReads) get(
 			return object, nil
 		}
 	}
-	own := s.start(source, as)
+	own := s.start(replika, source, as)
 	object, err := request()
 	if err == nil {
 		own.object = weak.Make(object)
@@ -90,19 +93,19 @@ func (s *sourceReads) changed(source sourceObject) {
 	delete(s.reads, source)
 }
 
-// find returns the last request if it is not too old, else nil.
-func (s *sourceReads) find(source sourceObject, as identity) *sharedRead {
+// find returns the last request if it is one of another Replika and not too old, else nil.
+func (s *sourceReads) find(replika types.NamespacedName, source sourceObject, as identity) *sharedRead {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	shared := s.reads[source][as]
-	if shared == nil || s.clock.Since(shared.startedAt) > maxSharedReadAge {
+	if shared == nil || shared.by == replika || s.clock.Since(shared.startedAt) > maxSharedReadAge {
 		return nil
 	}
 	return shared
 }
 
 // start records a request that is about to start.
-func (s *sourceReads) start(source sourceObject, as identity) *sharedRead {
+func (s *sourceReads) start(replika types.NamespacedName, source sourceObject, as identity) *sharedRead {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reads == nil {
@@ -111,7 +114,7 @@ func (s *sourceReads) start(source sourceObject, as identity) *sharedRead {
 	if s.reads[source] == nil {
 		s.reads[source] = map[identity]*sharedRead{}
 	}
-	own := &sharedRead{startedAt: s.clock.Now(), ended: make(chan struct{})}
+	own := &sharedRead{by: replika, startedAt: s.clock.Now(), ended: make(chan struct{})}
 	s.reads[source][as] = own
 	return own
 }

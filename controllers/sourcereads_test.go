@@ -17,9 +17,11 @@ limitations under the License.
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -27,6 +29,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
 	"github.com/prosimcorp/replika/controllers/tracking"
@@ -34,9 +37,15 @@ import (
 
 var sharedSource = sourceObject{schema.GroupResource{Resource: "configmaps"}, tracking.Key{Namespace: "a", Name: "settings"}}
 
+var (
+	firstReader  = types.NamespacedName{Namespace: "ops", Name: "first"}
+	secondReader = types.NamespacedName{Namespace: "ops", Name: "second"}
+)
+
 func TestSourceReads_Get(t *testing.T) {
 	cases := map[string]struct {
 		between      func(*sourceReads)
+		secondReader types.NamespacedName
 		secondAs     identity
 		err          error
 		wantRequests int
@@ -47,6 +56,7 @@ func TestSourceReads_Get(t *testing.T) {
 			s.changed(sourceObject{sharedSource.resource, tracking.Key{Namespace: "b", Name: "settings"}})
 		}, wantRequests: 1},
 		"too late":         {between: func(*sourceReads) { time.Sleep(maxSharedReadAge + time.Millisecond) }, wantRequests: 2},
+		"the same Replika": {between: func(*sourceReads) {}, secondReader: firstReader, wantRequests: 2},
 		"another identity": {between: func(*sourceReads) {}, secondAs: identity{"a", "copier"}, wantRequests: 2},
 		"after an error":   {between: func(*sourceReads) {}, err: errors.New("forbidden"), wantRequests: 2},
 	}
@@ -58,12 +68,12 @@ func TestSourceReads_Get(t *testing.T) {
 					requests++
 					return &unstructured.Unstructured{}, tc.err
 				}
-				first, err := reads.get(t.Context(), sharedSource, operatorIdentity, request)
+				first, err := reads.get(t.Context(), firstReader, sharedSource, operatorIdentity, request)
 				if !errors.Is(err, tc.err) {
 					t.Fatal(err)
 				}
 				tc.between(reads)
-				if _, err := reads.get(t.Context(), sharedSource, tc.secondAs, request); !errors.Is(err, tc.err) {
+				if _, err := reads.get(t.Context(), cmp.Or(tc.secondReader, secondReader), sharedSource, tc.secondAs, request); !errors.Is(err, tc.err) {
 					t.Fatal(err)
 				}
 				if requests != tc.wantRequests {
@@ -83,7 +93,7 @@ func TestSourceReads_WaitForRequest(t *testing.T) {
 		objects := make([]*unstructured.Unstructured, 100)
 		for i := range objects {
 			readers.Go(func() {
-				objects[i], _ = reads.get(t.Context(), sharedSource, operatorIdentity, func() (*unstructured.Unstructured, error) {
+				objects[i], _ = reads.get(t.Context(), types.NamespacedName{Namespace: "ops", Name: strconv.Itoa(i)}, sharedSource, operatorIdentity, func() (*unstructured.Unstructured, error) {
 					requests++
 					time.Sleep(time.Millisecond)
 					return &unstructured.Unstructured{}, nil
@@ -101,10 +111,10 @@ func TestSourceReads_WaitForRequest(t *testing.T) {
 func TestSourceReads_ContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reads := &sourceReads{clock: clock.RealClock{}}
-		reads.start(sharedSource, operatorIdentity) // hangs
+		reads.start(firstReader, sharedSource, operatorIdentity) // hangs
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if _, err := reads.get(ctx, sharedSource, operatorIdentity, nil); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := reads.get(ctx, secondReader, sharedSource, operatorIdentity, nil); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("err: %v", err)
 		}
 	})
@@ -113,7 +123,7 @@ func TestSourceReads_ContextEnds(t *testing.T) {
 // The content of a source, which can be a Secret, is not kept.
 func TestSourceReads_KeepNoContent(t *testing.T) {
 	reads := &sourceReads{clock: clock.RealClock{}}
-	_, err := reads.get(t.Context(), sharedSource, operatorIdentity, func() (*unstructured.Unstructured, error) {
+	_, err := reads.get(t.Context(), firstReader, sharedSource, operatorIdentity, func() (*unstructured.Unstructured, error) {
 		return &unstructured.Unstructured{Object: map[string]any{"data": "secret"}}, nil
 	})
 	if err != nil {
