@@ -23,7 +23,6 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -44,7 +43,7 @@ var _ = Describe("An idle operator", func() {
 				update(ctx, replika, kit.TargetNamespaces(targets...))
 			}
 			expect.Status(ctx, api, replika, func(g Gomega, now *v1alpha1.Replika) {
-				g.Expect(meta.FindStatusCondition(now.Status.Conditions, v1alpha1.ConditionReady).Reason).To(Equal(reason))
+				g.Expect(kit.Ready(now).Reason).To(Equal(reason))
 			})
 			f.waitForReads(ctx, markAudit(), source, 2) // everything left to do is done
 

@@ -235,7 +235,7 @@ func readyCondition(ctx context.Context, name string) (*metav1.Condition, error)
 	if err := admin.Get(ctx, types.NamespacedName{Namespace: "store", Name: name}, replika); err != nil {
 		return nil, err
 	}
-	ready := kit.Ready(replika)
+	ready := kit.Condition(replika, v1alpha1.ConditionReady)
 	if ready == nil {
 		return nil, fmt.Errorf("Replika %s has no condition Ready", name)
 	}

@@ -52,9 +52,12 @@ var failureReasons = []string{
 	v1alpha1.FailureRejected, v1alpha1.FailureContested, v1alpha1.FailureUnavailable,
 }
 
-// Ready returns the Replika's condition Ready; nil for none.
+// Ready returns the Replika's condition Ready. Before the first status it is empty, so that a test that polls can read it.
 func Ready(replika *v1alpha1.Replika) *metav1.Condition {
-	return Condition(replika, v1alpha1.ConditionReady)
+	if ready := Condition(replika, v1alpha1.ConditionReady); ready != nil {
+		return ready
+	}
+	return &metav1.Condition{}
 }
 
 // Condition returns the Replika's condition of that type; nil for none.

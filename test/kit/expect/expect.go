@@ -162,9 +162,7 @@ func Status(ctx context.Context, c client.Reader, replika *v1alpha1.Replika, wan
 func Ready(ctx context.Context, c client.Reader, replika *v1alpha1.Replika, copies int) *v1alpha1.Replika {
 	GinkgoHelper()
 	return Status(ctx, c, replika, func(g Gomega, current *v1alpha1.Replika) {
-		ready := kit.Ready(current)
-		g.Expect(ready).NotTo(BeNil())
-		g.Expect(ready.Reason).To(Equal(v1alpha1.ReasonSynced), "%+v", current.Status)
+		g.Expect(kit.Ready(current).Reason).To(Equal(v1alpha1.ReasonSynced), "%+v", current.Status)
 		g.Expect(current.Status.Copies).NotTo(BeNil())
 		g.Expect(current.Status.Copies.Synced).To(BeEquivalentTo(copies))
 	})
@@ -174,9 +172,7 @@ func Ready(ctx context.Context, c client.Reader, replika *v1alpha1.Replika, copi
 func Reason(ctx context.Context, c client.Reader, replika *v1alpha1.Replika, reason string) *v1alpha1.Replika {
 	GinkgoHelper()
 	return Status(ctx, c, replika, func(g Gomega, current *v1alpha1.Replika) {
-		ready := kit.Ready(current)
-		g.Expect(ready).NotTo(BeNil())
-		g.Expect(ready.Reason).To(Equal(reason), "%+v", current.Status)
+		g.Expect(kit.Ready(current).Reason).To(Equal(reason), "%+v", current.Status)
 	})
 }
 
