@@ -43,8 +43,7 @@ const (
 	eventIdlePeriod = 10 * time.Second
 	// eventEdits is the number of edits of the source. Each causes one write per copy.
 	eventEdits = 3
-	// eventInterval and eventIntervals are the synchronization time while intervals are measured, and their number. It is a multiple
-	// of ten, because the operator does more in every tenth one.
+	// eventInterval and eventIntervals are the synchronization time while intervals are measured, and their number.
 	eventInterval  = time.Second
 	eventIntervals = 10
 )

@@ -44,13 +44,13 @@ func (b *bench) measureFanOut(ctx context.Context) error {
 	return nil
 }
 
-// fanOutAt runs pairs of rounds. The order alternates, so that a machine that gets slower or faster affects both alike.
+// fanOutAt runs pairs of rounds.
 func (b *bench) fanOutAt(ctx context.Context, namespaces, pairs int) (*fanOut, error) {
 	if err := b.ensureNamespaces(ctx, namespaces); err != nil {
 		return nil, err
 	}
 	result := &fanOut{Namespaces: namespaces}
-	runOperator := func() error {
+	runOperator := func(int) error {
 		round, err := b.operatorRound(ctx, namespaces, func() (err error) {
 			result.Memory, err = b.operator.memory(ctx)
 			return err
@@ -58,28 +58,18 @@ func (b *bench) fanOutAt(ctx context.Context, namespaces, pairs int) (*fanOut, e
 		result.Operator = append(result.Operator, round)
 		return err
 	}
-	runBaseline := func() error {
+	runBaseline := func(int) error {
 		round, err := b.baselineRound(ctx, namespaces)
 		result.Baseline = append(result.Baseline, round)
 		return err
 	}
-	for pair := range pairs {
-		first, second := runOperator, runBaseline
-		if pair%2 == 1 {
-			first, second = runBaseline, runOperator
-		}
-		for _, run := range []func() error{first, second} {
-			if err := run(); err != nil {
-				return nil, err
-			}
-		}
+	return result, inPairs(pairs, runOperator, runBaseline, func(pair int) {
 		operator, baseline := result.Operator[pair], result.Baseline[pair]
 		b.progress.log("%d namespaces, pair %d of %d: first fan-out %.2f s, baseline %.2f s (%.2f); edit %.2f s, baseline %.2f s (%.2f)",
 			namespaces, pair+1, pairs,
 			operator.Create.Seconds, baseline.Create.Seconds, operator.Create.Seconds/baseline.Create.Seconds,
 			operator.Edit.Seconds, baseline.Edit.Seconds, operator.Edit.Seconds/baseline.Edit.Seconds)
-	}
-	return result, nil
+	})
 }
 
 func (b *bench) reportFanOut(f *fanOut, what string, of func(round) phase) {

@@ -108,11 +108,7 @@ func (b *bench) createIdleWorkloads(ctx, overwriteCtx context.Context) (healthy 
 
 // reportIdle expects one read per source and interval, and no other request.
 func (b *bench) reportIdle(record auditRecord, healthy []*workload) {
-	reads := func(name string) int { return len(record.only(request("get", "configmaps", name))) }
-	least, most := reads(healthy[0].name), 0
-	for _, workload := range healthy {
-		least, most = min(least, reads(workload.name)), max(most, reads(workload.name))
-	}
+	least, most := record.readsPerSource(healthy)
 	period := fmt.Sprintf("in %d intervals", idleIntervals)
 	goal := fmt.Sprintf("%d GETs %s", idleIntervals, period)
 	b.report.add(row{
@@ -120,7 +116,7 @@ func (b *bench) reportIdle(record auditRecord, healthy []*workload) {
 		Measured: formatRange(least, most) + " GETs", Verdict: verdictOf(least >= idleIntervals-1 && most <= idleIntervals),
 	})
 	for _, name := range []string{conflictName, missingName, contestedName} {
-		count := reads(name)
+		count := len(record.only(request("get", "configmaps", name)))
 		b.report.add(row{
 			Name: fmt.Sprintf("idle: the Replika %q", name), Goal: goal, Measured: fmt.Sprintf("%d GETs", count),
 			Verdict: verdictOf(count <= idleIntervals),

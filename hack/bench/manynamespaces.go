@@ -46,18 +46,12 @@ func (b *bench) measureManyNewNamespaces(ctx context.Context, workloads []*workl
 		baseline = append(baseline, seconds)
 		return err
 	}
-	for pair := range manySamples {
-		first, second := runOperator, runBaseline
-		if pair%2 == 1 {
-			first, second = runBaseline, runOperator
-		}
-		for _, run := range []func(int) error{first, second} {
-			if err := run(pair); err != nil {
-				return err
-			}
-		}
+	err := inPairs(manySamples, runOperator, runBaseline, func(pair int) {
 		ratios = append(ratios, operator[pair]/baseline[pair])
 		b.progress.log("new namespace, pair %d of %d: %.2f s, baseline %.2f s (%.2f)", pair+1, manySamples, operator[pair], baseline[pair], ratios[pair])
+	})
+	if err != nil {
+		return err
 	}
 	b.report.add(row{
 		Name: fmt.Sprintf("%d Replikas: one new namespace to its last copy", len(workloads)),

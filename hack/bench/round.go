@@ -157,3 +157,21 @@ func (e *environment) measureBaseline(b *baseline, step string, copies int, work
 	p.Min, p.Max = requests.perCopy(copies)
 	return p, nil
 }
+
+// inPairs runs the operator and the baseline in pairs, and calls log after each pair. The order alternates, so that a machine that
+// gets slower or faster affects both alike.
+func inPairs(pairs int, runOperator, runBaseline func(pair int) error, log func(pair int)) error {
+	for pair := range pairs {
+		first, second := runOperator, runBaseline
+		if pair%2 == 1 {
+			first, second = runBaseline, runOperator
+		}
+		for _, run := range []func(int) error{first, second} {
+			if err := run(pair); err != nil {
+				return err
+			}
+		}
+		log(pair)
+	}
+	return nil
+}
