@@ -73,12 +73,14 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 // planInput collects what a plan for all of the Replika's copies of a kind depends on, as if no copies were desired.
 func (r *ReplikaReconciler) planInput(ctx context.Context, s *scope, mapping tracking.Mapping) (*planner.Input, error) {
 	in := r.newInput(s, mapping)
-	return in, r.readAll(ctx, s, mapping, in)
+	return in, r.readAll(ctx, s, mapping, r.copyStore(ctx, mapping), in)
 }
 
-// readAll adds all namespaces, copies and claimants to the input.
-func (r *ReplikaReconciler) readAll(ctx context.Context, s *scope, mapping tracking.Mapping, in *planner.Input) (err error) {
-	if in.Observed, err = r.listCopies(ctx, s, mapping); err != nil {
+// readAll adds all namespaces, copies and claimants to the input. Without a store, the copies are read from the API server.
+func (r *ReplikaReconciler) readAll(
+	ctx context.Context, s *scope, mapping tracking.Mapping, store *tracking.CopyStore, in *planner.Input,
+) (err error) {
+	if in.Observed, err = r.listCopies(ctx, s, mapping, store); err != nil {
 		return err
 	}
 	if in.Namespaces, err = r.listNamespaces(ctx); err != nil { // after the copies: a namespace is older than what is in it
@@ -113,9 +115,10 @@ func (r *ReplikaReconciler) newInput(s *scope, mapping tracking.Mapping) *planne
 	return in
 }
 
-// listCopies returns the copies from the store of their watch or, without a watch, from the API server.
-func (r *ReplikaReconciler) listCopies(ctx context.Context, s *scope, mapping tracking.Mapping) ([]*planner.Observed, error) {
-	store := r.copyStore(ctx, mapping)
+// listCopies returns the copies from the store of their watch or, without one, from the API server.
+func (r *ReplikaReconciler) listCopies(
+	ctx context.Context, s *scope, mapping tracking.Mapping, store *tracking.CopyStore,
+) ([]*planner.Observed, error) {
 	if store == nil {
 		return r.Lister.List(ctx, mapping.Resource, s.name)
 	}

@@ -77,10 +77,8 @@ func (*discoveryRefresher) NeedLeaderElection() bool { return false }
 func (r *ReplikaReconciler) refreshGroup(ctx context.Context, group string) {
 	r.Mapper.InvalidateGroup(group)
 	replikas := namesOf(r.listReplikas(ctx), func(replika *v1alpha1.Replika) bool { return replika.Spec.Source.Group == group })
-	for _, replika := range replikas {
-		if state := r.states.find(replika); state != nil {
-			state.forgetRefusals() // the kind may have another schema
-		}
+	for state := range r.states.findAll(replikas) {
+		state.forgetRefusals() // the kind may have another schema
 	}
 	r.enqueuer.enqueue(replikas...)
 	r.standbyEnqueuer.enqueue(replikas...)

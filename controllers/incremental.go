@@ -54,13 +54,13 @@ func (r *ReplikaReconciler) planCopies(ctx context.Context, s *scope, mapping tr
 			return nil, &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
 		}
 	}
-	plan := &copyPlan{in: in, store: r.copyStore(ctx, mapping)}
-	// First, as all below: what changes from now on is for the next reconcile.
-	last, changes := s.state.popCheckpoint(plan.store, basisOf(s, in))
+	plan, basis := &copyPlan{in: in, store: r.copyStore(ctx, mapping)}, basisOf(s, in)
+	// Before anything else is read: what changes from now on is for the next reconcile.
+	last, changes := s.state.popCheckpoint(plan.store, basis)
 	if last != nil && !changes.All() && !last.FullPlanDue(s.name, in.Now, in.Synchronization) {
 		return plan, r.planChanged(ctx, s, mapping, plan, last, last.ToPlan(changes))
 	}
-	if err := r.planAll(ctx, s, mapping, plan); err != nil {
+	if err := r.planAll(ctx, s, mapping, plan, basis); err != nil {
 		return nil, err
 	}
 	if last != nil {
@@ -69,6 +69,7 @@ func (r *ReplikaReconciler) planCopies(ctx context.Context, s *scope, mapping tr
 	return plan, nil
 }
 
+// basisOf returns the basis of a plan with the input.
 func basisOf(s *scope, in *planner.Input) planner.Basis {
 	basis := planner.Basis{UID: s.replika.UID, Generation: in.Generation, Selection: in.Selection}
 	if in.Template != nil {
@@ -78,19 +79,16 @@ func basisOf(s *scope, in *planner.Input) planner.Basis {
 }
 
 // planAll plans all namespaces.
-func (r *ReplikaReconciler) planAll(ctx context.Context, s *scope, mapping tracking.Mapping, plan *copyPlan) error {
+func (r *ReplikaReconciler) planAll(
+	ctx context.Context, s *scope, mapping tracking.Mapping, plan *copyPlan, basis planner.Basis,
+) error {
 	if plan.store != nil {
 		plan.removed = plan.store.PopRemovedByOthers(s.name)
 	}
-	if err := r.readAll(ctx, s, mapping, plan.in); err != nil {
+	if err := r.readAll(ctx, s, mapping, plan.store, plan.in); err != nil {
 		return r.copiesNotReady(mapping, err)
 	}
-	plan.checkpoint = planner.NewCheckpoint(basisOf(s, plan.in), plan.in.Now)
-	var missing []string
-	if plan.in.Selection != nil {
-		missing = plan.in.Selection.MissingNames(plan.in.Namespaces)
-	}
-	plan.checkpoint.Begin(plan.in, missing)
+	plan.checkpoint = planner.NewCheckpoint(basis, plan.in)
 	plan.actions = planner.Plan(plan.in)
 	return nil
 }

@@ -103,7 +103,7 @@ func (r *ReplikaReconciler) addToInventory(ctx context.Context, s *scope, mappin
 // restoreInventory puts the finalizer and the inventory back on a Replika that may have copies. Its users can take both off at
 // any time, by a PUT of their manifest, even with another kind in the same request.
 func (r *ReplikaReconciler) restoreInventory(ctx context.Context, s *scope) error {
-	resources := s.state.recordInventory()
+	resources := s.state.currentInventory()
 	if len(resources) == 0 || containsAll(annotatedInventory(s.replika), resources) && controllerutil.ContainsFinalizer(s.replika, v1alpha1.Finalizer) {
 		return nil
 	}
@@ -116,7 +116,7 @@ func (r *ReplikaReconciler) restoreInventory(ctx context.Context, s *scope) erro
 // trimAnnotatedInventory removes the resources that trimInventory dropped from the annotation too. It follows the status: an
 // operator that is killed in between then finds the trimmed inventory in the status, and has nothing to put back.
 func (r *ReplikaReconciler) trimAnnotatedInventory(ctx context.Context, s *scope) error {
-	resources := s.state.recordInventory()
+	resources := s.state.currentInventory()
 	if containsAll(resources, annotatedInventory(s.replika)) {
 		return nil
 	}

@@ -67,7 +67,8 @@ func TestReplikaState_RecordCurrent(t *testing.T) {
 	}
 	current := schema.GroupResource{Resource: "configmaps"}
 	state.recordCurrent(current)
-	got := state.recordInventory(schema.GroupResource{Resource: "things99"})
+	state.recordInventory(schema.GroupResource{Resource: "things99"})
+	got := state.currentInventory()
 	if len(got) != maxInventory || !slices.Contains(got, current) {
 		t.Errorf("inventory has %d resources: %v", len(got), got)
 	}

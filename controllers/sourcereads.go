@@ -51,6 +51,7 @@ type sourceObject struct {
 
 // sharedRead is one request.
 type sharedRead struct {
+	// by is the Replika that sent it.
 	by        types.NamespacedName
 	startedAt time.Time
 	// ended is closed when the response has arrived. object is valid then, and nil after an error.

@@ -269,11 +269,17 @@ func (s *replikaState) endPropagation() {
 	s.propagationStart = time.Time{}
 }
 
-// recordInventory adds resources in which the Replika may have copies, up to the limit, and returns all of them.
-func (s *replikaState) recordInventory(resources ...schema.GroupResource) []schema.GroupResource {
+// recordInventory adds resources in which the Replika may have copies, up to the limit.
+func (s *replikaState) recordInventory(resources ...schema.GroupResource) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inventory = union(s.inventory, resources)
+}
+
+// currentInventory returns the resources in which the Replika may have copies.
+func (s *replikaState) currentInventory() []schema.GroupResource {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return slices.Clone(s.inventory)
 }
 

@@ -145,7 +145,7 @@ func (s *scope) readyInProgress() metav1.ConditionStatus {
 // patchStatus writes the status if it changed since it was last written. The response is not read back: it may have a newer
 // spec, which this reconcile did not see, and other goroutines read the Replika during a patch of the progress.
 func (r *ReplikaReconciler) patchStatus(ctx context.Context, s *scope) error {
-	s.replika.Status.Inventory = resourceNames(s.state.recordInventory())
+	s.replika.Status.Inventory = resourceNames(s.state.currentInventory())
 	if equality.Semantic.DeepEqual(s.original.Status, s.replika.Status) {
 		return nil
 	}

@@ -21,7 +21,6 @@ import (
 	"errors"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"

@@ -36,7 +36,7 @@ const eventTimeout = 5 * time.Second
 // arrived meanwhile, or that is about to arrive: a cache can be newer than the events that were processed.
 func (r *ReplikaReconciler) verifyCheckpoint(ctx context.Context, s *scope, mapping tracking.Mapping, plan *copyPlan) {
 	in := *plan.in
-	if r.readAll(ctx, s, mapping, &in) != nil {
+	if r.readAll(ctx, s, mapping, plan.store, &in) != nil {
 		return
 	}
 	actions := planner.Plan(&in)

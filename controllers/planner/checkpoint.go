@@ -44,12 +44,19 @@ type Checkpoint struct {
 	missing map[string]bool
 }
 
-// NewCheckpoint returns an empty checkpoint for a plan of all namespaces.
-func NewCheckpoint(basis Basis, now time.Time) *Checkpoint {
-	return &Checkpoint{
-		Basis: basis, PlannedAt: now,
+// NewCheckpoint returns the checkpoint for a plan of all namespaces, which are in the input. Then the results of its actions
+// are recorded.
+func NewCheckpoint(basis Basis, in *Input) *Checkpoint {
+	checkpoint := &Checkpoint{
+		Basis: basis, PlannedAt: in.Now,
 		inSync: map[string]string{}, mutations: map[string]int{}, outOfSync: map[string]bool{}, missing: map[string]bool{},
 	}
+	var missing []string
+	if in.Selection != nil {
+		missing = in.Selection.MissingNames(in.Namespaces)
+	}
+	checkpoint.Begin(in, missing)
+	return checkpoint
 }
 
 const (

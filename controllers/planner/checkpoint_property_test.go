@@ -182,8 +182,7 @@ func (c *cluster) reconcileIncrementally(name types.NamespacedName, state *incre
 	}
 	plan := Plan(in)
 	if checkpoint == nil || checkpoint.Basis != basis {
-		checkpoint = NewCheckpoint(basis, in.Now)
-		checkpoint.Begin(in, in.Selection.MissingNames(in.Namespaces))
+		checkpoint = NewCheckpoint(basis, in)
 	} else {
 		if missed := checkpoint.Missed(plan, changes); len(missed) > 0 {
 			return "the plan missed " + missed[0]

@@ -33,7 +33,7 @@ func TestCheckpoint_FullPlanDue(t *testing.T) {
 		"every tenth time":                      {time.Hour, 10 * time.Hour, 11 * time.Hour},
 	}
 	start := time.Unix(0, 0)
-	checkpoint := NewCheckpoint(Basis{}, start)
+	checkpoint := NewCheckpoint(Basis{}, &Input{Now: start})
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			due := func(after time.Duration, replika string) bool {
@@ -84,7 +84,7 @@ func TestCheckpoint_Record(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			checkpoint := NewCheckpoint(Basis{}, time.Time{})
+			checkpoint := NewCheckpoint(Basis{}, &Input{})
 			in := &Input{}
 			if tc.contested {
 				in.Contests = map[types.NamespacedName]Contest{tc.action.Key(): {Repairs: contestThreshold}}
