@@ -108,6 +108,9 @@ verify: generate docs bundle ## Verify that generated files are up to date and a
 
 ##@ Tests
 
+# Tests spend much of their time in the garbage collectors of the control planes and of the race detector's binaries.
+test test-controllers: export GOGC ?= 400
+
 .PHONY: test
 test: vet ## Run all tests except the slow fault-injection suites.
 	@for module in $(MODULES); do (set -x; go -C $$module test $(RACE) -timeout 10m ./...); done

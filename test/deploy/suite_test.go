@@ -59,8 +59,9 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	ctrl.SetLogger(GinkgoLogr)
 	workDir = GinkgoT().TempDir()
 	Expect(os.Mkdir(binDir(), 0o700)).To(Succeed())
-	command(ctx, "go", "-C", filepath.Join(repository, "hack", "controlplane"), "build", "-trimpath", "-buildvcs=false",
-		"-o", filepath.Join(binDir(), "kubectl"), "k8s.io/kubernetes/cmd/kubectl")
+	// Like [operator.Build], `go run` with cp: Go caches what it links.
+	command(ctx, "go", "-C", filepath.Join(repository, "hack", "controlplane"), "run", "-exec=cp", "-trimpath", "-buildvcs=false",
+		"k8s.io/kubernetes/cmd/kubectl", filepath.Join(binDir(), "kubectl"))
 	createBareClone(ctx)
 
 	var err error

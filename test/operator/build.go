@@ -25,13 +25,16 @@ import (
 
 // Build compiles the operator into the folder, and returns the binary's path.
 // The binary has the race detector if the test has it.
+//
+// It is `go run` with the program cp, because Go caches what `go run` links, unlike what `go build` does. So only the first of
+// several suites links the binary.
 func Build(ctx context.Context, dir string) (string, error) {
 	binary := filepath.Join(dir, "replika")
-	args := []string{"build", "-o", binary}
+	args := []string{"run", "-exec=cp"}
 	if race {
 		args = append(args, "-race")
 	}
-	build := exec.CommandContext(ctx, "go", append(args, "github.com/prosimcorp/replika")...)
+	build := exec.CommandContext(ctx, "go", append(args, "github.com/prosimcorp/replika", binary)...)
 	if output, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the operator: %w\n%s", err, output)
 	}
