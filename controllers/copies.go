@@ -223,7 +223,7 @@ func (r *ReplikaReconciler) writeAndRecord(
 		}
 		return result
 	}
-	endWrite := store.BeginWrite(action.Key()) // the watch will deliver the response again
+	endWrite := store.BeginWrite(s.name, action.Key()) // the watch will deliver the response again
 	result := r.writeAs(ctx, s, mapping, action)
 	object := result.Object
 	if action.Type == planner.Release && result.Outcome == planner.Done {

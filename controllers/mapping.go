@@ -132,7 +132,12 @@ func (r *ReplikaReconciler) withoutBackoff(event tracking.Event, replikas []type
 // replikasForCopy lists the Replikas that an event about a copy is for: those that its marks name and, unless one of these
 // still selects the namespace, all whose copies have this name. A claimant must not be faster than the owner of a copy that
 // another client deleted.
+//
+// The result of a write is only for the owners: those who wait for the object learn of it in another way.
 func (r *ReplikaReconciler) replikasForCopy(ctx context.Context, event tracking.Event) []types.NamespacedName {
+	if event.OfWrite {
+		return event.Owners
+	}
 	owned := false
 	targeting := r.listTargeting(ctx, event.Watch.Resource.Group, event.Key.Name)
 	candidates := namesOf(targeting, func(replika *v1alpha1.Replika) bool {

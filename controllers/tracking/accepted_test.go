@@ -78,7 +78,7 @@ func TestAcceptedDigests_Bounded(t *testing.T) {
 // Copies that a watch had delivered before it failed are not written again when they are listed.
 func TestCopyStore_KeepAccepted(t *testing.T) {
 	e := newEnv(t)
-	e.store().BeginWrite(shop)(copyAt(shop, "a", 10, digests("stored"), accepted("template")), true)
+	e.store().BeginWrite(replika, shop)(copyAt(shop, "a", 10, digests("stored"), accepted("template")), true)
 	listed := []*planner.Observed{copyAt(shop, "a", 10, digests("stored")), copyAt(web, "b", 11)}
 	e.store().keepAccepted(listed)
 	if got := listed[0].AcceptedDigests; got != "template" {

@@ -31,9 +31,10 @@ import (
 
 // CopyStore holds the copies of one kind, and the foreign objects that conflict with copies. It holds what the watches
 // reported, overlaid with the responses to our own newer writes: the next reconcile sees these at once, and the watch
-// events that they cause trigger no reconcile.
+// events that they cause trigger no reconcile of the Replika that wrote.
 type CopyStore struct {
-	// onChange is called, without a lock held, for every change that is not our own.
+	// onChange is called, without a lock held, for every change that a watch reported, and for the result of a write that another
+	// Replika must know. The watch will report the same version, which is then no change.
 	onChange func(storeEvent)
 
 	mu sync.Mutex
@@ -51,10 +52,14 @@ type CopyStore struct {
 	removed map[types.NamespacedName]map[Key]bool
 }
 
-// storeEvent is a change of one object. before and after are nil where the object did not exist.
+// storeEvent is a change of one object.
 type storeEvent struct {
-	key           Key
-	before, after *planner.Observed
+	key Key
+	// owners are the Replikas that the marks of the object name, before and after the change. For the result of a write, these are
+	// the Replikas that do not know it.
+	owners []types.NamespacedName
+	// ofWrite is true for the result of a write, and false for a change that a watch reported.
+	ofWrite bool
 }
 
 // pendingWrite is about one key for which at least one of our writes is in flight.
@@ -164,12 +169,12 @@ func (s *CopyStore) forgetForeign(name string) {
 	}
 }
 
-// BeginWrite announces a write of the object. From now on, what the watches report about it may be caused by this write, so
+// BeginWrite announces a write of the object by the Replika. From now on, what the watches report about it may be caused by this write, so
 // it is deferred until the caller calls end with the result:
 //   - an object: the copy, or any other object that exists there, as the API server returned it last;
 //   - nil, known: no object exists there, or no longer one of ours;
 //   - nil, not known: the request failed, and only the watch will report its effect.
-func (s *CopyStore) BeginWrite(key Key) (end func(result *planner.Observed, known bool)) {
+func (s *CopyStore) BeginWrite(writer types.NamespacedName, key Key) (end func(result *planner.Observed, known bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.writing[key] == nil {
@@ -178,32 +183,63 @@ func (s *CopyStore) BeginWrite(key Key) (end func(result *planner.Observed, know
 	s.writing[key].writers++
 	before := s.get(key)
 	return func(result *planner.Observed, known bool) {
-		for _, event := range s.endWrite(key, before, result, known) {
+		for _, event := range s.endWrite(writer, key, before, result, known) {
 			s.onChange(event)
 		}
 	}
 }
 
 // endWrite stores the result of a write, then applies what was deferred if no other write of the key is in flight. It
-// returns the changes that others made.
-func (s *CopyStore) endWrite(key Key, before, result *planner.Observed, known bool) []storeEvent {
+// returns the changes that the writer does not know of.
+func (s *CopyStore) endWrite(writer types.NamespacedName, key Key, before, result *planner.Observed, known bool) []storeEvent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var events []storeEvent
 	if known {
+		stored := s.get(key)
 		s.storeResult(key, before, result)
+		if uninformed := uninformedOwners(writer, stored, s.get(key), result); len(uninformed) > 0 {
+			events = append(events, storeEvent{key: key, owners: uninformed, ofWrite: true})
+		}
 	}
 	pending := s.writing[key]
 	if pending.writers--; pending.writers > 0 {
-		return nil
+		return events
 	}
 	delete(s.writing, key)
-	var events []storeEvent
 	for _, update := range pending.deferred {
 		if event := update(); event != nil {
 			events = append(events, *event)
 		}
 	}
 	return events
+}
+
+// uninformedOwners returns the Replikas that must learn what is stored after a write: the others that own the object before or
+// after the write, if it changed, and the writer itself, if another result is newer than its own.
+func uninformedOwners(writer types.NamespacedName, before, after, result *planner.Observed) []types.NamespacedName {
+	var uninformed []types.NamespacedName
+	if !equivalent(before, after) {
+		uninformed = slices.DeleteFunc(owners(before, after), func(owner types.NamespacedName) bool { return owner == writer })
+	}
+	if (result != nil || after != nil && after.OwnedBy(writer)) && !equivalent(after, result) {
+		uninformed = append(uninformed, writer)
+	}
+	return uninformed
+}
+
+// owners returns the Replikas that the marks of the objects name. An object can be nil.
+func owners(objects ...*planner.Observed) []types.NamespacedName {
+	var owners []types.NamespacedName
+	for _, object := range objects {
+		if object == nil {
+			continue
+		}
+		if owner, marked := object.Owner(); marked {
+			owners = append(owners, owner)
+		}
+	}
+	return owners
 }
 
 // apply makes the update that a watch reported for the key, and calls onChange with the event that it returns. While one of
@@ -348,7 +384,7 @@ func (s *CopyStore) upsert(object *planner.Observed) *storeEvent {
 	if equivalent(before, object) {
 		return nil
 	}
-	return &storeEvent{key: key, before: before, after: object}
+	return &storeEvent{key: key, owners: owners(before, object)}
 }
 
 // removeIf removes the object if it matches and is not newer than the resourceVersion. Only the watch that selects an object
@@ -360,7 +396,7 @@ func (s *CopyStore) removeIf(matches func(*planner.Observed) bool, key Key, reso
 	}
 	s.put(key, nil)
 	s.recordRemoval(before)
-	return &storeEvent{key: key, before: before}
+	return &storeEvent{key: key, owners: owners(before)}
 }
 
 // recordRemoval records that others removed a copy of its Replika.

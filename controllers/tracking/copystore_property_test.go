@@ -36,8 +36,8 @@ import (
 // rounds of a hundred simulations each: the rarest defects that they found took thousands.
 const rounds = 40
 
-// TestCopyStore_ConvergesToAPIServer checks that the store has what the API server has once everything was reported, and that
-// no event was sent for an object that only the Replikas wrote.
+// TestCopyStore_ConvergesToAPIServer checks that the store has what the API server has once everything was reported, that every
+// Replika learns what the store has of its copies, and that a Replika gets no event of what it wrote alone.
 func TestCopyStore_ConvergesToAPIServer(t *testing.T) {
 	for range rounds {
 		rapid.Check(t, simulate)
@@ -47,7 +47,8 @@ func TestCopyStore_ConvergesToAPIServer(t *testing.T) {
 func simulate(t *rapid.T) {
 	s := &simulation{
 		T: t, env: newEnv(t), version: 1, objects: map[types.NamespacedName]*planner.Observed{},
-		changedByOthers: map[types.NamespacedName]bool{},
+		changedByOthers: map[types.NamespacedName]bool{}, writers: map[types.NamespacedName]map[types.NamespacedName]bool{},
+		views: map[types.NamespacedName]map[types.NamespacedName]view{replika: {}, rival: {}},
 	}
 	s.copyChanges = s.connect(s.copies, IsWatched)
 	s.allChanges = s.connect(s.conflicting, func(*planner.Observed) bool { return true })
@@ -93,10 +94,21 @@ type simulation struct {
 	objects map[types.NamespacedName]*planner.Observed
 	// changedByOthers are the keys that other clients changed, or where the result of a write is not known.
 	changedByOthers map[types.NamespacedName]bool
+	// writers are the Replikas that wrote a key.
+	writers map[types.NamespacedName]map[types.NamespacedName]bool
+	// views has what each Replika knows of each key.
+	views map[types.NamespacedName]map[types.NamespacedName]view
 	// copyChanges and allChanges are not reported yet.
 	copyChanges, allChanges changeQueue
 	// writes are in flight.
 	writes []*write
+}
+
+// view is what a Replika knows of an object: its state when the Replika last planned or wrote it. After a write that failed, the
+// Replika plans the object every time.
+type view struct {
+	object        *planner.Observed
+	plannedAlways bool
 }
 
 // changeQueue holds the changes that a watch has not reported yet.
@@ -267,7 +279,11 @@ func (s *simulation) begin(*rapid.T) {
 		choices = append(choices, planner.Delete, planner.Recreate, planner.Release, planner.HandOver)
 	}
 	next.action = rapid.SampledFrom(choices).Draw(s.T, "action")
-	next.end = s.store().BeginWrite(next.key)
+	if s.writers[next.key] == nil {
+		s.writers[next.key] = map[types.NamespacedName]bool{}
+	}
+	s.writers[next.key][next.replika] = true
+	next.end = s.store().BeginWrite(next.replika, next.key)
 	s.writes = append(s.writes, next)
 }
 
@@ -356,16 +372,50 @@ func (s *simulation) end(ended *write) {
 		result = clone(result)
 	}
 	ended.end(result, ended.known)
+	// First the events that this sent: a Replika that gets one while it writes plans the object again.
+	succeeded := ended.known && (result == nil || result.OwnedBy(ended.replika) || ended.action == planner.HandOver)
+	informed := slices.ContainsFunc(s.events, func(event Event) bool {
+		return event.Key == ended.key && slices.Contains(event.Owners, ended.replika)
+	})
+	if !informed {
+		s.views[ended.replika][ended.key] = view{object: result, plannedAlways: !succeeded}
+	}
+	s.checkEvents()
 }
 
-// checkEvents checks that events were sent only for objects that other clients changed.
+// checkEvents checks that events were sent only for objects that other clients, or other Replikas, changed, and that no Replika
+// misses what the store has of its copies.
 func (s *simulation) checkEvents() {
 	for _, event := range s.events {
-		if event.Key != (Key{}) && !s.changedByOthers[event.Key] {
-			s.Fatalf("event for %s, which only the Replikas wrote", event.Key)
+		if event.Key == (Key{}) {
+			continue
+		}
+		for _, owner := range event.Owners {
+			if writers := s.writers[event.Key]; !s.changedByOthers[event.Key] && len(writers) == 1 && writers[owner] {
+				s.Fatalf("event to %s for %s, which nobody else wrote", owner, event.Key)
+			}
+			s.views[owner][event.Key] = view{object: s.store().get(event.Key)} // it plans what the store has
 		}
 	}
 	s.events = nil
+	for owner, views := range s.views {
+		for _, key := range []types.NamespacedName{shop, web} {
+			writing := slices.ContainsFunc(s.writes, func(write *write) bool { return write.key == key && write.replika == owner })
+			known, stored := views[key], s.store().get(key)
+			if !writing && !known.plannedAlways && !equivalent(ownedOnly(owner, known.object), ownedOnly(owner, stored)) {
+				s.Fatalf("%s does not know that the store has %s, and not %s",
+					owner, describe([]*planner.Observed{stored}), describe([]*planner.Observed{known.object}))
+			}
+		}
+	}
+}
+
+// ownedOnly returns the object if the Replika owns it, else nil.
+func ownedOnly(replika types.NamespacedName, object *planner.Observed) *planner.Observed {
+	if object == nil || !object.OwnedBy(replika) {
+		return nil
+	}
+	return object
 }
 
 // checkStore compares the store with the API server.

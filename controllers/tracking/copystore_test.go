@@ -33,7 +33,7 @@ func TestCopyStore_OwnWrite(t *testing.T) {
 
 	t.Run("event after the response", func(t *testing.T) {
 		e := newEnv(t)
-		end := e.store().BeginWrite(shop)
+		end := e.store().BeginWrite(replika, shop)
 		end(created, true)
 		e.expectStored(t, created)
 		e.report(created)
@@ -42,7 +42,7 @@ func TestCopyStore_OwnWrite(t *testing.T) {
 	})
 	t.Run("event before the response", func(t *testing.T) {
 		e := newEnv(t)
-		end := e.store().BeginWrite(shop)
+		end := e.store().BeginWrite(replika, shop)
 		e.report(created)
 		e.expectStored(t)
 		end(created, true)
@@ -51,8 +51,8 @@ func TestCopyStore_OwnWrite(t *testing.T) {
 	})
 	t.Run("event of a write before a newer own write", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(created, true)
-		e.store().BeginWrite(shop)(updated, true)
+		e.store().BeginWrite(replika, shop)(created, true)
+		e.store().BeginWrite(replika, shop)(updated, true)
 		e.report(created)
 		e.expectStored(t, updated)
 		e.report(updated)
@@ -61,7 +61,7 @@ func TestCopyStore_OwnWrite(t *testing.T) {
 	})
 	t.Run("change by others before the write, reported after it", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(updated, true)
+		e.store().BeginWrite(replika, shop)(updated, true)
 		e.report(copyAt(shop, "a", 10, digests("edited")))
 		e.expectStored(t, updated)
 		e.expectEvents(t)
@@ -69,7 +69,7 @@ func TestCopyStore_OwnWrite(t *testing.T) {
 	t.Run("change by others after the write, reported before its response", func(t *testing.T) {
 		e := newEnv(t)
 		edited := copyAt(shop, "a", 12, digests("edited"))
-		end := e.store().BeginWrite(shop)
+		end := e.store().BeginWrite(replika, shop)
 		e.report(updated, edited)
 		e.expectEvents(t)
 		end(updated, true)
@@ -78,7 +78,7 @@ func TestCopyStore_OwnWrite(t *testing.T) {
 	})
 	t.Run("unknown result leaves it to the watch", func(t *testing.T) {
 		e := newEnv(t)
-		end := e.store().BeginWrite(shop)
+		end := e.store().BeginWrite(replika, shop)
 		e.report(created)
 		end(nil, false)
 		e.expectStored(t, created)
@@ -88,7 +88,7 @@ func TestCopyStore_OwnWrite(t *testing.T) {
 		e := newEnv(t)
 		e.report(created)
 		e.expectEvents(t, shop)
-		e.store().BeginWrite(shop)(created, true)
+		e.store().BeginWrite(replika, shop)(created, true)
 		e.expectStored(t, created)
 		e.expectEvents(t)
 	})
@@ -99,17 +99,18 @@ func TestCopyStore_ConcurrentWritesOfOneObject(t *testing.T) {
 
 	t.Run("newer response wins in any order", func(t *testing.T) {
 		e := newEnv(t)
-		endFirst, endSecond := e.store().BeginWrite(shop), e.store().BeginWrite(shop)
+		endFirst, endSecond := e.store().BeginWrite(replika, shop), e.store().BeginWrite(rival, shop)
 		endSecond(second, true)
 		endFirst(first, true)
 		e.expectStored(t, second)
+		e.expectEvents(t, shop) // the first writer does not know that the rival took the copy over
 		e.report(first, second)
 		e.expectStored(t, second)
 		e.expectEvents(t)
 	})
 	t.Run("watch events are deferred until the last write ends", func(t *testing.T) {
 		e := newEnv(t)
-		endFirst, endSecond := e.store().BeginWrite(shop), e.store().BeginWrite(shop)
+		endFirst, endSecond := e.store().BeginWrite(replika, shop), e.store().BeginWrite(rival, shop)
 		e.report(first)
 		endFirst(first, true)
 		e.report(second)
@@ -117,15 +118,26 @@ func TestCopyStore_ConcurrentWritesOfOneObject(t *testing.T) {
 		e.expectEvents(t)
 		endSecond(second, true)
 		e.expectStored(t, second)
+		e.expectEvents(t, shop) // the former owner does not know
+	})
+	t.Run("an object that another Replika reads before the watch reports it", func(t *testing.T) {
+		e := newEnv(t)
+		edited := copyAt(shop, "a", 11, digests("edited"))
+		e.store().BeginWrite(replika, shop)(first, true)
+		e.store().BeginWrite(rival, shop)(edited, true) // a create that found it
+		e.expectStored(t, edited)
+		e.expectEvents(t, shop)
+		e.report(edited)
 		e.expectEvents(t)
 	})
 	t.Run("response from before a delete, received after it", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(first, true)
-		endRead, endDelete := e.store().BeginWrite(shop), e.store().BeginWrite(shop)
+		e.store().BeginWrite(replika, shop)(first, true)
+		endRead, endDelete := e.store().BeginWrite(replika, shop), e.store().BeginWrite(replika, shop)
 		endDelete(nil, true)
 		endRead(first, true)
 		e.expectStored(t)
+		e.expectEvents(t, shop) // the reader does not know of the delete
 		e.report(first)
 		reportDeleted(e.copies, first, 12)
 		e.expectStored(t)
@@ -136,10 +148,11 @@ func TestCopyStore_ConcurrentWritesOfOneObject(t *testing.T) {
 		e.report(first)
 		e.expectEvents(t, shop)
 		recreated := copyAt(shop, "b", 13, ownedBy(rival))
-		endDelete, endCreate := e.store().BeginWrite(shop), e.store().BeginWrite(shop)
+		endDelete, endCreate := e.store().BeginWrite(replika, shop), e.store().BeginWrite(rival, shop)
 		endCreate(recreated, true)
 		endDelete(nil, true)
 		e.expectStored(t, recreated)
+		e.expectEvents(t, shop) // the former owner does not know of the new object
 		reportDeleted(e.copies, first, 12)
 		e.report(recreated)
 		e.expectStored(t, recreated)
@@ -159,7 +172,7 @@ func TestCopyStore_OwnDelete(t *testing.T) {
 		e := newEnv(t)
 		reportList(e.copies, 10, existing)
 		e.events = nil
-		e.store().BeginWrite(shop)(nil, true)
+		e.store().BeginWrite(replika, shop)(nil, true)
 		e.expectStored(t)
 		reportDeleted(e.copies, existing, 12)
 		e.expectStored(t)
@@ -171,9 +184,9 @@ func TestCopyStore_OwnDelete(t *testing.T) {
 	t.Run("ignores events from before it", func(t *testing.T) {
 		e := newEnv(t)
 		reportList(e.copies, 10, existing)
-		e.store().BeginWrite(shop)(edited, true)
+		e.store().BeginWrite(replika, shop)(edited, true)
 		e.events = nil
-		e.store().BeginWrite(shop)(nil, true)
+		e.store().BeginWrite(replika, shop)(nil, true)
 		e.report(edited)
 		e.expectStored(t)
 		reportDeleted(e.copies, edited, 12)
@@ -183,8 +196,8 @@ func TestCopyStore_OwnDelete(t *testing.T) {
 		e := newEnv(t)
 		reportList(e.copies, 10, existing)
 		e.events = nil
-		e.store().BeginWrite(shop)(nil, true)
-		e.store().BeginWrite(shop)(recreated, true)
+		e.store().BeginWrite(replika, shop)(nil, true)
+		e.store().BeginWrite(replika, shop)(recreated, true)
 		reportDeleted(e.copies, existing, 12)
 		e.expectStored(t, recreated)
 		e.report(recreated)
@@ -195,10 +208,10 @@ func TestCopyStore_OwnDelete(t *testing.T) {
 		e := newEnv(t)
 		reportList(e.copies, 10, existing)
 		e.events = nil
-		e.store().BeginWrite(shop)(edited, true)
-		e.store().BeginWrite(shop)(nil, true)
-		e.store().BeginWrite(shop)(recreated, true)
-		e.store().BeginWrite(shop)(nil, true)
+		e.store().BeginWrite(replika, shop)(edited, true)
+		e.store().BeginWrite(replika, shop)(nil, true)
+		e.store().BeginWrite(replika, shop)(recreated, true)
+		e.store().BeginWrite(replika, shop)(nil, true)
 		e.report(edited)
 		reportDeleted(e.copies, edited, 12)
 		e.report(recreated)
@@ -214,7 +227,7 @@ func TestCopyStore_OwnDelete(t *testing.T) {
 		e := newEnv(t)
 		reportList(e.copies, 10, existing)
 		e.events = nil
-		e.store().BeginWrite(shop)(nil, true)
+		e.store().BeginWrite(replika, shop)(nil, true)
 		reportDeleted(e.copies, existing, 12)
 		e.report(recreated)
 		e.expectStored(t, recreated)
@@ -225,7 +238,7 @@ func TestCopyStore_OwnDelete(t *testing.T) {
 		reportList(e.copies, 10, existing)
 		e.events = nil
 		terminating := copyAt(shop, "a", 12, func(object *planner.Observed) { object.Terminating = true })
-		e.store().BeginWrite(shop)(terminating, true)
+		e.store().BeginWrite(replika, shop)(terminating, true)
 		e.report(terminating)
 		e.expectStored(t, terminating)
 		e.expectEvents(t)
@@ -236,7 +249,7 @@ func TestCopyStore_OwnDelete(t *testing.T) {
 	t.Run("tombstone is pruned by a newer list", func(t *testing.T) {
 		e := newEnv(t)
 		reportList(e.copies, 10, existing)
-		e.store().BeginWrite(shop)(nil, true)
+		e.store().BeginWrite(replika, shop)(nil, true)
 		reportList(e.copies, 20)
 		if len(e.store().tombstones) != 0 {
 			t.Errorf("tombstones left: %v", e.store().tombstones)
@@ -244,9 +257,9 @@ func TestCopyStore_OwnDelete(t *testing.T) {
 	})
 	t.Run("tombstone is kept for an older list", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(edited, true)
+		e.store().BeginWrite(replika, shop)(edited, true)
 		e.events = nil
-		e.store().BeginWrite(shop)(nil, true)
+		e.store().BeginWrite(replika, shop)(nil, true)
 		reportList(e.copies, 9)
 		e.report(existing, edited)
 		e.expectStored(t)
@@ -260,7 +273,7 @@ func TestCopyStore_ReleasedCopyIsRemoved(t *testing.T) {
 	existing := copyAt(shop, "a", 10)
 	reportList(e.copies, 10, existing)
 	e.events = nil
-	e.store().BeginWrite(shop)(nil, true)
+	e.store().BeginWrite(replika, shop)(nil, true)
 	e.expectStored(t)
 	reportDeleted(e.copies, foreignAt(shop, "a", 11), 11)
 	e.expectStored(t)
@@ -362,14 +375,14 @@ func TestCopyStore_KeepsAcceptedDigests(t *testing.T) {
 
 	t.Run("after a change of other fields", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(response, true)
+		e.store().BeginWrite(replika, shop)(response, true)
 		e.report(copyAt(shop, "a", 11, digests("defaulted")))
 		e.expectStored(t, copyAt(shop, "a", 11, digests("defaulted"), accepted("sent")))
 		e.expectEvents(t)
 	})
 	t.Run("after a list", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(response, true)
+		e.store().BeginWrite(replika, shop)(response, true)
 		reportList(e.copies, 12, copyAt(shop, "a", 11, digests("defaulted")))
 		e.expectStored(t, copyAt(shop, "a", 11, digests("defaulted"), accepted("sent")))
 		e.expectEvents(t)
@@ -378,25 +391,25 @@ func TestCopyStore_KeepsAcceptedDigests(t *testing.T) {
 		e := newEnv(t)
 		e.report(copyAt(shop, "a", 10, digests("defaulted")))
 		e.expectEvents(t, shop)
-		e.store().BeginWrite(shop)(response, true)
+		e.store().BeginWrite(replika, shop)(response, true)
 		e.expectStored(t, response)
 	})
 	t.Run("not those of a read", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(response, true)
-		e.store().BeginWrite(shop)(copyAt(shop, "a", 10, digests("defaulted")), true)
+		e.store().BeginWrite(replika, shop)(response, true)
+		e.store().BeginWrite(replika, shop)(copyAt(shop, "a", 10, digests("defaulted")), true)
 		e.expectStored(t, response)
 	})
 	t.Run("not for other content", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(response, true)
+		e.store().BeginWrite(replika, shop)(response, true)
 		e.report(copyAt(shop, "a", 11, digests("edited")))
 		e.expectStored(t, copyAt(shop, "a", 11, digests("edited")))
 		e.expectEvents(t, shop)
 	})
 	t.Run("not for another object", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(response, true)
+		e.store().BeginWrite(replika, shop)(response, true)
 		e.report(copyAt(shop, "b", 11, digests("defaulted")))
 		e.expectStored(t, copyAt(shop, "b", 11, digests("defaulted")))
 		e.expectEvents(t, shop)
@@ -428,7 +441,7 @@ func TestCopyStore_Replace(t *testing.T) {
 	})
 	t.Run("object that is newer than the list is kept", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(web)(copyAt(web, "b", 31), true)
+		e.store().BeginWrite(replika, web)(copyAt(web, "b", 31), true)
 		reportList(e.copies, 30, a)
 		e.expectStored(t, a, copyAt(web, "b", 31))
 		e.expectEvents(t, shop)
@@ -437,7 +450,7 @@ func TestCopyStore_Replace(t *testing.T) {
 		e := newEnv(t)
 		reportList(e.copies, 10, a, b)
 		e.events = nil
-		end := e.store().BeginWrite(web)
+		end := e.store().BeginWrite(replika, web)
 		reportList(e.copies, 30, a)
 		e.expectStored(t, a, b)
 		end(copyAt(web, "b", 31), true)
@@ -446,7 +459,7 @@ func TestCopyStore_Replace(t *testing.T) {
 	})
 	t.Run("older state than the response is ignored", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(copyAt(shop, "a", 12, digests("two")), true)
+		e.store().BeginWrite(replika, shop)(copyAt(shop, "a", 12, digests("two")), true)
 		reportList(e.copies, 11, a)
 		e.expectStored(t, copyAt(shop, "a", 12, digests("two")))
 		e.expectEvents(t)
@@ -462,7 +475,7 @@ func TestCopyStore_Replace(t *testing.T) {
 	})
 	t.Run("foreign object is kept", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(web)(foreignAt(web, "f", 5), true)
+		e.store().BeginWrite(replika, web)(foreignAt(web, "f", 5), true)
 		reportList(e.copies, 30, a)
 		e.expectStored(t, a, foreignAt(web, "f", 5))
 		e.expectEvents(t, shop)
@@ -490,7 +503,7 @@ func TestCopyStore_ForeignObjects(t *testing.T) {
 	envWithForeign := func(t *testing.T) *env {
 		e := newEnv(t)
 		reportList(e.copies, 9)
-		e.store().BeginWrite(shop)(existing, true)
+		e.store().BeginWrite(replika, shop)(existing, true)
 		reportList(e.conflicting, 11, existing)
 		e.expectStored(t, existing)
 		e.expectEvents(t)
@@ -517,7 +530,7 @@ func TestCopyStore_ForeignObjects(t *testing.T) {
 	})
 	t.Run("deleted before the watch started", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(existing, true)
+		e.store().BeginWrite(replika, shop)(existing, true)
 		reportList(e.conflicting, 11)
 		e.expectStored(t)
 		e.expectEvents(t, shop)
@@ -525,7 +538,7 @@ func TestCopyStore_ForeignObjects(t *testing.T) {
 	t.Run("deleted while a write is in flight", func(t *testing.T) {
 		e := newEnv(t)
 		reportList(e.conflicting, 9)
-		end := e.store().BeginWrite(shop)
+		end := e.store().BeginWrite(replika, shop)
 		report(e.conflicting, existing)
 		reportDeleted(e.conflicting, existing, 11)
 		end(existing, true)
@@ -535,7 +548,7 @@ func TestCopyStore_ForeignObjects(t *testing.T) {
 	t.Run("changed while a write is in flight", func(t *testing.T) {
 		e := newEnv(t)
 		reportList(e.conflicting, 9)
-		end := e.store().BeginWrite(shop)
+		end := e.store().BeginWrite(replika, shop)
 		withoutController := foreignAt(shop, "f", 11)
 		withController := foreignAt(shop, "f", 10, func(object *planner.Observed) { object.HasController = true })
 		report(e.conflicting, withoutController)
@@ -561,7 +574,7 @@ func TestCopyStore_ForeignObjects(t *testing.T) {
 	})
 	t.Run("label removed before the write", func(t *testing.T) {
 		e := newEnv(t)
-		e.store().BeginWrite(shop)(existing, true)
+		e.store().BeginWrite(replika, shop)(existing, true)
 		reportDeleted(e.copies, existing, 10)
 		e.expectStored(t, existing)
 		e.expectEvents(t)
@@ -572,7 +585,7 @@ func TestCopyStore_ForeignObjects(t *testing.T) {
 	t.Run("adopted", func(t *testing.T) {
 		e := envWithForeign(t)
 		adopted := copyAt(shop, "f", 12)
-		e.store().BeginWrite(shop)(adopted, true)
+		e.store().BeginWrite(replika, shop)(adopted, true)
 		report(e.conflicting, adopted)
 		e.report(adopted)
 		e.expectStored(t, adopted)
@@ -584,7 +597,7 @@ func TestCopyStore_ForeignObjects(t *testing.T) {
 	t.Run("of another name is kept", func(t *testing.T) {
 		e := newEnv(t)
 		other := types.NamespacedName{Namespace: "shop", Name: "other"}
-		e.store().BeginWrite(other)(foreignAt(other, "o", 5), true)
+		e.store().BeginWrite(replika, other)(foreignAt(other, "o", 5), true)
 		reportList(e.conflicting, 11)
 		if !hasForeign(e, other.Name) {
 			t.Error("the object was removed")
@@ -603,7 +616,7 @@ func TestWatches_Set_ForgetsForeignObjectsThatNobodyWatches(t *testing.T) {
 	own, other := copyAt(web, "b", 8), types.NamespacedName{Namespace: "shop", Name: "other"}
 	reportList(e.copies, 9, own)
 	for key, uid := range map[types.NamespacedName]types.UID{shop: "f", other: "o"} {
-		e.store().BeginWrite(key)(foreignAt(key, uid, 10), true)
+		e.store().BeginWrite(replika, key)(foreignAt(key, uid, 10), true)
 	}
 	for _, user := range []User{replikaUser, rivalUser} {
 		e.Set(user, e.conflicting.key)

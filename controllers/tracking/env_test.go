@@ -202,6 +202,10 @@ func compareKeys(a, b types.NamespacedName) int {
 func describe(objects []*planner.Observed) []string {
 	described := make([]string, len(objects))
 	for i, object := range objects {
+		if object == nil {
+			described[i] = "nothing"
+			continue
+		}
 		described[i] = fmt.Sprintf("%s uid=%s version=%s digests=%s accepted=%s owner=%s marks=%d label=%q", object.Key(), object.UID,
 			object.ResourceVersion, object.Digests, object.AcceptedDigests, object.Origin.Value().Owner, object.Marks, object.Origin.Value().CreatedBy)
 	}

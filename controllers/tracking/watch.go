@@ -333,16 +333,7 @@ func (w *watch) copyChanged(change storeEvent) {
 	if !w.hasList() {
 		return
 	}
-	event := Event{Watch: w.key, Key: change.key}
-	for _, object := range []*planner.Observed{change.before, change.after} {
-		if object == nil {
-			continue
-		}
-		if owner, marked := object.Owner(); marked {
-			event.Owners = append(event.Owners, owner)
-		}
-	}
-	w.notify(event)
+	w.notify(Event{Watch: w.key, Key: change.key, Owners: change.owners, OfWrite: change.ofWrite})
 }
 
 // onObject stores the resourceVersion of an object, and sends an event if it changed.

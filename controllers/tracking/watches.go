@@ -46,8 +46,10 @@ type User struct {
 type Event struct {
 	Watch WatchKey
 	Key   Key
-	// Owners are the Replikas that the object's marks name, before and after the change.
-	Owners []types.NamespacedName
+	// Owners are the Replikas that the object's marks name, before and after the change. If OfWrite is true, the change is the
+	// result of a write, and Owners are the Replikas that do not know it.
+	Owners  []types.NamespacedName
+	OfWrite bool
 }
 
 // Watches runs one watch for each key that at least one user needs.
