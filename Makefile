@@ -23,7 +23,9 @@ GOVULNCHECK := go tool -modfile=$(CURDIR)/hack/tools/govulncheck/go.mod govulnch
 PROMTOOL := go tool -modfile=$(CURDIR)/hack/monitoring/go.mod promtool
 GOLANGCI_LINT := go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint-kube-api-linter
 GINKGO := $(GO_TOOL) ginkgo
-GINKGO_RUN := $(GINKGO) --no-color --succinct --timeout=20m
+# How often a spec that fails is run. CI runs it a second time: a machine that is shared can stall for longer than any test waits.
+FLAKE_ATTEMPTS ?= 1
+GINKGO_RUN = $(GINKGO) --no-color --succinct --timeout=20m --flake-attempts=$(FLAKE_ATTEMPTS)
 
 # Prints the directory of etcd, kube-apiserver and kube-controller-manager in its last line. Downloads or builds them if
 # necessary, with progress on stderr.
@@ -117,7 +119,7 @@ test: vet ## Run all tests except the slow fault-injection suites.
 	go test $(RACE) -timeout 10m $(OTHERS)
 	$(MAKE) test-controllers
 	@# Suites depend on files that Go's test cache does not track, so they always run.
-	$(WITH_CONTROLPLANE) go test $(RACE) -count=1 -p 2 -timeout 20m $(SUITES)
+	$(WITH_CONTROLPLANE) REPLIKA_FLAKE_ATTEMPTS=$(FLAKE_ATTEMPTS) go test $(RACE) -count=1 -p 3 -timeout 20m $(SUITES)
 
 # Serial specs need exclusive use of the operator or the cluster. They run at the same time as the others, on a control plane
 # of their own. At the end is what failed in both runs; their whole output is in bin/.

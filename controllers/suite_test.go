@@ -40,6 +40,7 @@ import (
 	"github.com/prosimcorp/replika/controllers"
 	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 const (
@@ -70,8 +71,7 @@ func TestControllers(t *testing.T) {
 	logger := zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Controllers")
+	expect.Run(t, "Controllers")
 }
 
 var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {

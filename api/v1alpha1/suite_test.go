@@ -27,6 +27,7 @@ import (
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 // api is a client of a real API server that serves the generated CRD. It requests
@@ -34,8 +35,7 @@ import (
 var api client.Client
 
 func TestAPI(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Replika API")
+	expect.Run(t, "Replika API")
 }
 
 var _ = BeforeSuite(func(ctx SpecContext) {

@@ -31,6 +31,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/test/cluster"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 var (
@@ -41,8 +42,7 @@ var (
 )
 
 func TestExecutor(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Executor")
+	expect.Run(t, "Executor")
 }
 
 var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {

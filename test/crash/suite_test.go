@@ -30,6 +30,7 @@ import (
 
 	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/e2e"
+	"github.com/prosimcorp/replika/test/kit/expect"
 	"github.com/prosimcorp/replika/test/operator"
 	"github.com/prosimcorp/replika/test/proxy"
 )
@@ -45,8 +46,7 @@ var (
 )
 
 func TestCrash(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Crash")
+	expect.Run(t, "Crash")
 }
 
 var _ = BeforeSuite(func(ctx SpecContext) {

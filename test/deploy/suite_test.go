@@ -34,6 +34,7 @@ import (
 
 	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/e2e"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 // repository is the root of this repository.
@@ -49,8 +50,7 @@ var (
 )
 
 func TestDeploy(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Deploy")
+	expect.Run(t, "Deploy")
 }
 
 var _ = BeforeSuite(func(ctx SpecContext) {

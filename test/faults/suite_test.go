@@ -26,11 +26,13 @@ import (
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
 	. "github.com/onsi/gomega"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/e2e"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 // runHeavyEnv also runs the specs that take minutes.
@@ -44,12 +46,11 @@ const heavy = "heavy"
 var env *e2e.Environment
 
 func TestFaults(t *testing.T) {
-	RegisterFailHandler(Fail)
-	suite, reporter := GinkgoConfiguration()
-	if suite.LabelFilter == "" && os.Getenv(runHeavyEnv) == "" {
-		suite.LabelFilter = "!" + heavy
-	}
-	RunSpecs(t, "Faults", suite, reporter)
+	expect.Run(t, "Faults", func(suite *types.SuiteConfig) {
+		if suite.LabelFilter == "" && os.Getenv(runHeavyEnv) == "" {
+			suite.LabelFilter = "!" + heavy
+		}
+	})
 }
 
 var _ = BeforeSuite(func(ctx SpecContext) {

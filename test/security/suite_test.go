@@ -32,6 +32,7 @@ import (
 	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/e2e"
 	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 	"github.com/prosimcorp/replika/test/operator"
 )
 
@@ -55,8 +56,7 @@ var (
 )
 
 func TestSecurity(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Security")
+	expect.Run(t, "Security")
 }
 
 var _ = BeforeSuite(func(ctx SpecContext) {
