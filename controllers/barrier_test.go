@@ -97,13 +97,18 @@ func expectAbsent(ctx context.Context, like client.Object, namespaces ...string)
 	}
 }
 
+// readsOf matches the reads of an object.
+func readsOf(object client.Object) func(cluster.AuditEvent) bool {
+	return func(e cluster.AuditEvent) bool {
+		return e.Verb == "get" && e.Namespace == object.GetNamespace() && e.Name == object.GetName()
+	}
+}
+
 // waitForReads waits until the operator has read the source this many times since the mark. It reads the source once in each
 // interval, so the reconciles between the reads are complete.
 func (f *fixture) waitForReads(ctx context.Context, since auditMark, source client.Object, count int) {
 	GinkgoHelper()
 	Eventually(ctx, func() []cluster.AuditEvent {
-		return f.requests(since, func(e cluster.AuditEvent) bool {
-			return e.Verb == "get" && e.Namespace == source.GetNamespace() && e.Name == source.GetName()
-		})
+		return f.requests(since, readsOf(source))
 	}).WithPolling(auditPolling).Should(WithTransform(func(reads []cluster.AuditEvent) int { return len(reads) }, BeNumerically(">=", count)))
 }

@@ -40,7 +40,6 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	}
 	in, checkpoint := plan.in, plan.checkpoint
 	s.results.carryOver(checkpoint)
-	s.results.missingNamespaces = checkpoint.Missing()
 	if src.Template != nil {
 		s.results.recordDenied(in)
 	}

@@ -67,6 +67,25 @@ var _ = Describe("An idle operator", func() {
 		}),
 	)
 
+	It("Should read a source once per interval for all Replikas that copy it", func(ctx SpecContext) {
+		f := newFixture()
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		for _, name := range []string{"a", "b", "c"} {
+			replika := f.replika(ctx, source, kit.WithName(name), kit.TargetNamespaces(f.namespace(ctx, name)))
+			expect.Ready(ctx, api, replika, 1)
+		}
+		f.waitForReads(ctx, markAudit(), source, 6) // what was left to do is done
+
+		idle := markAudit()
+		f.waitForReads(ctx, idle, source, 6)
+		reads := f.requests(idle, readsOf(source))
+		Expect(reads[5].Received.Sub(reads[0].Received)).To(BeNumerically(">", 5*kit.DefaultInterval*9/10))
+
+		By("each Replika still learns of a change")
+		update(ctx, source, func(source *corev1.ConfigMap) { source.Data["key"] = "two" })
+		expect.Copied(ctx, api, source, f.name("a"), f.name("b"), f.name("c"))
+	})
+
 	It("Should write nothing while only fields of the source change that are not copied", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")

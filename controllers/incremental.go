@@ -69,6 +69,26 @@ func (r *ReplikaReconciler) planCopies(ctx context.Context, s *scope, mapping tr
 	return plan, nil
 }
 
+// settledCheckpoint returns the checkpoint if there is nothing to plan and the source need not be read: another Replika, with the
+// same permissions, has read the same version within the synchronization time. Otherwise it returns nil.
+func (r *ReplikaReconciler) settledCheckpoint(ctx context.Context, s *scope, mapping tracking.Mapping) *planner.Checkpoint {
+	if same, _ := s.state.statusIsOf(sourceIdentityOf(s.replika)); !same || s.watchState != tracking.Synced {
+		return nil
+	}
+	selection, err := r.selections.compile(s.replika)
+	if err != nil {
+		return nil
+	}
+	basis := planner.Basis{UID: s.replika.UID, Generation: s.replika.Generation, Selection: selection}
+	checkpoint, version := s.state.settledCheckpoint(r.copyStore(ctx, mapping), basis)
+	now, synchronization := r.Clock.Now(), s.replika.Spec.Synchronization.Time.Duration
+	if checkpoint == nil || checkpoint.FullPlanDue(s.name, now, synchronization) ||
+		!r.sourceReads.confirmsSince(now.Add(-synchronization), s.name, sourceObjectOf(s.replika, mapping), s.identity, version) {
+		return nil
+	}
+	return checkpoint
+}
+
 // basisOf returns the basis of a plan with the input.
 func basisOf(s *scope, in *planner.Input) planner.Basis {
 	basis := planner.Basis{UID: s.replika.UID, Generation: in.Generation, Selection: in.Selection}

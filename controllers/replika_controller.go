@@ -150,18 +150,28 @@ func (r *ReplikaReconciler) reconcileNormal(ctx context.Context, s *scope) error
 	}
 	pruned, pruneErr := r.pruneFormerKinds(ctx, s, mapping)
 	s.watchState = r.waitForWatchSync(ctx, s, mapping)
+	err = firstError(ctx.Err(), pruneErr, r.syncCopies(ctx, s, mapping))
+	if err == nil && pruned {
+		s.state.trimInventory(mapping.Resource.GroupResource())
+	}
+	return err
+}
+
+// syncCopies reads the source and brings the copies in sync with it. If nothing can have changed, it does neither.
+func (r *ReplikaReconciler) syncCopies(ctx context.Context, s *scope, mapping tracking.Mapping) error {
+	if checkpoint := r.settledCheckpoint(ctx, s, mapping); checkpoint != nil {
+		s.results.carryOver(checkpoint)
+		return nil
+	}
 	observedAt := s.state.popSourceChangedAt()
 	src, sourceErr := r.reconcileSource(ctx, s, mapping)
 	copiesErr := r.reconcileCopies(ctx, s, mapping, src)
 
-	err = firstError(ctx.Err(), pruneErr, sourceErr, copiesErr)
+	err := firstError(ctx.Err(), sourceErr, copiesErr)
 	if err == nil {
 		s.recordFormerKeysGone(src)
 	}
 	r.recordPropagation(s, observedAt, src, err)
-	if err == nil && pruned {
-		s.state.trimInventory(mapping.Resource.GroupResource())
-	}
 	return err
 }
 

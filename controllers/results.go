@@ -110,6 +110,8 @@ func (r *results) carryOver(checkpoint *planner.Checkpoint) {
 	r.desired += inSync
 	r.synced += inSync
 	r.counted = r.counted || inSync > 0
+	r.missingNamespaces = checkpoint.Missing()
+	r.mutated, r.mutatedFields = checkpoint.Mutated()
 }
 
 // recordDenied adds the namespaces that the spec names and that do not accept copies.

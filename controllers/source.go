@@ -173,7 +173,7 @@ func (r *ReplikaReconciler) readSource(ctx context.Context, s *scope, mapping tr
 	if same, _ := s.state.statusIsOf(sourceIdentityOf(s.replika)); !same || s.watchState != tracking.Synced {
 		return request()
 	}
-	return r.sourceReads.get(ctx, s.name, sourceObject{mapping.Resource.GroupResource(), key}, s.identity, request)
+	return r.sourceReads.get(ctx, s.name, sourceObjectOf(s.replika, mapping), s.identity, request)
 }
 
 // recordCopied shows in the status what is copied of the source. Until all copies are in sync, some can have former keys. More

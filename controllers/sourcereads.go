@@ -18,7 +18,6 @@ package controllers
 
 import (
 	"context"
-	"runtime"
 	"sync"
 	"time"
 	"weak"
@@ -28,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
+	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
@@ -36,7 +36,7 @@ const maxSharedReadAge = time.Second
 
 // sourceReads shares reads of a source among the Replikas that need it at about the same time, with the same identity: a change
 // of a source, or of a namespace, can concern many. It does not keep the content: an object that no reconcile uses is left to
-// the garbage collector.
+// the garbage collector. Of the last read it keeps the version, so that one read in each interval is enough for all.
 type sourceReads struct {
 	clock clock.PassiveClock
 
@@ -49,14 +49,20 @@ type sourceObject struct {
 	key      tracking.Key
 }
 
+func sourceObjectOf(replika *v1alpha1.Replika, mapping tracking.Mapping) sourceObject {
+	return sourceObject{mapping.Resource.GroupResource(), sourceKey(replika)}
+}
+
 // sharedRead is one request.
 type sharedRead struct {
 	// by is the Replika that sent it.
 	by        types.NamespacedName
 	startedAt time.Time
-	// ended is closed when the response has arrived. object is valid then, and nil after an error.
-	ended  chan struct{}
-	object weak.Pointer[unstructured.Unstructured]
+	// ended is closed when the response has arrived. object and version are valid then; object is nil when no reconcile uses it
+	// any more.
+	ended   chan struct{}
+	object  weak.Pointer[unstructured.Unstructured]
+	version string
 }
 
 // get returns the source as the last request returned it, if that was one of another Replika, started at most maxSharedReadAge
@@ -78,8 +84,7 @@ func (s *sourceReads) get(
 	own := s.start(replika, source, as)
 	object, err := request()
 	if err == nil {
-		own.object = weak.Make(object)
-		runtime.AddCleanup(object, func(own *sharedRead) { s.remove(source, as, own) }, own)
+		own.object, own.version = weak.Make(object), object.GetResourceVersion()
 	} else {
 		s.remove(source, as, own)
 	}
@@ -87,7 +92,27 @@ func (s *sourceReads) get(
 	return object, err
 }
 
-// changed records that the source changed: requests that started before are not shared from now on.
+// confirmsSince reports whether another Replika has read this version of the source, by a request that started since then, and
+// no event reported a change after it.
+func (s *sourceReads) confirmsSince(
+	since time.Time, replika types.NamespacedName, source sourceObject, as identity, version string,
+) bool {
+	s.mu.Lock()
+	last := s.reads[source][as]
+	s.mu.Unlock()
+	if last == nil || last.by == replika || last.startedAt.Before(since) {
+		return false
+	}
+	select {
+	case <-last.ended:
+		return last.version == version
+	default:
+		return false
+	}
+}
+
+// changed records that the source changed, or that a Replika with this source is gone: requests that started before are not
+// shared from now on.
 func (s *sourceReads) changed(source sourceObject) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -66,7 +66,7 @@ func TestSourceReads_Get(t *testing.T) {
 				reads, requests := &sourceReads{clock: clock.RealClock{}}, 0
 				request := func() (*unstructured.Unstructured, error) {
 					requests++
-					return &unstructured.Unstructured{}, tc.err
+					return &unstructured.Unstructured{Object: map[string]any{}}, tc.err
 				}
 				first, err := reads.get(t.Context(), firstReader, sharedSource, operatorIdentity, request)
 				if !errors.Is(err, tc.err) {
@@ -96,7 +96,7 @@ func TestSourceReads_WaitForRequest(t *testing.T) {
 				objects[i], _ = reads.get(t.Context(), types.NamespacedName{Namespace: "ops", Name: strconv.Itoa(i)}, sharedSource, operatorIdentity, func() (*unstructured.Unstructured, error) {
 					requests++
 					time.Sleep(time.Millisecond)
-					return &unstructured.Unstructured{}, nil
+					return &unstructured.Unstructured{Object: map[string]any{}}, nil
 				})
 			})
 			synctest.Wait()
@@ -132,11 +132,56 @@ func TestSourceReads_KeepNoContent(t *testing.T) {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); runtime.Gosched() {
 		runtime.GC()
 		reads.mu.Lock()
-		left := len(reads.reads)
+		object := reads.reads[sharedSource][operatorIdentity].object.Value()
 		reads.mu.Unlock()
-		if left == 0 {
+		if object == nil {
 			return
 		}
 	}
-	t.Error("the read is still known")
+	t.Error("the content is still in memory")
+}
+
+func TestSourceReads_ConfirmsSince(t *testing.T) {
+	const interval = time.Minute
+	cases := map[string]struct {
+		between  func(*sourceReads)
+		replika  types.NamespacedName
+		as       identity
+		version  string
+		err      error
+		confirms bool
+	}{
+		"the same version":      {version: "7", confirms: true},
+		"another version":       {version: "6"},
+		"at the interval's end": {version: "7", between: func(*sourceReads) { time.Sleep(interval) }, confirms: true},
+		"too old":               {version: "7", between: func(*sourceReads) { time.Sleep(interval + time.Millisecond) }},
+		"a change in between":   {version: "7", between: func(s *sourceReads) { s.changed(sharedSource) }},
+		"its own read":          {version: "7", replika: firstReader},
+		"another identity":      {version: "7", as: identity{"a", "copier"}},
+		"after an error":        {version: "7", err: errors.New("forbidden")},
+		"a read under way": {version: "7", between: func(s *sourceReads) {
+			s.start(firstReader, sharedSource, operatorIdentity)
+		}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				reads := &sourceReads{clock: clock.RealClock{}}
+				object := &unstructured.Unstructured{Object: map[string]any{}}
+				object.SetResourceVersion("7")
+				if _, err := reads.get(t.Context(), firstReader, sharedSource, operatorIdentity, func() (*unstructured.Unstructured, error) {
+					return object, tc.err
+				}); !errors.Is(err, tc.err) {
+					t.Fatal(err)
+				}
+				if tc.between != nil {
+					tc.between(reads)
+				}
+				since := time.Now().Add(-interval)
+				if got := reads.confirmsSince(since, cmp.Or(tc.replika, secondReader), sharedSource, tc.as, tc.version); got != tc.confirms {
+					t.Errorf("confirmsSince: %t", got)
+				}
+			})
+		})
+	}
 }

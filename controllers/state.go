@@ -65,8 +65,8 @@ type replikaState struct {
 	resource schema.GroupResource
 	// digests of the last template; empty before the first.
 	digests planner.Digests
-	// sourceVersion is the resourceVersion of the source when its content last changed.
-	sourceVersion string
+	// sourceVersion is the resourceVersion of the source when its content last changed, and readVersion that of the last read.
+	sourceVersion, readVersion string
 	// outOfSync holds the copies that the last reconcile failed to bring in sync: to succeed later corrects no drift.
 	outOfSync map[types.NamespacedName]bool
 	// contests holds the histories of copies that were repaired recently.
@@ -111,7 +111,7 @@ func (s *replikaState) useResource(resource schema.GroupResource) {
 		return
 	}
 	s.resource = resource
-	s.digests, s.sourceVersion = "", ""
+	s.digests, s.sourceVersion, s.readVersion = "", "", ""
 	s.outOfSync, s.contests, s.backoffUntil = nil, nil, nil
 	s.propagationStart = time.Time{}
 }
@@ -121,6 +121,13 @@ func (s *replikaState) statusIsOf(source sourceIdentity) (same, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.source == source, s.source != sourceIdentity{}
+}
+
+// sourceObject returns the source that the last status is about.
+func (s *replikaState) sourceObject() sourceObject {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sourceObject{s.resource, s.source.key}
 }
 
 // recordStatusOf records that the status is now about the source.
@@ -136,6 +143,7 @@ func (s *replikaState) recordStatusOf(source sourceIdentity) {
 func (s *replikaState) recordTemplate(digests planner.Digests, resourceVersion string) (unchanged bool, sourceVersion string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.readVersion = resourceVersion
 	unchanged = s.digests == digests
 	if !unchanged {
 		s.digests, s.sourceVersion = digests, resourceVersion
@@ -224,6 +232,19 @@ func (s *replikaState) popCheckpoint(store *tracking.CopyStore, basis planner.Ba
 	}
 	s.checkpoint, s.checkpointStore, s.changes = nil, nil, planner.Changes{}
 	return checkpoint, changes
+}
+
+// settledCheckpoint returns the checkpoint if it is for the store and, with the last template, for the basis, and no namespace
+// must be planned; else nil. The caller does not change it. version is that of the source which the template was made from.
+func (s *replikaState) settledCheckpoint(store *tracking.CopyStore, basis planner.Basis) (checkpoint *planner.Checkpoint, version string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	basis.Template = s.digests
+	if s.checkpoint == nil || s.checkpointStore != store || s.checkpoint.Basis != basis ||
+		s.changes.All() || len(s.checkpoint.ToPlan(s.changes)) > 0 || !s.sourceChangedAt.IsZero() {
+		return nil, ""
+	}
+	return s.checkpoint, s.readVersion
 }
 
 // setCheckpoint keeps the checkpoint for the next reconcile.
