@@ -622,6 +622,7 @@ func TestWatches_Set_ForgetsForeignObjectsThatNobodyWatches(t *testing.T) {
 		e.Set(user, e.conflicting.key)
 	}
 	e.Set(replikaUser)
+	e.Set(userOf(e.conflicting.key))
 	e.expectStored(t, foreignAt(shop, "f", 10), own)
 	e.events = nil
 	e.Set(rivalUser)

@@ -17,7 +17,7 @@ limitations under the License.
 // Package tracking observes the cluster: which kinds the API server serves, and which copies exist.
 //
 // It watches what the Replikas need: the copies of a kind, selected by label and reduced to digests; each source, by its
-// metadata; and, while foreign objects conflict with copies, all objects of the copies' name. Every instance of the
+// metadata, and many in one namespace by one watch; and, while foreign objects conflict with copies, all objects of the copies' name. Every instance of the
 // operator runs these watches, the standby too, so that a takeover needs no list. A watch that fails because it is forbidden,
 // or because the kind is not served, blocks nothing: it reports that it is not synced, and the copies are listed instead.
 package tracking

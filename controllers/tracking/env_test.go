@@ -120,13 +120,14 @@ func newEnvWithoutList(t interface{ Context() context.Context }) *env {
 	return e
 }
 
-// addWatch adds a watch that has no user.
+// addWatch adds a watch that the env uses.
 func (e *env) addWatch(key WatchKey) *watch {
-	watch := newWatch(e.Watches, key)
-	e.startWatch(watch)
-	e.active[key] = watch
-	return watch
+	e.Set(userOf(key), key)
+	return e.active[key]
 }
+
+// userOf is the user that the env has for a watch.
+func userOf(key WatchKey) User { return User{Replika: replika, Purpose: key.String()} }
 
 func (e *env) store() *CopyStore { return e.copies.store }
 

@@ -29,12 +29,21 @@ import (
 // reducedObject is what a watch keeps of an object, with just enough metadata for client-go to build its key.
 type reducedObject struct {
 	metav1.PartialObjectMetadata
+	// observed is nil in watches that keep only resourceVersions.
 	observed *planner.Observed
 }
 
 func newReducedObject(observed *planner.Observed) *reducedObject {
 	reduced := &reducedObject{observed: observed}
-	reduced.Namespace, reduced.Name = observed.Namespace, observed.Name
+	reduced.Namespace, reduced.Name, reduced.ResourceVersion = observed.Namespace, observed.Name, observed.ResourceVersion
+	return reduced
+}
+
+// newReducedMetadata reduces an object for a watch that keeps only resourceVersions and perhaps labels.
+func newReducedMetadata(metadata *metav1.PartialObjectMetadata) *reducedObject {
+	reduced := &reducedObject{}
+	reduced.Namespace, reduced.Name, reduced.ResourceVersion = metadata.Namespace, metadata.Name, metadata.ResourceVersion
+	reduced.Labels = metadata.Labels
 	return reduced
 }
 
@@ -49,6 +58,9 @@ func (w *watch) transform(object any) (any, error) {
 	case *unstructured.Unstructured:
 		observed, err = w.observe(typed)
 	case *metav1.PartialObjectMetadata:
+		if w.keepsVersions() {
+			return newReducedMetadata(typed), nil
+		}
 		observed, err = observeMetadata(w.watches.cleaner, w.key.Resource.GroupResource(), typed)
 	default:
 		err = fmt.Errorf("unexpected object of type %T in a watch", object)

@@ -42,10 +42,10 @@ type watch struct {
 	notify func(Event)
 	stop   context.CancelFunc
 
-	// users are guarded by the lock of watches.
-	users map[User]struct{}
-
 	mu sync.Mutex
+	// serves has the keys in whose name the watch sends events: its own, unless another watch serves its users, and those of
+	// the sources that it serves.
+	serves map[WatchKey]struct{}
 	// synced is true once the stream was open and a list was stored, until the watch is refused or stale.
 	synced, listed bool
 	// problem is why the last request failed, until the watch syncs; Synced if none did.
@@ -53,10 +53,12 @@ type watch struct {
 	// wasDown is true after a refusal, or when the watch was stale, or after a caller's wait timed out, until the watch syncs.
 	// That sync sends an event, unlike the first sync of a new watch.
 	wasDown bool
+	// reportedDown is true once users may have learned from an event, or from a wait that timed out, that the watch was down.
+	reportedDown bool
 	// stream is what is known of the stream of events.
 	stream stream
-	// versions holds the resourceVersions of all watched objects. It is nil until the first list.
-	versions map[Key]string
+	// versions holds what is kept of all watched objects, see keepsVersions. It is nil until the first list.
+	versions map[Key]objectVersion
 }
 
 func newWatch(watches *Watches, key WatchKey) *watch {
@@ -67,7 +69,7 @@ func newWatch(watches *Watches, key WatchKey) *watch {
 		problem:            Synced,
 		notify:             func(Event) {},
 		stop:               func() {},
-		users:              map[User]struct{}{},
+		serves:             map[WatchKey]struct{}{},
 	}
 	if key.Type == Copies {
 		w.store = newCopyStore(w.copyChanged)
@@ -154,10 +156,15 @@ func (w *watch) hasList() bool {
 // it must not call out.
 func (w *watch) apply(update func() []Event) {
 	w.mu.Lock()
+	before := w.availability()
 	events := update()
+	changed := w.availability() != before
 	w.mu.Unlock()
 	for _, event := range events {
 		w.notify(event)
+	}
+	if changed {
+		w.watches.availabilityChanged(w.key)
 	}
 }
 
@@ -180,7 +187,8 @@ func (w *watch) down() []Event {
 	w.synced, w.wasDown = false, true
 	w.unblockWaiters()
 	if wasSynced {
-		return []Event{{Watch: w.key}}
+		w.reportedDown = true
+		return w.eventsOfItself()
 	}
 	return nil
 }
@@ -202,19 +210,20 @@ func (w *watch) maybeSynced() []Event {
 	w.synced, w.wasDown, w.problem = true, false, Synced
 	w.unblockWaiters()
 	if wasDown {
-		return []Event{{Watch: w.key}}
+		return w.eventsOfItself()
 	}
 	return nil
 }
 
 // waitTimedOut records that a caller's wait for the watch timed out. Later callers do not wait.
 func (w *watch) waitTimedOut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.synced {
-		w.wasDown = true
-		w.unblockWaiters()
-	}
+	w.apply(func() []Event {
+		if !w.synced {
+			w.wasDown, w.reportedDown = true, true
+			w.unblockWaiters()
+		}
+		return nil
+	})
 }
 
 // unblockWaiters ends all waits for the watch. The lock is held.
@@ -234,60 +243,60 @@ func (w *watch) Add(object any) error { return w.Update(object) }
 
 // Update implements cache.ReflectorStore.
 func (w *watch) Update(object any) error {
-	observed, err := w.toObserved(object)
+	reduced, err := w.reduce(object)
 	if err != nil {
 		return err
 	}
 	w.apply(w.eventReceived)
 	switch w.key.Type {
 	case Copies:
-		w.store.set(observed)
+		w.store.set(reduced.observed)
 	case ConflictingObjects:
 		if store := w.storeOfCopies(); store != nil {
-			store.setForeign(observed)
+			store.setForeign(reduced.observed)
 		}
 	default:
-		w.onObject(observed)
+		w.onObject(reduced)
 	}
 	return nil
 }
 
 // Delete implements cache.ReflectorStore.
 func (w *watch) Delete(object any) error {
-	observed, err := w.toObserved(object)
+	reduced, err := w.reduce(object)
 	if err != nil {
 		return err
 	}
 	w.apply(w.eventReceived)
 	switch w.key.Type {
 	case Copies:
-		w.store.remove(observed.Key(), observed.ResourceVersion)
+		w.store.remove(reduced.observed.Key(), reduced.ResourceVersion)
 	case ConflictingObjects:
 		if store := w.storeOfCopies(); store != nil {
-			store.removeForeign(observed.Key(), observed.ResourceVersion)
+			store.removeForeign(reduced.observed.Key(), reduced.ResourceVersion)
 		}
 	default:
-		w.onDelete(observed.Key())
+		w.onDelete(reduced)
 	}
 	return nil
 }
 
 // Replace implements cache.ReflectorStore: it stores a list.
 func (w *watch) Replace(objects []any, resourceVersion string) error {
-	list := make([]*planner.Observed, 0, len(objects))
+	list := make([]*reducedObject, 0, len(objects))
 	for _, object := range objects {
-		observed, err := w.toObserved(object)
+		reduced, err := w.reduce(object)
 		if err != nil {
 			return err
 		}
-		list = append(list, observed)
+		list = append(list, reduced)
 	}
 	switch w.key.Type {
 	case Copies:
-		w.store.replace(list, resourceVersion)
+		w.store.replace(toObserved(list), resourceVersion)
 	case ConflictingObjects:
 		if store := w.storeOfCopies(); store != nil {
-			store.replaceForeign(w.key.Name, list, resourceVersion)
+			store.replaceForeign(w.key.Name, toObserved(list), resourceVersion)
 		}
 	default:
 		w.onList(list)
@@ -308,8 +317,8 @@ func (w *watch) Bookmark(resourceVersion string) error {
 // Resync implements cache.ReflectorStore. Nothing is resynced.
 func (*watch) Resync() error { return nil }
 
-// toObserved reduces an object that the Reflector stores.
-func (w *watch) toObserved(object any) (*planner.Observed, error) {
+// reduce reduces an object that the Reflector stores.
+func (w *watch) reduce(object any) (*reducedObject, error) {
 	if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = tombstone.Obj
 	}
@@ -321,7 +330,15 @@ func (w *watch) toObserved(object any) (*planner.Observed, error) {
 	if !ok {
 		return nil, fmt.Errorf("unexpected object of type %T after the transform", reduced)
 	}
-	return typed.observed, nil
+	return typed, nil
+}
+
+func toObserved(list []*reducedObject) []*planner.Observed {
+	observed := make([]*planner.Observed, len(list))
+	for i, object := range list {
+		observed[i] = object.observed
+	}
+	return observed
 }
 
 // storeOfCopies returns the store that foreign objects of the same kind are stored in.
@@ -334,48 +351,6 @@ func (w *watch) copyChanged(change storeEvent) {
 		return
 	}
 	w.notify(Event{Watch: w.key, Key: change.key, Owners: change.owners, OfWrite: change.ofWrite})
-}
-
-// onObject stores the resourceVersion of an object, and sends an event if it changed.
-func (w *watch) onObject(object *planner.Observed) {
-	key := object.Key()
-	w.apply(func() []Event {
-		if w.versions[key] == object.ResourceVersion {
-			return nil
-		}
-		w.versions[key] = object.ResourceVersion
-		return []Event{{Watch: w.key, Key: key}}
-	})
-}
-
-// onDelete removes the resourceVersion of an object that was deleted, and sends an event.
-func (w *watch) onDelete(key Key) {
-	w.apply(func() []Event {
-		delete(w.versions, key)
-		return []Event{{Watch: w.key, Key: key}}
-	})
-}
-
-// onList stores the resourceVersions of all objects, and sends an event for each that differs from the list before. The first
-// list has none before it and sends no event.
-func (w *watch) onList(list []*planner.Observed) {
-	w.apply(func() []Event {
-		before := w.versions
-		w.versions = make(map[Key]string, len(list))
-		var events []Event
-		for _, object := range list {
-			key := object.Key()
-			w.versions[key] = object.ResourceVersion
-			if before != nil && before[key] != object.ResourceVersion {
-				events = append(events, Event{Watch: w.key, Key: key})
-			}
-			delete(before, key)
-		}
-		for key := range before {
-			events = append(events, Event{Watch: w.key, Key: key})
-		}
-		return events
-	})
 }
 
 var (

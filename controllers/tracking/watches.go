@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -50,9 +51,11 @@ type Event struct {
 	// result of a write, and Owners are the Replikas that do not know it.
 	Owners  []types.NamespacedName
 	OfWrite bool
+	// Labels are the object's labels before and after the change, without duplicates. Only watches of [Sources] report them.
+	Labels []labels.Set
 }
 
-// Watches runs one watch for each key that at least one user needs.
+// Watches runs one watch for each key that at least one user needs; many sources of a namespace share one, see sharing.go.
 type Watches struct {
 	objects  dynamic.Interface
 	lists    objectStream
@@ -65,11 +68,18 @@ type Watches struct {
 	staleAfter time.Duration
 	// trustAfter is how long a stream without an event must be open before it counts as working.
 	trustAfter time.Duration
+	// shareAbove and shareAtLeast are the numbers of sources in a namespace past which they begin and cease to share a watch.
+	shareAbove, shareAtLeast int
 
 	reflectors sync.WaitGroup
 
-	mu     sync.Mutex
+	mu sync.Mutex
+	// users has the keys that each user needs, and needed the users of each key.
 	users  map[User][]WatchKey
+	needed map[WatchKey]map[User]struct{}
+	// sources are those that have users, by the key of the watch that they share or could share.
+	sources map[WatchKey]*namespaceSources
+	// active are the watches that run. The users of a key may be served by the watch of another one, see serving.
 	active map[WatchKey]*watch
 	// startWatch starts a watch under the context of Start. Before Start, it does nothing.
 	startWatch func(*watch)
@@ -93,7 +103,10 @@ func NewWatches(
 		backoff:    wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: 30 * time.Second},
 		staleAfter: time.Minute,
 		trustAfter: 5 * time.Second,
+		shareAbove: defaultShareAbove, shareAtLeast: defaultShareAtLeast,
 		users:      map[User][]WatchKey{},
+		needed:     map[WatchKey]map[User]struct{}{},
+		sources:    map[WatchKey]*namespaceSources{},
 		active:     map[WatchKey]*watch{},
 		startWatch: func(*watch) {},
 	}
@@ -123,11 +136,14 @@ func (*Watches) NeedLeaderElection() bool { return false }
 
 // Set replaces the watches that the user needs. New ones start at once, or with Start; those without a user stop. Set does
 // not wait for either, and does nothing after the context of Start has ended.
-func (w *Watches) Set(user User, keys ...WatchKey) {
+func (w *Watches) Set(user User, keys ...WatchKey) { sendAll(w.set(user, keys)) }
+
+// set returns what must be called without the lock to send events.
+func (w *Watches) set(user User, keys []WatchKey) (send []func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped {
-		return
+		return nil
 	}
 	before := w.users[user]
 	w.users[user] = keys
@@ -135,37 +151,64 @@ func (w *Watches) Set(user User, keys ...WatchKey) {
 		delete(w.users, user)
 	}
 	for _, key := range keys {
-		w.acquire(key, user)
+		send = append(send, w.acquire(key, user)...)
 	}
 	for _, key := range before {
 		if !slices.Contains(keys, key) {
-			w.release(key, user)
+			send = append(send, w.release(key, user)...)
 		}
 	}
+	return send
 }
 
-// acquire adds the user to the watch, and starts the watch for its first user. The lock is held.
-func (w *Watches) acquire(key WatchKey, user User) {
-	if w.active[key] == nil {
-		w.active[key] = newWatch(w, key)
-		w.startWatch(w.active[key])
+// acquire adds the user to those of the key, and starts a watch for its first user. The lock is held.
+func (w *Watches) acquire(key WatchKey, user User) []func() {
+	if users := w.needed[key]; users != nil {
+		users[user] = struct{}{}
+		return nil
 	}
-	w.active[key].users[user] = struct{}{}
+	w.needed[key] = map[User]struct{}{user: {}}
+	if key.Type == Source || key.Type == Sources {
+		return w.addSource(key)
+	}
+	w.run(key).setServes(key, true)
+	return nil
 }
 
-// release removes the user from the watch, and stops the watch after its last user. The lock is held.
-func (w *Watches) release(key WatchKey, user User) {
-	watch := w.active[key]
-	delete(watch.users, user)
-	if watch.store != nil {
+// release removes the user from those of the key, and stops the watch after its last user. The lock is held.
+func (w *Watches) release(key WatchKey, user User) []func() {
+	users := w.needed[key]
+	delete(users, user)
+	if watch := w.active[key]; watch != nil && watch.store != nil {
 		watch.store.forget(user.Replika)
 	}
-	if len(watch.users) == 0 {
+	if len(users) > 0 {
+		return nil
+	}
+	delete(w.needed, key)
+	if key.Type == Source || key.Type == Sources {
+		return w.removeSource(key)
+	}
+	w.end(key)
+	if copies := w.active[CopiesOf(key.Resource)]; key.Type == ConflictingObjects && copies != nil {
+		copies.store.forgetForeign(key.Name)
+	}
+	return nil
+}
+
+// run starts a watch that serves nothing yet. The lock is held.
+func (w *Watches) run(key WatchKey) *watch {
+	watch := newWatch(w, key)
+	w.active[key] = watch
+	w.startWatch(watch)
+	return watch
+}
+
+// end stops a watch, if it runs. The lock is held.
+func (w *Watches) end(key WatchKey) {
+	if watch := w.active[key]; watch != nil {
 		watch.stop()
 		delete(w.active, key)
-		if copies := w.active[CopiesOf(key.Resource)]; key.Type == ConflictingObjects && copies != nil {
-			copies.store.forgetForeign(key.Name)
-		}
 	}
 }
 
@@ -188,28 +231,52 @@ func (w *Watches) WaitForSync(ctx context.Context, key WatchKey) bool {
 
 // State returns whether the watch has synced and, if not, why.
 func (w *Watches) State(key WatchKey) State {
-	w.mu.Lock()
-	watch := w.active[key]
-	w.mu.Unlock()
+	watch, _ := w.serving(key)
 	if watch == nil {
 		return Syncing
 	}
 	return watch.state()
 }
 
-func (w *Watches) waitForSync(ctx context.Context, key WatchKey) *watch {
+// serving returns the watch that serves the users of the key, nil if it has none, and a channel that is closed when another watch
+// may serve them.
+func (w *Watches) serving(key WatchKey) (*watch, <-chan struct{}) {
 	w.mu.Lock()
-	watch := w.active[key]
-	w.mu.Unlock()
-	if watch == nil {
-		return nil
+	defer w.mu.Unlock()
+	if len(w.needed[key]) == 0 {
+		return nil, nil
 	}
-	select {
-	case <-watch.firstSyncOrFailure:
-	case <-ctx.Done():
-		watch.waitTimedOut()
+	if key.Type != Source {
+		return w.active[key], nil
 	}
-	return watch
+	sources := w.sourcesOf(key)
+	if single := w.active[key]; single != nil && single.isServing(key) {
+		return single, sources.moved
+	}
+	return w.active[sources.key], sources.moved
+}
+
+func (w *Watches) waitForSync(ctx context.Context, key WatchKey) *watch {
+	for {
+		watch, moved := w.serving(key)
+		if watch == nil {
+			return nil
+		}
+		select {
+		case <-watch.firstSyncOrFailure:
+			if watch.key == key || watch.isSynced() {
+				return watch
+			}
+			w.availabilityChanged(watch.key) // a watch that others share failed: this source gets its own
+		case <-moved:
+			continue
+		case <-ctx.Done():
+			watch.waitTimedOut()
+		}
+		if now, _ := w.serving(key); now == watch {
+			return watch
+		}
+	}
 }
 
 // ActiveWatches counts the watches that are synced, by resource.
@@ -225,14 +292,15 @@ func (w *Watches) ActiveWatches() map[schema.GroupResource]int {
 	return counts
 }
 
-// Unavailable counts the watches that are not synced, by resource and state.
+// Unavailable counts the watches that are not synced, by resource and state, without those that serve nobody because each source has
+// a watch of its own meanwhile.
 func (w *Watches) Unavailable() map[schema.GroupResource]map[State]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	counts := map[schema.GroupResource]map[State]int{}
 	for key, watch := range w.active {
 		resource, state := key.Resource.GroupResource(), watch.state()
-		if state == Synced {
+		if state == Synced || !watch.servesAny() {
 			continue
 		}
 		if counts[resource] == nil {
@@ -256,10 +324,8 @@ func (w *Watches) usersOf(key WatchKey) []types.NamespacedName {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var users []types.NamespacedName
-	if watch := w.active[key]; watch != nil {
-		for user := range watch.users {
-			users = append(users, user.Replika)
-		}
+	for user := range w.needed[key] {
+		users = append(users, user.Replika)
 	}
 	return users
 }

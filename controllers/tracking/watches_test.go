@@ -52,14 +52,16 @@ var (
 type serverMode int
 
 const (
-	normal         serverMode = iota
-	hanging                   // it never responds
-	watchForbidden            // it serves lists, but no watches
-	kindNotServed             // it does not serve the kind
-	noWatchList               // it serves lists and watches, but no watches that list
-	failing                   // it fails with 500
-	overloaded                // it responds 429 to watches
-	watchesEnded              // it opens watches, and ends them with 429
+	normal           serverMode = iota
+	hanging                     // it never responds
+	watchForbidden              // it serves lists, but no watches
+	kindNotServed               // it does not serve the kind
+	noWatchList                 // it serves lists and watches, but no watches that list
+	failing                     // it fails with 500
+	overloaded                  // it responds 429 to watches
+	watchesEnded                // it opens watches, and ends them with 429
+	namedOnly                   // it serves the objects of a namespace by name only
+	namedOnlyHanging            // it responds to no other request for them
 )
 
 // apiServer is an API server without objects. It counts the open watches and the lists.
@@ -103,8 +105,11 @@ func (s *apiServer) serve(response http.ResponseWriter, request *http.Request) {
 	if strings.Contains(query.Get("labelSelector"), "created-by") {
 		kind, version = "ConfigMap", "v1"
 	}
+	unnamed := strings.Contains(request.URL.Path, "/namespaces/") && query.Get("fieldSelector") == ""
 	switch {
-	case mode == hanging:
+	case mode == namedOnly && unnamed:
+		respondError(response, http.StatusForbidden, "Forbidden")
+	case mode == hanging, mode == namedOnlyHanging && unnamed:
 		<-request.Context().Done()
 	case mode == failing:
 		respondError(response, http.StatusInternalServerError, "InternalError")

@@ -33,8 +33,10 @@ type WatchType string
 const (
 	// Copies are all objects of a resource that have our label. They are watched whole, and reduced to digests on receipt.
 	Copies WatchType = "copies"
-	// Source is one object, watched by its metadata.
+	// Source is one object, watched by its metadata. Users of many sources in one namespace share a watch of [Sources].
 	Source WatchType = "source"
+	// Sources are all objects of a resource in one namespace, watched by their metadata.
+	Sources WatchType = "sources"
 	// ConflictingObjects are all objects of a resource that have one name, watched by their metadata while foreign objects
 	// conflict with copies.
 	ConflictingObjects WatchType = "conflicting objects"
@@ -46,7 +48,7 @@ const (
 type WatchKey struct {
 	Type     WatchType
 	Resource schema.GroupVersionResource
-	// Namespace is that of a source. It is empty for all other types.
+	// Namespace is that of one source, or of all. It is empty for all other types.
 	Namespace string
 	// Name is that of a source, or of conflicting objects. It is empty for all other types.
 	Name string
@@ -62,6 +64,11 @@ func SourceAt(resource schema.GroupVersionResource, source Key) WatchKey {
 	return WatchKey{Type: Source, Resource: resource, Namespace: source.Namespace, Name: source.Name}
 }
 
+// SourcesIn is the key of the watch of all objects of a resource in a namespace.
+func SourcesIn(resource schema.GroupVersionResource, namespace string) WatchKey {
+	return WatchKey{Type: Sources, Resource: resource, Namespace: namespace}
+}
+
 // ConflictingObjectsNamed is the key of the watch of all objects that have the name of copies.
 func ConflictingObjectsNamed(resource schema.GroupVersionResource, name string) WatchKey {
 	return WatchKey{Type: ConflictingObjects, Resource: resource, Name: name}
@@ -73,6 +80,9 @@ func AllCRDs() WatchKey {
 		Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions",
 	}}
 }
+
+// object is the key of the object that a watch of type [Source] is for.
+func (k WatchKey) object() Key { return Key{Namespace: k.Namespace, Name: k.Name} }
 
 func (k WatchKey) String() string {
 	return fmt.Sprintf("%s of %s %s/%s", k.Type, k.Resource.GroupResource(), k.Namespace, k.Name)

@@ -49,6 +49,36 @@ func (w *watch) state() State {
 	}
 }
 
+// availability is what users can expect of a watch.
+type availability int
+
+const (
+	// pending means that the first list has not arrived yet, and that nothing has failed.
+	pending availability = iota
+	// available means that the watch has synced.
+	available
+	// unavailable means that the watch was refused, fails or is stale.
+	unavailable
+)
+
+func (w *watch) currentAvailability() availability {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.availability()
+}
+
+// availability returns the current one. The lock is held.
+func (w *watch) availability() availability {
+	switch {
+	case w.synced:
+		return available
+	case w.wasDown, w.problem != Synced:
+		return unavailable
+	default:
+		return pending
+	}
+}
+
 // problemOf returns what the failure of a request means for the watch.
 func problemOf(err error) State {
 	switch {
