@@ -119,7 +119,7 @@ test: vet ## Run all tests except the slow fault-injection suites.
 	go test $(RACE) -timeout 10m $(OTHERS)
 	$(MAKE) test-controllers
 	@# Suites depend on files that Go's test cache does not track, so they always run.
-	$(WITH_CONTROLPLANE) REPLIKA_FLAKE_ATTEMPTS=$(FLAKE_ATTEMPTS) go test $(RACE) -count=1 -p 3 -timeout 20m $(SUITES)
+	$(WITH_CONTROLPLANE) REPLIKA_FLAKE_ATTEMPTS=$(FLAKE_ATTEMPTS) go test $(RACE) -count=1 -p 2 -timeout 20m $(SUITES)
 
 # Serial specs need exclusive use of the operator or the cluster. They run at the same time as the others, on a control plane
 # of their own. At the end is what failed in both runs; their whole output is in bin/.
