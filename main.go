@@ -186,6 +186,15 @@ func isBindAddress(address string) bool {
 	return err == nil
 }
 
+// withOwnConnection returns a copy of the configuration whose clients share no connection with others. The renewal of the Lease
+// must not queue behind the requests of a thousand reconciles, or behind a long list, until the Lease is lost.
+func withOwnConnection(config *rest.Config) *rest.Config {
+	own := rest.CopyConfig(config)
+	// client-go shares the connections of all configurations that have the same function.
+	own.Dial = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	return own
+}
+
 // metricsOptions returns the options of the metrics server.
 func metricsOptions(options *options) metricsserver.Options {
 	metrics := metricsserver.Options{
@@ -223,6 +232,7 @@ func run(options *options) error {
 		HealthProbeBindAddress:        options.probeAddress,
 		PprofBindAddress:              options.pprofAddress,
 		LeaderElection:                options.leaderElection,
+		LeaderElectionConfig:          withOwnConnection(config),
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       options.leaseNamespace,
 		LeaderElectionReleaseOnCancel: true,
