@@ -17,7 +17,6 @@ limitations under the License.
 package controllers
 
 import (
-	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -452,69 +451,4 @@ func (s *replikaState) resetFailures() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failures = 0
-}
-
-// stateStore holds the state of every Replika.
-type stateStore struct {
-	mu        sync.Mutex
-	byReplika map[types.NamespacedName]*replikaState
-}
-
-// get returns the state of the Replika, a new one for a Replika that was not reconciled before.
-func (s *stateStore) get(replika types.NamespacedName) *replikaState {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.byReplika == nil {
-		s.byReplika = map[types.NamespacedName]*replikaState{}
-	}
-	if s.byReplika[replika] == nil {
-		s.byReplika[replika] = &replikaState{}
-	}
-	return s.byReplika[replika]
-}
-
-// find returns the state of a Replika that was reconciled before; nil for none.
-func (s *stateStore) find(replika types.NamespacedName) *replikaState {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.byReplika[replika]
-}
-
-// markChanged records for each of the Replikas that something changed in the namespace.
-func (s *stateStore) markChanged(namespace string, replikas ...types.NamespacedName) {
-	for state := range s.findAll(replikas) {
-		state.markChanged(namespace)
-	}
-}
-
-// markAllChanged records for each of the Replikas that something can have changed in every namespace.
-func (s *stateStore) markAllChanged(replikas ...types.NamespacedName) {
-	for state := range s.findAll(replikas) {
-		state.markAllChanged()
-	}
-}
-
-// markSourceChanged records for each of the Replikas when its source changed.
-func (s *stateStore) markSourceChanged(now time.Time, replikas ...types.NamespacedName) {
-	for state := range s.findAll(replikas) {
-		state.markSourceChanged(now)
-	}
-}
-
-// findAll yields the states of those of the Replikas that were reconciled before.
-func (s *stateStore) findAll(replikas []types.NamespacedName) iter.Seq[*replikaState] {
-	return func(yield func(*replikaState) bool) {
-		for _, replika := range replikas {
-			if state := s.find(replika); state != nil && !yield(state) {
-				return
-			}
-		}
-	}
-}
-
-// delete drops the state of a Replika that no longer exists.
-func (s *stateStore) delete(replika types.NamespacedName) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.byReplika, replika)
 }
