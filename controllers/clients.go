@@ -23,6 +23,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/lru"
 
@@ -63,7 +64,9 @@ func (i identity) String() string {
 
 // Client reads sources and writes copies with the permissions of one identity.
 type Client struct {
-	objects  dynamic.Interface
+	objects dynamic.Interface
+	// metadata lists many sources.
+	metadata metadata.Interface
 	executor *executor.Executor
 }
 
@@ -106,11 +109,15 @@ func (c *Clients) build(as identity) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	metadataClient, err := metadata.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, err
+	}
 	requests, err := executor.NewClient(config, httpClient)
 	if err != nil {
 		return nil, err
 	}
-	return &Client{objects: objects, executor: executor.New(requests, c.cleaner, c.limit)}, nil
+	return &Client{objects: objects, metadata: metadataClient, executor: executor.New(requests, c.cleaner, c.limit)}, nil
 }
 
 // impersonate returns the configuration and HTTP client for requests with the permissions of the identity. The API server
@@ -186,6 +193,9 @@ func (s *scope) forbiddenMessage(mapping tracking.Mapping, err error) string {
 		return fmt.Sprintf("the operator is not allowed to read %s: grant it get, list, watch, create, patch and delete on %s", title, resource)
 	case executor.IsImpersonationForbidden(err):
 		return fmt.Sprintf("the operator is not allowed to impersonate %s: grant it the verb impersonate on serviceaccounts", s.identity)
+	case s.replika.HasManySources():
+		return fmt.Sprintf("%s is not allowed to list %s: grant it get and list on %s in namespace %s",
+			s.identity, title, resource, s.replika.SourceNamespace())
 	default:
 		return fmt.Sprintf("%s is not allowed to read %s: grant it get on %s in namespace %s",
 			s.identity, title, resource, s.replika.SourceNamespace())

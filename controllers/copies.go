@@ -18,14 +18,12 @@ package controllers
 
 import (
 	"context"
-	"fmt"
+	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/executor"
 	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
@@ -58,7 +56,9 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	}
 	s.results.mutated, s.results.mutatedFields = checkpoint.Mutated()
 	s.state.setOutOfSync(outOfSync)
-	r.watchConflictingObjects(s, mapping, conflicts)
+	if s.conflicts = conflicts; s.many == nil {
+		r.watchConflictingObjects(s.name, mapping, s)
+	}
 	r.recordMissed(ctx, s, plan)
 	if plan.store != nil && src.Template != nil {
 		if verifyCheckpoints {
@@ -106,7 +106,13 @@ func (r *ReplikaReconciler) newInput(s *scope, mapping tracking.Mapping) *planne
 		Now:             now,
 		Synchronization: synchronization,
 		Generation:      s.replika.Generation,
-		InFlight:        s.state.currentInFlight(mapping.Resource.GroupResource()),
+		InFlight:        map[types.NamespacedName]bool{},
+	}
+	for _, state := range s.state.withSources() {
+		maps.Copy(in.InFlight, state.currentInFlight(mapping.Resource.GroupResource()))
+	}
+	if s.many != nil {
+		in.Sources = s.many.selector
 	}
 	if s.replika.DeletionTimestamp == nil { // the retries of a cleanup are limited by its timeout
 		in.Refusals = s.state.currentRefusals(mapping.Resource.GroupResource())
@@ -118,10 +124,28 @@ func (r *ReplikaReconciler) newInput(s *scope, mapping tracking.Mapping) *planne
 func (r *ReplikaReconciler) listCopies(
 	ctx context.Context, s *scope, mapping tracking.Mapping, store *tracking.CopyStore,
 ) ([]*planner.Observed, error) {
-	if store == nil {
+	name := s.replika.TargetName()
+	switch {
+	case store == nil && s.many != nil:
+		return s.many.polled[name], nil
+	case store == nil:
 		return r.Lister.List(ctx, mapping.Resource, s.name)
+	case s.many != nil: // the copies of the other sources have other names
+		return r.withoutStaleObjects(ctx, s, mapping, store.ListNamed(name)), nil
+	default:
+		return r.withoutStaleObjects(ctx, s, mapping, store.ListFor(s.name, name)), nil
 	}
-	return r.withoutStaleObjects(ctx, s, mapping, store.ListFor(s.name, s.replika.TargetName())), nil
+}
+
+// listCopiesIn returns those of the copies that are in the namespaces, from the store of their watch.
+func (r *ReplikaReconciler) listCopiesIn(
+	ctx context.Context, s *scope, mapping tracking.Mapping, store *tracking.CopyStore, namespaces []string,
+) []*planner.Observed {
+	name := s.replika.TargetName()
+	if s.many != nil {
+		return r.withoutStaleObjects(ctx, s, mapping, store.ListNamedIn(name, namespaces))
+	}
+	return r.withoutStaleObjects(ctx, s, mapping, store.ListForIn(s.name, name, namespaces))
 }
 
 // withoutStaleObjects drops the stored foreign objects unless they are watched: they may be gone. A create shows whether they
@@ -153,12 +177,12 @@ func (r *ReplikaReconciler) listClaimants(
 	}
 	var claimants []planner.Claimant
 	for name := range names {
-		list := &v1alpha1.ReplikaList{}
-		if err := r.List(ctx, list, client.MatchingFields{targetIndex: targetKey(group, name)}, client.UnsafeDisableDeepCopy); err != nil {
-			return nil, fmt.Errorf("listing Replikas: %w", err)
+		replikas, err := r.listTargeting(ctx, group, name)
+		if err != nil {
+			return nil, err
 		}
-		for i := range list.Items {
-			if claimant, claims := planner.NewClaimant(&list.Items[i], r.selections.compile); claims {
+		for i := range replikas {
+			if claimant, claims := r.claimantOf(&replikas[i], name); claims {
 				claimants = append(claimants, claimant)
 			}
 		}

@@ -78,7 +78,9 @@ func (r *ReplikaReconciler) refreshGroup(ctx context.Context, group string) {
 	r.Mapper.InvalidateGroup(group)
 	replikas := namesOf(r.listReplikas(ctx), func(replika *v1alpha1.Replika) bool { return replika.Spec.Source.Group == group })
 	for state := range r.states.findAll(replikas) {
-		state.forgetRefusals() // the kind may have another schema
+		for _, part := range state.withSources() {
+			part.forgetRefusals() // the kind may have another schema
+		}
 	}
 	r.enqueuer.enqueue(replikas...)
 	r.standbyEnqueuer.enqueue(replikas...)

@@ -72,7 +72,9 @@ func (r *ReplikaReconciler) executePlan(
 			started = nil
 			slow.Reset(r.Timeouts.SlowWriteDelay)
 		case <-progress.C():
-			r.patchProgress(ctx, s, plan)
+			if s.many == nil {
+				r.patchProgress(ctx, s, reconcilingNamespaces(plan))
+			}
 		case <-slow.C():
 			switch {
 			case started != nil:

@@ -75,7 +75,10 @@ func (r *ReplikaReconciler) pruneKindByName(ctx context.Context, s *scope, mappi
 	if err != nil {
 		return r.copiesNotReady(mapping, err)
 	}
-	named, err := r.Lister.ListByName(ctx, mapping.Resource, in.Name)
+	var named []*planner.Observed
+	if !s.replika.HasManySources() { // the names of the copies of many are known only from the copies
+		named, err = r.Lister.ListByName(ctx, mapping.Resource, in.Name)
+	}
 	if err != nil {
 		err = r.copiesNotReady(mapping, err) // those that are known are pruned all the same
 	}

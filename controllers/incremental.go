@@ -50,18 +50,24 @@ func (r *ReplikaReconciler) planCopies(ctx context.Context, s *scope, mapping tr
 	in.Template, in.TemplateUnchanged, in.KeysWithdrawn = src.Template, src.Unchanged, src.KeysWithdrawn
 	if !src.NoneDesired {
 		var err error
-		if in.Selection, err = r.selections.compile(s.replika); err != nil {
-			return nil, &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
+		if in.Selection, err = r.selection(s); err != nil {
+			return nil, err
 		}
 	}
 	plan, basis := &copyPlan{in: in, store: r.copyStore(ctx, mapping)}, basisOf(s, in)
 	// Before anything else is read: what changes from now on is for the next reconcile.
 	last, changes := s.state.popCheckpoint(plan.store, basis)
 	if last != nil && !changes.All() && !last.FullPlanDue(s.name, in.Now, in.Synchronization) {
-		return plan, r.planChanged(ctx, s, mapping, plan, last, last.ToPlan(changes))
+		namespaces := last.ToPlan(changes)
+		if s.many != nil || last.InSync()+len(namespaces) <= r.Policy.MaxCopies {
+			return plan, r.planChanged(ctx, s, mapping, plan, last, namespaces)
+		}
 	}
 	if err := r.planAll(ctx, s, mapping, plan, basis); err != nil {
 		return nil, err
+	}
+	if copies := planner.Desired(plan.actions); s.many == nil && copies > r.Policy.MaxCopies {
+		return nil, r.tooManyCopies(copies)
 	}
 	if last != nil {
 		plan.missed = last.Missed(plan.actions, changes)
@@ -75,7 +81,7 @@ func (r *ReplikaReconciler) settledCheckpoint(ctx context.Context, s *scope, map
 	if same, _ := s.state.statusIsOf(sourceIdentityOf(s.replika)); !same || s.watchState != tracking.Synced {
 		return nil
 	}
-	selection, err := r.selections.compile(s.replika)
+	selection, err := r.selection(s)
 	if err != nil {
 		return nil
 	}
@@ -87,6 +93,18 @@ func (r *ReplikaReconciler) settledCheckpoint(ctx context.Context, s *scope, map
 		return nil
 	}
 	return checkpoint
+}
+
+// selection returns the compiled selectors of the Replika, and what its source allows.
+func (r *ReplikaReconciler) selection(s *scope) (*planner.Selection, error) {
+	if s.many != nil {
+		return s.memory.restrict(s.many.selection, s.replika.Status.Source), nil
+	}
+	selection, err := r.selections.compile(s.replika)
+	if err != nil {
+		return nil, &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
+	}
+	return selection, nil
 }
 
 // basisOf returns the basis of a plan with the input.
@@ -103,7 +121,7 @@ func (r *ReplikaReconciler) planAll(
 	ctx context.Context, s *scope, mapping tracking.Mapping, plan *copyPlan, basis planner.Basis,
 ) error {
 	if plan.store != nil {
-		plan.removed = plan.store.PopRemovedByOthers(s.name)
+		plan.removed = s.popRemovedByOthers(plan.store)
 	}
 	if err := r.readAll(ctx, s, mapping, plan.store, plan.in); err != nil {
 		return r.copiesNotReady(mapping, err)
@@ -111,6 +129,14 @@ func (r *ReplikaReconciler) planAll(
 	plan.checkpoint = planner.NewCheckpoint(basis, plan.in)
 	plan.actions = planner.Plan(plan.in)
 	return nil
+}
+
+// popRemovedByOthers returns the copies that other clients removed since the last reconcile.
+func (s *scope) popRemovedByOthers(store *tracking.CopyStore) map[types.NamespacedName]bool {
+	if s.many != nil {
+		return s.many.removed
+	}
+	return store.PopRemovedByOthers(s.name)
 }
 
 // planChanged plans the namespaces, and continues from the checkpoint in all others.
@@ -122,8 +148,8 @@ func (r *ReplikaReconciler) planChanged(
 		return nil
 	}
 	in := plan.in
-	plan.removed = plan.store.PopRemovedByOthers(s.name)
-	in.Observed = r.withoutStaleObjects(ctx, s, mapping, plan.store.ListForIn(s.name, in.Name, namespaces))
+	plan.removed = s.popRemovedByOthers(plan.store)
+	in.Observed = r.listCopiesIn(ctx, s, mapping, plan.store, namespaces)
 	var err error
 	if in.Namespaces, err = r.getNamespaces(ctx, namespaces); err != nil {
 		return err

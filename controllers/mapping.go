@@ -18,7 +18,10 @@ package controllers
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,11 +49,36 @@ func indexTargets(ctx context.Context, indexer client.FieldIndexer) error {
 		if !ok {
 			return nil
 		}
-		return []string{targetKey(replika.Spec.Source.Group, replika.TargetName())}
+		var keys []string
+		for _, name := range targetNames(replika) {
+			keys = append(keys, targetKey(replika.Spec.Source.Group, name))
+		}
+		return keys
 	})
 }
 
 func targetKey(group, name string) string { return group + "/" + name }
+
+// anyName stands for all names that copies can have. No object has this name.
+const anyName = "/"
+
+// targetNames returns the names of the Replika's copies, as far as its spec says.
+func targetNames(replika *v1alpha1.Replika) []string {
+	if !replika.HasManySources() {
+		return []string{replika.TargetName()}
+	}
+	var names []string
+	for _, name := range replika.Spec.Source.Names {
+		if strings.Contains(name, "*") {
+			return []string{anyName}
+		}
+		names = append(names, replika.TargetNameOf(name))
+	}
+	if names == nil {
+		return []string{anyName}
+	}
+	return names
+}
 
 // namespaceHandler enqueues the Replikas whose plan an event of a namespace can change: those that select it or could select
 // it when it is created or deleted, and those for which it becomes a target, or ceases to be one, when it is updated.
@@ -88,9 +116,22 @@ func (r *ReplikaReconciler) replikaToCompetingReplikas(ctx context.Context, obje
 	if !ok {
 		return nil
 	}
-	return toRequests(namesOf(r.listTargeting(ctx, changed.Spec.Source.Group, changed.TargetName()), func(replika *v1alpha1.Replika) bool {
-		return replika.UID != changed.UID && sourceGVK(replika).GroupKind() == sourceGVK(changed).GroupKind()
-	}))
+	names := []string{changed.TargetName()}
+	if changed.HasManySources() {
+		names = nil
+		if state := r.states.find(client.ObjectKeyFromObject(changed)); state != nil {
+			names = state.copyNames()
+		}
+	}
+	competing := map[types.NamespacedName]bool{}
+	for _, name := range names {
+		for _, replika := range r.cachedTargeting(ctx, changed.Spec.Source.Group, name) {
+			if replika.UID != changed.UID && sourceGVK(&replika).GroupKind() == sourceGVK(changed).GroupKind() {
+				competing[client.ObjectKeyFromObject(&replika)] = true
+			}
+		}
+	}
+	return toRequests(slices.Collect(maps.Keys(competing)))
 }
 
 // handleWatchEvent enqueues the Replikas that an event of a watch is for. users are those that need the watch.
@@ -107,17 +148,87 @@ func (r *ReplikaReconciler) handleWatchEvent(ctx context.Context, event tracking
 		})
 		r.states.markSourceChanged(r.Clock.Now(), users...)
 		r.enqueuer.enqueue(users...)
+	case event.Watch.Type == tracking.Sources:
+		concerned := r.markSourcesChanged(ctx, event, users)
+		r.enqueuer.enqueue(concerned...)
 	case event.Watch.Type == tracking.Copies && aboutObject:
 		replikas := r.replikasForCopy(ctx, event)
-		r.states.markChanged(event.Key.Namespace, replikas...)
+		r.states.markCopyChanged(event.Key, replikas...)
 		r.enqueuer.enqueue(r.withoutBackoff(event, replikas)...)
 	case aboutObject:
-		r.states.markChanged(event.Key.Namespace, users...)
+		r.states.markCopyChanged(event.Key, users...)
 		r.enqueuer.enqueue(users...)
 	default:
 		r.states.markAllChanged(users...) // the watch may have missed changes
 		r.enqueuer.enqueue(users...)
 	}
+}
+
+// markSourcesChanged records a change for those of the Replikas with many sources that an event of the metadata of their namespace
+// concerns, and returns them: the object is or was one of the sources, or its labels say that it can be one now. An event of the watch
+// itself concerns all.
+func (r *ReplikaReconciler) markSourcesChanged(
+	ctx context.Context, event tracking.Event, users []types.NamespacedName,
+) (concerned []types.NamespacedName) {
+	now := r.Clock.Now()
+	for _, user := range users {
+		replika := &v1alpha1.Replika{}
+		if event.Key == (tracking.Key{}) || r.Get(ctx, user, replika) != nil {
+			concerned = append(concerned, user) // at worst, it is reconciled in vain
+			continue
+		}
+		source, _ := r.stateOfSource(user, replika.TargetNameOf(event.Key.Name))
+		if source != nil {
+			source.markSourceChanged(now)
+		}
+		selector, err := planner.NewSourceSelector(event.Watch.Resource.GroupResource(), replika)
+		if source != nil || err != nil || selector.MatchesEvent(event.Key.Name, event.Labels) {
+			concerned = append(concerned, user)
+		}
+	}
+	r.states.markSourceChanged(now, concerned...)
+	return concerned
+}
+
+// stateOfSource returns the state of the source whose copies have the name, see findSource.
+func (r *ReplikaReconciler) stateOfSource(replika types.NamespacedName, copyName string) (source *sourceState, known bool) {
+	if state := r.states.find(replika); state != nil {
+		return state.findSource(copyName)
+	}
+	return nil, false
+}
+
+// claimantOf returns the claim of the Replika to copies with the name, or false if it has none. Which sources a Replika with many has is
+// not known before its first reconcile. Until then it keeps its copies, and takes over none.
+func (r *ReplikaReconciler) claimantOf(replika *v1alpha1.Replika, name string) (planner.Claimant, bool) {
+	if !replika.HasManySources() {
+		return planner.NewClaimant(replika, r.selections.compile)
+	}
+	sourceName, possible := planner.SourceOfCopy(replika, name)
+	if !possible {
+		return planner.Claimant{}, false
+	}
+	source, known := r.stateOfSource(client.ObjectKeyFromObject(replika), name)
+	if known && source == nil || !known && !r.couldHaveSource(replika, sourceName) {
+		return planner.Claimant{}, false
+	}
+	single := planner.ForSource(replika, sourceName, v1alpha1.ReplikaStatus{})
+	if known {
+		single.Status, _ = source.lastStatus(sourceIdentityOf(single))
+	}
+	return planner.NewClaimant(single, func(single *v1alpha1.Replika) (*planner.Selection, error) {
+		selection, err := r.selections.compile(replika)
+		if err != nil || !known {
+			return selection, err
+		}
+		return source.restrict(selection, single.Status.Source), nil
+	})
+}
+
+// couldHaveSource reports whether an object of this name can be one of the Replika's many sources.
+func (*ReplikaReconciler) couldHaveSource(replika *v1alpha1.Replika, name string) bool {
+	selector, err := planner.NewSourceSelector(schema.GroupResource{}, replika)
+	return err == nil && selector.CouldMatch(name)
 }
 
 // withoutBackoff drops the Replikas that do not repair the copy of the event for now.
@@ -139,11 +250,12 @@ func (r *ReplikaReconciler) replikasForCopy(ctx context.Context, event tracking.
 		return event.Owners
 	}
 	owned := false
-	targeting := r.listTargeting(ctx, event.Watch.Resource.Group, event.Key.Name)
+	targeting := r.cachedTargeting(ctx, event.Watch.Resource.Group, event.Key.Name)
 	candidates := namesOf(targeting, func(replika *v1alpha1.Replika) bool {
 		owned = owned || slices.Contains(event.Owners, client.ObjectKeyFromObject(replika)) &&
-			r.desiresCopy(ctx, replika, event.Watch.Resource.GroupResource(), event.Key.Namespace)
-		return true
+			r.desiresCopy(ctx, replika, event.Watch.Resource.GroupResource(), event.Key)
+		_, claims := r.claimantOf(replika, event.Key.Name)
+		return claims || !replika.HasManySources()
 	})
 	if owned {
 		return event.Owners
@@ -151,16 +263,16 @@ func (r *ReplikaReconciler) replikasForCopy(ctx context.Context, event tracking.
 	return append(event.Owners, candidates...)
 }
 
-// desiresCopy reports whether the Replika selects the namespace for a copy of the resource, as far as the caches know.
+// desiresCopy reports whether the Replika claims a copy of the resource with this name and namespace, as far as the caches know.
 func (r *ReplikaReconciler) desiresCopy(
-	ctx context.Context, replika *v1alpha1.Replika, resource schema.GroupResource, name string,
+	ctx context.Context, replika *v1alpha1.Replika, resource schema.GroupResource, copied tracking.Key,
 ) bool {
 	mapping, cached := r.Mapper.Cached(sourceGVK(replika))
-	claimant, claims := planner.NewClaimant(replika, r.selections.compile)
+	claimant, claims := r.claimantOf(replika, copied.Name)
 	namespace := namespaceMetadata()
 	return cached && mapping.Resource.GroupResource() == resource && claims &&
-		r.Get(ctx, client.ObjectKey{Name: name}, namespace) == nil &&
-		planner.Claimants{claimant}.Claims(claimant.Replika, claimant.Kind, replika.TargetName(), r.toNamespace(namespace))
+		r.Get(ctx, client.ObjectKey{Name: copied.Namespace}, namespace) == nil &&
+		planner.Claimants{claimant}.Claims(claimant.Replika, claimant.Kind, copied.Name, r.toNamespace(namespace))
 }
 
 // listReplikas lists Replikas from the cache; they must not be changed.
@@ -173,9 +285,27 @@ func (r *ReplikaReconciler) listReplikas(ctx context.Context, options ...client.
 	return list.Items
 }
 
-// listTargeting lists the Replikas whose copies are of the API group and have the name.
-func (r *ReplikaReconciler) listTargeting(ctx context.Context, group, name string) []v1alpha1.Replika {
-	return r.listReplikas(ctx, client.MatchingFields{targetIndex: targetKey(group, name)})
+// listTargeting lists the Replikas whose copies are of the API group and have the name, or can have it, as far as their specs say; they
+// must not be changed.
+func (r *ReplikaReconciler) listTargeting(ctx context.Context, group, name string) ([]v1alpha1.Replika, error) {
+	var replikas []v1alpha1.Replika
+	for _, key := range []string{targetKey(group, name), targetKey(group, anyName)} {
+		list := &v1alpha1.ReplikaList{}
+		if err := r.List(ctx, list, client.MatchingFields{targetIndex: key}, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("listing Replikas: %w", err)
+		}
+		replikas = append(replikas, list.Items...)
+	}
+	return replikas, nil
+}
+
+// cachedTargeting is like listTargeting, and only logs an error.
+func (r *ReplikaReconciler) cachedTargeting(ctx context.Context, group, name string) []v1alpha1.Replika {
+	replikas, err := r.listTargeting(ctx, group, name)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Failed to list Replikas from the cache")
+	}
+	return replikas
 }
 
 // namesOf returns the names of the Replikas that match.

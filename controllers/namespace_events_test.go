@@ -35,7 +35,7 @@ var _ = Describe("A label of a namespace", func() {
 		selects := func(team string) kit.ReplikaOption {
 			return func(replika *v1alpha1.Replika) {
 				replika.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{
-					Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{f.id + "-team": team}},
+					Selector: &v1alpha1.LabelSelector{MatchLabels: map[string]string{f.id + "-team": team}},
 				}
 			}
 		}

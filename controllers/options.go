@@ -47,9 +47,14 @@ type Policy struct {
 	RequireServiceAccount bool
 	// RequireSourceConsent rejects sources without the annotation that lists the namespaces that may receive a copy.
 	RequireSourceConsent bool
+	// MaxCopies is the maximum number of copies of one Replika; 100,000 by default.
+	MaxCopies int
 	// ExcludedNamespaces are names and globs of namespaces that never receive a copy.
 	ExcludedNamespaces []string
 }
+
+// defaultMaxCopies is the default of Policy.MaxCopies.
+const defaultMaxCopies = 100_000
 
 // Timeouts of a reconcile; zero for the default.
 type Timeouts struct {
@@ -100,6 +105,8 @@ func (p *Policy) bindFlags(flags *flag.FlagSet) {
 		"Reject Replikas that do not set a ServiceAccount.")
 	flags.BoolVar(&p.RequireSourceConsent, "require-source-consent", false,
 		"Replicate only sources that have the annotation replika.prosimcorp.com/allowed-namespaces.")
+	flags.IntVar(&p.MaxCopies, "max-copies-per-replika", defaultMaxCopies,
+		"Maximum number of copies of one Replika. One that asks for more is stalled, and nothing is written or deleted.")
 	flags.Func("excluded-namespaces",
 		"Comma-separated names or globs (such as kube-*) of namespaces that never receive a copy. Repeatable.",
 		func(list string) error {
@@ -130,6 +137,9 @@ func (o *Options) Validate() error {
 }
 
 func (p *Policy) validate() error {
+	if p.MaxCopies < 1 {
+		return invalidFlag("max-copies-per-replika", p.MaxCopies, "must be at least 1")
+	}
 	if name := p.DefaultServiceAccount; name != "" {
 		if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
 			return invalidFlag("default-service-account", name, problems...)

@@ -150,7 +150,11 @@ func (r *ReplikaReconciler) reconcileNormal(ctx context.Context, s *scope) error
 	}
 	pruned, pruneErr := r.pruneFormerKinds(ctx, s, mapping)
 	s.watchState = r.waitForWatchSync(ctx, s, mapping)
-	err = firstError(ctx.Err(), pruneErr, r.syncCopies(ctx, s, mapping))
+	sync := r.syncCopies
+	if s.replika.HasManySources() {
+		sync = r.syncSources
+	}
+	err = firstError(ctx.Err(), pruneErr, sync(ctx, s, mapping))
 	if err == nil && pruned {
 		s.state.trimInventory(mapping.Resource.GroupResource())
 	}
@@ -159,6 +163,7 @@ func (r *ReplikaReconciler) reconcileNormal(ctx context.Context, s *scope) error
 
 // syncCopies reads the source and brings the copies in sync with it. If nothing can have changed, it does neither.
 func (r *ReplikaReconciler) syncCopies(ctx context.Context, s *scope, mapping tracking.Mapping) error {
+	s.state.forgetSources()
 	if checkpoint := r.settledCheckpoint(ctx, s, mapping); checkpoint != nil {
 		s.results.carryOver(checkpoint)
 		return nil

@@ -57,15 +57,24 @@ func (r *ReplikaReconciler) requeueAfter(s *scope, err error) time.Duration {
 		return planner.RetryDelay(s.state.recordFailure(), min(synchronization, r.Timeouts.CleanupRetryInterval))
 	case failed:
 		next := planner.RetryDelay(s.state.recordFailure(), synchronization)
-		return min(next, s.state.nextEarlyRetry(r.Clock.Now(), synchronization))
+		return min(next, r.nextEarlyRetry(s, synchronization))
 	default:
 		s.state.resetFailures()
 		next := r.nextBackoffExpiry(s, synchronization)
 		if refusals > 0 {
 			next = min(next, planner.RetryDelay(refusals, synchronization))
 		}
-		return min(next, s.state.nextEarlyRetry(r.Clock.Now(), synchronization))
+		return min(next, r.nextEarlyRetry(s, synchronization), s.state.nextSourceList(r.Clock.Now(), synchronization))
 	}
+}
+
+// nextEarlyRetry returns the time until a refused copy is requested again, if that is before the synchronization time.
+func (r *ReplikaReconciler) nextEarlyRetry(s *scope, synchronization time.Duration) time.Duration {
+	next := synchronization
+	for _, state := range s.state.withSources() {
+		next = min(next, state.nextEarlyRetry(r.Clock.Now(), synchronization))
+	}
+	return next
 }
 
 // nextBackoffExpiry returns the synchronization time or, if that is sooner, the time until a contested copy is repaired
@@ -75,9 +84,11 @@ func (r *ReplikaReconciler) nextBackoffExpiry(s *scope, synchronization time.Dur
 	for _, until := range s.results.backoffUntil {
 		next = min(next, max(until.Sub(now), time.Millisecond))
 	}
-	for _, contest := range s.state.currentContests(now, synchronization) {
-		if expiry := contest.ExpiresIn(now, synchronization); contest.Contested() && expiry > 0 {
-			next = min(next, expiry)
+	for _, state := range s.state.withSources() {
+		for _, contest := range state.currentContests(now, synchronization) {
+			if expiry := contest.ExpiresIn(now, synchronization); contest.Contested() && expiry > 0 {
+				next = min(next, expiry)
+			}
 		}
 	}
 	return next

@@ -39,6 +39,8 @@ type results struct {
 	// changes counts the actions that changed an object, by type.
 	changes  map[planner.ActionType]int
 	failures []v1alpha1.Failure
+	// refused are the sources, of many, that cannot be copied.
+	refused []v1alpha1.Failure
 	// pending are the copies whose first write has not been answered yet. They count as failed only beside failed ones.
 	pending []pendingCopy
 	// hidden counts, by reason, the failures in namespaces that the Replika's ServiceAccount cannot know.
@@ -83,7 +85,7 @@ func (r *results) add(in *planner.Input, finished *actionResult) {
 			r.synced++
 		}
 		if result.Outcome == planner.Done {
-			r.recordChange(action.Type)
+			r.recordChanges(action.Type, 1)
 		}
 	default:
 		r.transient = r.transient || result.Outcome.Transient()
@@ -98,10 +100,15 @@ func (r *results) failAction(in *planner.Input, action *planner.Action, reason, 
 		return
 	}
 	r.failed++
+	r.hide(reason, 1)
+}
+
+// hide counts failures in namespaces that are not named.
+func (r *results) hide(reason string, count int) {
 	if r.hidden == nil {
 		r.hidden = map[string]int{}
 	}
-	r.hidden[reason]++
+	r.hidden[reason] += count
 }
 
 // carryOver adds what is known of the namespaces that are not planned this time.
@@ -112,6 +119,51 @@ func (r *results) carryOver(checkpoint *planner.Checkpoint) {
 	r.counted = r.counted || inSync > 0
 	r.missingNamespaces = checkpoint.Missing()
 	r.mutated, r.mutatedFields = checkpoint.Mutated()
+}
+
+// merge adds the results of one of many sources.
+func (r *results) merge(source string, one *results) {
+	r.counted = r.counted || one.counted
+	r.desired += one.desired
+	r.synced += one.synced
+	r.failed += one.failed
+	r.transient = r.transient || one.transient
+	r.pending = append(r.pending, one.pending...)
+	for action, count := range one.changes {
+		r.recordChanges(action, count)
+	}
+	for _, failure := range one.failures {
+		failure.Name = source
+		r.failures = append(r.failures, failure)
+	}
+	for reason, count := range one.hidden {
+		r.hide(reason, count)
+	}
+	for contested, until := range one.backoffUntil {
+		r.backOff(contested, until)
+	}
+	r.missingNamespaces = sortedUnion(r.missingNamespaces, one.missingNamespaces)
+	r.mutated += one.mutated
+	r.mutatedFields = sortedUnion(r.mutatedFields, one.mutatedFields)
+}
+
+func sortedUnion(one, other []string) []string {
+	if len(other) == 0 || slices.Equal(one, other) {
+		return one
+	}
+	united := slices.Concat(one, other)
+	slices.Sort(united)
+	return slices.Compact(united)
+}
+
+// refuse adds one of many sources that cannot be copied.
+func (r *results) refuse(source string, because *notReadyError) {
+	reason := because.Reason
+	if reason == v1alpha1.ReasonProgressing { // it could not be read
+		reason = v1alpha1.FailureUnavailable
+	}
+	r.transient = r.transient || because.Transient
+	r.refused = append(r.refused, v1alpha1.Failure{Name: source, Reason: reason, Message: truncate(because.Message)})
 }
 
 // recordDenied adds the namespaces that the spec names and that do not accept copies.
@@ -127,11 +179,11 @@ func (r *results) recordDenied(in *planner.Input) {
 	}
 }
 
-func (r *results) recordChange(action planner.ActionType) {
+func (r *results) recordChanges(action planner.ActionType, count int) {
 	if r.changes == nil {
 		r.changes = map[planner.ActionType]int{}
 	}
-	r.changes[action]++
+	r.changes[action] += count
 }
 
 // incomplete counts the copies that are not as they should be.
@@ -167,28 +219,36 @@ func (r *results) markContested(namespace string) {
 	r.fail(namespace, v1alpha1.FailureContested, planner.ContestedMessage)
 }
 
-// sortedFailures returns the failures by namespace. Those in namespaces that are not named come first, one for each reason.
+// sortedFailures returns the failures by namespace. Sources that cannot be copied, and failures in namespaces that are not named, come
+// first.
 func (r *results) sortedFailures() []v1alpha1.Failure {
-	failures := slices.Clone(r.failures)
+	failures := slices.Concat(r.refused, r.failures)
 	for reason, count := range r.hidden {
 		failures = append(failures, v1alpha1.Failure{Reason: reason, Message: hiddenMessage(reason, count)})
 	}
 	slices.SortFunc(failures, func(a, b v1alpha1.Failure) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name),
+			cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
 	})
 	return failures
 }
 
-// failedNamespaces lists the failing namespaces with the reasons.
+// failedNamespaces lists the failing namespaces with the reasons; of many sources also the source, or only the source if it cannot be
+// copied.
 func (r *results) failedNamespaces() string {
 	failures := r.sortedFailures()
 	named := make([]string, 0, len(failures))
 	for _, failure := range failures {
-		namespace := failure.Namespace
-		if namespace == "" {
-			namespace = plural(r.hidden[failure.Reason], "unnamed namespace")
+		title := failure.Namespace
+		switch {
+		case failure.Namespace == "" && failure.Name == "":
+			title = plural(r.hidden[failure.Reason], "unnamed namespace")
+		case failure.Namespace == "":
+			title = "source " + failure.Name
+		case failure.Name != "":
+			title = failure.Name + " in " + failure.Namespace
 		}
-		named = append(named, fmt.Sprintf("%s (%s)", namespace, failure.Reason))
+		named = append(named, fmt.Sprintf("%s (%s)", title, failure.Reason))
 	}
 	return strings.Join(named, ", ")
 }

@@ -43,6 +43,13 @@ type scope struct {
 	notReady *notReadyError
 	// results of the actions on copies.
 	results results
+
+	// many is set if this is the scope of one of many sources, which is served like that of a Replika of its own, see sources.go.
+	// memory is then what outlives the reconcile.
+	many   *manySources
+	memory *sourceState
+	// conflicts is true if foreign objects are where copies should be.
+	conflicts bool
 }
 
 func (r *ReplikaReconciler) newScope(cached *v1alpha1.Replika) (*scope, error) {
@@ -65,8 +72,11 @@ func (r *ReplikaReconciler) newScope(cached *v1alpha1.Replika) (*scope, error) {
 	}, nil
 }
 
-// sourceTitle names the source in messages.
+// sourceTitle names the source, or many sources, in messages.
 func (s *scope) sourceTitle() string {
+	if s.replika.HasManySources() {
+		return fmt.Sprintf("sources of kind %s in namespace %s", s.replika.Spec.Source.Kind, s.replika.SourceNamespace())
+	}
 	return fmt.Sprintf("%s %s/%s", s.replika.Spec.Source.Kind, s.replika.SourceNamespace(), s.replika.Spec.Source.Name)
 }
 

@@ -69,10 +69,10 @@ var _ = Describe("Selection", func() {
 			return v1alpha1.TargetNamespaces{ReplicateIn: []string{f.name("*")}}
 		}, "team-a", "team-b", "prod-a", "prod-b"),
 		Entry("by labels that the source's namespace also has", func(f *fixture) v1alpha1.TargetNamespaces {
-			return v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"tier-of": f.id}}}
+			return v1alpha1.TargetNamespaces{Selector: &v1alpha1.LabelSelector{MatchLabels: map[string]string{"tier-of": f.id}}}
 		}, "team-b", "prod-a"),
 		Entry("by label expressions", func(f *fixture) v1alpha1.TargetNamespaces {
-			return v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchExpressions: []v1alpha1.NamespaceRequirement{
+			return v1alpha1.TargetNamespaces{Selector: &v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelRequirement{
 				{Key: fixtureLabel, Operator: metav1.LabelSelectorOpIn, Values: []string{f.id}},
 				{Key: "tier-of", Operator: metav1.LabelSelectorOpDoesNotExist},
 			}}}
@@ -80,13 +80,13 @@ var _ = Describe("Selection", func() {
 		Entry("by name in addition to labels", func(f *fixture) v1alpha1.TargetNamespaces {
 			return v1alpha1.TargetNamespaces{
 				ReplicateIn: []string{f.name("team-a")},
-				Selector:    &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"tier-of": f.id}},
+				Selector:    &v1alpha1.LabelSelector{MatchLabels: map[string]string{"tier-of": f.id}},
 			}
 		}, "team-a", "team-b", "prod-a"),
 		Entry("without excluded namespaces", func(f *fixture) v1alpha1.TargetNamespaces {
 			return v1alpha1.TargetNamespaces{
 				ReplicateIn: []string{f.name("team-a"), f.name("team-b")},
-				Selector:    &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{fixtureLabel: f.id}},
+				Selector:    &v1alpha1.LabelSelector{MatchLabels: map[string]string{fixtureLabel: f.id}},
 				ExcludeFrom: []string{f.name("team-a"), f.name("prod-*"), "no-such-namespace"},
 			}
 		}, "team-b"),
@@ -130,10 +130,10 @@ var _ = Describe("Selection", func() {
 			expect.Ready(ctx, api, replika, 0)
 		},
 		Entry("by labels", func(targets *v1alpha1.TargetNamespaces, id string) {
-			targets.Selector = &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"wants": id}}
+			targets.Selector = &v1alpha1.LabelSelector{MatchLabels: map[string]string{"wants": id}}
 		}),
 		Entry("by labels and a name that never matches", func(targets *v1alpha1.TargetNamespaces, id string) {
-			targets.Selector = &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"wants": id}}
+			targets.Selector = &v1alpha1.LabelSelector{MatchLabels: map[string]string{"wants": id}}
 			targets.ReplicateIn = []string{"no-such-" + id + "-*"}
 		}),
 	)
@@ -151,7 +151,7 @@ var _ = Describe("Selection", func() {
 		}{
 			{v1alpha1.TargetNamespaces{ReplicateIn: []string{b, c}}, []string{b, c}, []string{a}},
 			{v1alpha1.TargetNamespaces{ReplicateIn: []string{f.name("*")}, ExcludeFrom: []string{c}}, []string{a, b}, []string{c}},
-			{v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{
+			{v1alpha1.TargetNamespaces{Selector: &v1alpha1.LabelSelector{
 				MatchLabels: map[string]string{corev1.LabelMetadataName: c},
 			}}, []string{c}, []string{a, b}},
 		} {

@@ -36,7 +36,7 @@ func replikasByTeam(count int) []v1alpha1.Replika {
 	for i := range replikas {
 		id := fmt.Sprintf("team-%d", i)
 		replikas[i].ObjectMeta = metav1.ObjectMeta{Namespace: "ops", Name: id, UID: types.UID(id), Generation: 1}
-		replikas[i].Spec.Target.Namespaces.Selector = &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"team": id}}
+		replikas[i].Spec.Target.Namespaces.Selector = &v1alpha1.LabelSelector{MatchLabels: map[string]string{"team": id}}
 	}
 	return replikas
 }
@@ -120,7 +120,7 @@ func TestSelectionCache_Compile(t *testing.T) {
 
 func TestSelectionCache_InvalidSelector(t *testing.T) {
 	cache, replikas := &selectionCache{}, replikasByTeam(1)
-	replikas[0].Spec.Target.Namespaces.Selector.MatchExpressions = []v1alpha1.NamespaceRequirement{{Key: "team", Operator: metav1.LabelSelectorOpIn}}
+	replikas[0].Spec.Target.Namespaces.Selector.MatchExpressions = []v1alpha1.LabelRequirement{{Key: "team", Operator: metav1.LabelSelectorOpIn}}
 	if _, err := cache.compile(&replikas[0]); err == nil {
 		t.Error("the selector was compiled")
 	}

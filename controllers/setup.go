@@ -17,6 +17,7 @@ limitations under the License.
 package controllers
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -70,6 +71,7 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		return fmt.Errorf("creating the discovery client: %w", err)
 	}
 	cleaner := planner.NewCleaner(options.DropKeys...)
+	options.Policy.MaxCopies = cmp.Or(options.Policy.MaxCopies, defaultMaxCopies)
 	reconciler := &ReplikaReconciler{
 		Client:                  mgr.GetClient(),
 		Clients:                 newClients(config, cleaner, executor.NewFairSemaphore(options.MaxConcurrentWrites, maxSlowWrites*options.MaxConcurrentWrites)),

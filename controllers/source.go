@@ -47,6 +47,8 @@ type source struct {
 	// NoneDesired reports whether no copies are desired: a live read confirmed that the source does not exist and its copies
 	// are deleted with it, or that its owner allows none.
 	NoneDesired bool
+	// Unmatched is true if the object exists, and is not one of the Replika's many sources.
+	Unmatched bool
 }
 
 // sourceGVK returns the kind that the spec names.
@@ -55,7 +57,8 @@ func sourceGVK(replika *v1alpha1.Replika) schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: source.Group, Version: source.Version, Kind: source.Kind}
 }
 
-// sourceIdentity identifies a source. The version does not: all versions of a kind serve the same objects.
+// sourceIdentity identifies a source, or all sources of a Replika with many, which have no name. The version does not: all
+// versions of a kind serve the same objects.
 type sourceIdentity struct {
 	kind schema.GroupKind
 	key  tracking.Key
@@ -123,6 +126,9 @@ func (r *ReplikaReconciler) reconcileSource(ctx context.Context, s *scope, mappi
 	if err != nil {
 		return r.handleSourceError(s, mapping, err)
 	}
+	if s.many != nil && !s.many.selector.Matches(object) {
+		return source{NoneDesired: true, Unmatched: true}, nil
+	}
 	template, templateErr := r.Cleaner.NewTemplate(mapping.Resource.GroupResource(), s.replika, object)
 	problem, known := errors.AsType[*planner.TemplateError](templateErr)
 	if templateErr != nil && !known {
@@ -170,7 +176,7 @@ func (r *ReplikaReconciler) readSource(ctx context.Context, s *scope, mapping tr
 	request := func() (*unstructured.Unstructured, error) {
 		return s.client.objects.Resource(mapping.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
 	}
-	if same, _ := s.state.statusIsOf(sourceIdentityOf(s.replika)); !same || s.watchState != tracking.Synced {
+	if same, _ := s.state.statusIsOf(sourceIdentityOf(s.replika)); !same || s.many != nil || s.watchState != tracking.Synced {
 		return request()
 	}
 	return r.sourceReads.get(ctx, s.name, sourceObjectOf(s.replika, mapping), s.identity, request)
@@ -187,7 +193,7 @@ func (r *ReplikaReconciler) recordCopied(ctx context.Context, s *scope, version 
 	status.CopiedKeys = planner.WidenCopiedKeys(status, keys)
 	// Not only when it changed: the last reconcile may have failed to write its status.
 	status.ResourceVersion = version
-	if !known || slices.Equal(former, status.CopiedKeys) {
+	if !known || slices.Equal(former, status.CopiedKeys) || s.many != nil {
 		return nil
 	}
 	return r.patchStatus(ctx, s)

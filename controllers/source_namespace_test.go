@@ -88,7 +88,7 @@ var _ = Describe("The source's own namespace", func() {
 			return v1alpha1.TargetNamespaces{ReplicateIn: []string{f.id + "-*"}}
 		}),
 		Entry("by a label selector", func(f *fixture) v1alpha1.TargetNamespaces {
-			return v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{fixtureLabel: f.id}}}
+			return v1alpha1.TargetNamespaces{Selector: &v1alpha1.LabelSelector{MatchLabels: map[string]string{fixtureLabel: f.id}}}
 		}),
 	)
 

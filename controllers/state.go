@@ -51,6 +51,9 @@ type replikaState struct {
 	// lastWritten is the Replika as the API server returned it for our last write, until the cache has caught up.
 	lastWritten *v1alpha1.Replika
 
+	// sources are those of a Replika with many; nil for one source, and before the first list.
+	sources *sourceSet
+
 	// source is the one that the status was last written for; zero before the first write.
 	source sourceIdentity
 
@@ -113,6 +116,9 @@ func (s *replikaState) useResource(resource schema.GroupResource) {
 	s.digests, s.sourceVersion, s.readVersion = "", "", ""
 	s.outOfSync, s.contests, s.backoffUntil = nil, nil, nil
 	s.propagationStart = time.Time{}
+	if s.sources != nil {
+		s.sources.listedAt = time.Time{}
+	}
 }
 
 // statusIsOf reports whether the last status that was written is about the source; known is false before the first write.
@@ -359,6 +365,13 @@ func (s *replikaState) setRefusals(
 	if len(refusals) == 0 {
 		delete(s.refusals, resource)
 	}
+}
+
+// hasInFlight reports whether a write is in flight that no reconcile waits for.
+func (s *replikaState) hasInFlight() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.inFlight) > 0
 }
 
 // currentInFlight returns the copies of the resource whose writes no reconcile waits for.

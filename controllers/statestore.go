@@ -53,14 +53,28 @@ func (s *stateStore) find(replika types.NamespacedName) *replikaState {
 // markChanged records for each of the Replikas that something changed in the namespace.
 func (s *stateStore) markChanged(namespace string, replikas ...types.NamespacedName) {
 	for state := range s.findAll(replikas) {
-		state.markChanged(namespace)
+		for _, state := range state.withSources() {
+			state.markChanged(namespace)
+		}
+	}
+}
+
+// markCopyChanged records for each of the Replikas that the copy changed, or the object in its place.
+func (s *stateStore) markCopyChanged(copied types.NamespacedName, replikas ...types.NamespacedName) {
+	for state := range s.findAll(replikas) {
+		state.markChanged(copied.Namespace)
+		if source, _ := state.findSource(copied.Name); source != nil {
+			source.markChanged(copied.Namespace)
+		}
 	}
 }
 
 // markAllChanged records for each of the Replikas that something can have changed in every namespace.
 func (s *stateStore) markAllChanged(replikas ...types.NamespacedName) {
 	for state := range s.findAll(replikas) {
-		state.markAllChanged()
+		for _, state := range state.withSources() {
+			state.markAllChanged()
+		}
 	}
 }
 

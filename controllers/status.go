@@ -43,7 +43,7 @@ func (s *scope) dropFormerSource() {
 	if same {
 		return
 	}
-	s.replika.Status.Source = nil
+	s.replika.Status.Source, s.replika.Status.Sources = nil, nil
 	if !s.suspended() {
 		s.replika.Status.Copies, s.replika.Status.Failures = nil, nil
 	}
@@ -58,7 +58,7 @@ func (r *ReplikaReconciler) setStatus(s *scope) {
 		return
 	}
 	results.failPending()
-	if s.notReady == nil || results.counted || results.failed > 0 {
+	if s.notReady == nil || results.counted || results.failed > 0 || len(results.refused) > 0 {
 		status.Copies = &v1alpha1.CopiesStatus{Desired: results.desired, Synced: results.synced, Failed: results.failed}
 		failures := results.sortedFailures()
 		status.Failures = failures[:min(len(failures), v1alpha1.MaxFailures)]
@@ -66,7 +66,7 @@ func (r *ReplikaReconciler) setStatus(s *scope) {
 	switch {
 	case s.notReady != nil:
 		s.setReady(metav1.ConditionFalse, s.notReady.Reason, s.notReady.Message, s.notReady.Stalled)
-	case results.failed > 0:
+	case results.failed > 0, len(results.refused) > 0:
 		s.setReady(metav1.ConditionFalse, v1alpha1.ReasonCopiesFailed, s.failuresMessage(), false)
 	case len(results.pending) > 0:
 		s.setReady(s.readyInProgress(), v1alpha1.ReasonProgressing, s.pendingMessage(), false)
@@ -120,18 +120,23 @@ func (s *scope) setCondition(conditionType string, status metav1.ConditionStatus
 
 // patchProgress reports, during a long reconcile, that it is in progress. observedGeneration stays: the reconcile of this
 // generation is not finished. An error is only logged, because the end of the reconcile is reported in any case.
-func (r *ReplikaReconciler) patchProgress(ctx context.Context, s *scope, plan []planner.Action) {
+func (r *ReplikaReconciler) patchProgress(ctx context.Context, s *scope, message string) {
 	if s.suspended() {
 		return
 	}
+	s.setReady(s.readyInProgress(), v1alpha1.ReasonProgressing, message, false)
+	if err := r.patchStatus(ctx, s); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Failed to update status with progress")
+	}
+}
+
+// reconcilingNamespaces is the message of a reconcile that executes the plan.
+func reconcilingNamespaces(plan []planner.Action) string {
 	namespaces := map[string]bool{}
 	for i := range plan {
 		namespaces[plan[i].Namespace] = true
 	}
-	s.setReady(s.readyInProgress(), v1alpha1.ReasonProgressing, "reconciling "+plural(len(namespaces), "namespace"), false)
-	if err := r.patchStatus(ctx, s); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Failed to update status with progress")
-	}
+	return "reconciling " + plural(len(namespaces), "namespace")
 }
 
 // readyInProgress returns the value of Ready while the result is not known: it does not become False for that.
@@ -164,6 +169,9 @@ func (s *scope) syncedMessage() string {
 		return "no namespaces are selected for " + s.sourceTitle()
 	}
 	message := fmt.Sprintf("%s is in sync in %s", s.sourceTitle(), plural(int(s.results.desired), "namespace"))
+	if sources := s.replika.Status.Sources; sources != nil {
+		message = fmt.Sprintf("%s of %d %s are in sync", plural(int(s.results.desired), "copy"), sources.Matched, s.sourceTitle())
+	}
 	if s.results.mutated > 0 {
 		message += fmt.Sprintf("; the API server, a webhook or a policy changes %s of %s",
 			strings.Join(s.results.mutatedFields, ", "), plural(s.results.mutated, "copy"))
@@ -186,12 +194,19 @@ func (s *scope) pendingMessage() string {
 		plural(len(s.results.pending), "copy"))
 	if len(names) > 0 {
 		slices.Sort(names)
-		message += " in " + strings.Join(names, ", ")
+		message += " in " + strings.Join(slices.Compact(names), ", ")
 	}
 	return message
 }
 
 // failuresMessage names the failing namespaces by reason. The list of failures has their messages.
 func (s *scope) failuresMessage() string {
-	return fmt.Sprintf("%s failed to sync, see status.failures: %s", plural(int(s.results.failed), "copy"), s.results.failedNamespaces())
+	var parts []string
+	if refused := len(s.results.refused); refused > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %s cannot be copied", refused, plural(int(s.replika.Status.Sources.Matched), "source")))
+	}
+	if s.results.failed > 0 {
+		parts = append(parts, plural(int(s.results.failed), "copy")+" failed to sync")
+	}
+	return fmt.Sprintf("%s, see status.failures: %s", strings.Join(parts, " and "), s.results.failedNamespaces())
 }

@@ -48,8 +48,7 @@ func (r *ReplikaReconciler) reconcileSuspended(ctx context.Context, s *scope) er
 	case err == nil:
 		r.ensureWatches(s.replika, mapping)
 		r.waitForWatchSync(ctx, s, mapping)
-		consent, consentErr := r.readConsent(ctx, s, mapping)
-		err = firstError(consentErr, r.pruneDenied(ctx, s, mapping, consent))
+		err = r.pruneDeniedCopies(ctx, s, mapping)
 	case !isTransient(err):
 		r.releaseWatches(s.name)
 	}
@@ -72,6 +71,15 @@ func (r *ReplikaReconciler) reconcileSuspended(ctx context.Context, s *scope) er
 	return firstError(ctx.Err(), err)
 }
 
+// pruneDeniedCopies prunes the copies of the source, or of many sources, that are not allowed.
+func (r *ReplikaReconciler) pruneDeniedCopies(ctx context.Context, s *scope, mapping tracking.Mapping) error {
+	if s.replika.HasManySources() {
+		return r.pruneDeniedSources(ctx, s, mapping)
+	}
+	consent, err := r.readConsent(ctx, s, mapping)
+	return firstError(err, r.pruneDenied(ctx, s, mapping, consent))
+}
+
 // readConsent reads the consent of the source's owner, live, and records it in the status. It is nil when the source does not
 // exist or its annotation cannot be read: neither withdraws consent.
 func (r *ReplikaReconciler) readConsent(ctx context.Context, s *scope, mapping tracking.Mapping) (*planner.Consent, error) {
@@ -80,6 +88,9 @@ func (r *ReplikaReconciler) readConsent(ctx context.Context, s *scope, mapping t
 	if err != nil {
 		_, err = r.handleSourceError(s, mapping, err)
 		return nil, err
+	}
+	if s.many != nil && !s.many.selector.Matches(object) {
+		return nil, nil
 	}
 	allowed, err := planner.AllowedNamespaces(object)
 	if err != nil {

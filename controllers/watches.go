@@ -36,7 +36,15 @@ const (
 // ensureWatches watches the source and the copies of its kind. It does not wait for the watches.
 func (r *ReplikaReconciler) ensureWatches(replika *v1alpha1.Replika, mapping tracking.Mapping) {
 	r.Watches.Set(tracking.User{Replika: client.ObjectKeyFromObject(replika), Purpose: watchPurposeCopies},
-		tracking.CopiesOf(mapping.Resource), tracking.SourceAt(mapping.Resource, sourceKey(replika)))
+		tracking.CopiesOf(mapping.Resource), sourceWatch(replika, mapping))
+}
+
+// sourceWatch is the watch of the source, or of all objects that can be one of many.
+func sourceWatch(replika *v1alpha1.Replika, mapping tracking.Mapping) tracking.WatchKey {
+	if replika.HasManySources() {
+		return tracking.SourcesIn(mapping.Resource, replika.SourceNamespace())
+	}
+	return tracking.SourceAt(mapping.Resource, sourceKey(replika))
 }
 
 // releaseWatches ends the watches of a Replika, unless another one needs them.
@@ -57,14 +65,21 @@ func (r *ReplikaReconciler) forget(replika types.NamespacedName) {
 	r.releaseWatches(replika)
 }
 
-// watchConflictingObjects watches the objects with the name of the copies while some of them are foreign. Without a watch of
-// the copies they are not stored, and each reconcile looks anew.
-func (r *ReplikaReconciler) watchConflictingObjects(s *scope, mapping tracking.Mapping, conflicts bool) {
+// maxConflictWatches is the maximum number of names whose conflicting objects are watched for one Replika. Those of other names
+// are looked for in each reconcile.
+const maxConflictWatches = 50
+
+// watchConflictingObjects watches the objects with the name of the copies while some of them are foreign. Each scope has copies of
+// another name. Without a watch of the copies they are not stored, and each reconcile looks anew.
+func (r *ReplikaReconciler) watchConflictingObjects(replika types.NamespacedName, mapping tracking.Mapping, scopes ...*scope) {
 	var keys []tracking.WatchKey
-	if conflicts && r.Watches.State(tracking.CopiesOf(mapping.Resource)) == tracking.Synced {
-		keys = append(keys, tracking.ConflictingObjectsNamed(mapping.Resource, s.replika.TargetName()))
+	synced := r.Watches.State(tracking.CopiesOf(mapping.Resource)) == tracking.Synced
+	for _, s := range scopes {
+		if s.conflicts && synced && len(keys) < maxConflictWatches {
+			keys = append(keys, tracking.ConflictingObjectsNamed(mapping.Resource, s.replika.TargetName()))
+		}
 	}
-	r.Watches.Set(tracking.User{Replika: s.name, Purpose: watchPurposeConflicts}, keys...)
+	r.Watches.Set(tracking.User{Replika: replika, Purpose: watchPurposeConflicts}, keys...)
 }
 
 // conflictingObjectsWatched reports whether the watch of the objects with the name of the copies is available.
@@ -80,7 +95,7 @@ func (r *ReplikaReconciler) waitForWatchSync(ctx context.Context, s *scope, mapp
 	ctx, cancel := context.WithTimeout(ctx, r.Timeouts.WatchSyncTimeout)
 	defer cancel()
 	for _, key := range []tracking.WatchKey{
-		tracking.SourceAt(mapping.Resource, sourceKey(s.replika)), tracking.CopiesOf(mapping.Resource),
+		sourceWatch(s.replika, mapping), tracking.CopiesOf(mapping.Resource),
 	} {
 		if !r.Watches.WaitForSync(ctx, key) {
 			return r.Watches.State(key)

@@ -39,8 +39,8 @@ const (
 	// ReasonProgressing means that reconciliation is still in progress.
 	ReasonProgressing = "Progressing"
 
-	// ReasonSourceNotFound means that the source does not exist. The operator
-	// waits for it.
+	// ReasonSourceNotFound means that the source does not exist, or that no object
+	// matches spec.source. The operator waits for it.
 	ReasonSourceNotFound = "SourceNotFound"
 
 	// ReasonKeyNotFound means that the source does not have a key that the spec
@@ -72,6 +72,10 @@ const (
 	// or the copies' type: two keys have the same name, or a key that the type
 	// requires is not copied.
 	ReasonKeyConflict = "KeyConflict"
+
+	// ReasonTooMany means that the spec asks for more sources or copies than
+	// allowed. Nothing is written or deleted.
+	ReasonTooMany = "TooMany"
 
 	// ReasonServiceAccountRequired means that the Replika names no
 	// ServiceAccount, and the operator runs with --require-service-account.
@@ -114,6 +118,9 @@ const (
 	// does not respond.
 	FailureUnavailable = "Unavailable"
 )
+
+// MaxSources is the maximum number of sources of one Replika.
+const MaxSources = 1000
 
 // MaxFailures is the maximum number of items in status.failures.
 const MaxFailures = 20

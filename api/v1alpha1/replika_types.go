@@ -32,6 +32,18 @@ import (
 // +kubebuilder:validation:XValidation:rule="!self.contains('/') && !self.contains('%') && self != '.' && self != '..'",message="must be a valid object name: must not contain '/' or '%', and must not be '.' or '..'"
 type ObjectName = string
 
+// ObjectNamePattern is the name of an object of any kind, or a glob in which "*"
+// matches any number of characters, including none.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:Pattern=`^[^/%]+$`
+type ObjectNamePattern = string
+
+// ObjectNameAffix is a part of the name of an object of any kind.
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:Pattern=`^[^/%]*$`
+type ObjectNameAffix = string
+
 // NamespacePattern is a namespace name, or a glob in which "*" matches any
 // number of characters, including none.
 // +kubebuilder:validation:MinLength=1
@@ -131,7 +143,8 @@ const (
 
 // ReplikaSpec defines the desired state of a Replika: the source, the targets,
 // and the lifecycle policies.
-// +kubebuilder:validation:XValidation:rule="self.target.namespaces.matchAll || !has(self.source.__namespace__) || !has(self.target.namespaces.replicateIn) || !(self.source.__namespace__ in self.target.namespaces.replicateIn) || (has(self.target.name) && size(self.target.name) > 0 && self.target.name != self.source.name)",message="must not include the source's namespace, unless target.name is another name than the source's",fieldPath=".target.namespaces.replicateIn"
+// +kubebuilder:validation:XValidation:rule="self.target.namespaces.matchAll || !has(self.source.__namespace__) || !has(self.target.namespaces.replicateIn) || !(self.source.__namespace__ in self.target.namespaces.replicateIn) || (has(self.target.namePrefix) && size(self.target.namePrefix) > 0) || (has(self.target.nameSuffix) && size(self.target.nameSuffix) > 0) || (has(self.target.name) && size(self.target.name) > 0 && has(self.source.name) && self.target.name != self.source.name)",message="must not include the source's namespace, unless target.name, namePrefix or nameSuffix gives the copies another name than the source's",fieldPath=".target.namespaces.replicateIn"
+// +kubebuilder:validation:XValidation:rule="!has(self.target.name) || size(self.target.name) == 0 || has(self.source.name)",message="must not be set unless source.name is: the copies of several sources need different names; use namePrefix or nameSuffix",fieldPath=".target.name"
 // +kubebuilder:validation:XValidation:rule="!has(self.target.keys) || ((!has(self.source.group) || size(self.source.group) == 0) && self.source.kind in ['ConfigMap', 'Secret'])",message="only ConfigMaps and Secrets have keys",fieldPath=".target.keys"
 // +kubebuilder:validation:XValidation:rule="!has(self.target.type) || size(self.target.type) == 0 || ((!has(self.source.group) || size(self.source.group) == 0) && self.source.kind == 'Secret')",message="only Secrets have a type",fieldPath=".target.type"
 // +kubebuilder:validation:XValidation:rule="!has(self.source.keys) || !has(self.target.keys) || self.target.keys.all(target, !(target.name in self.source.keys) || self.target.keys.exists(other, other.from == target.name))",message="two keys would have the same name: a name must not be that of a key in source.keys, unless that key is renamed",fieldPath=".target.keys"
@@ -143,9 +156,9 @@ type ReplikaSpec struct {
 	// +kubebuilder:default:={}
 	Synchronization SynchronizationSpec `json:"synchronization,omitzero"`
 
-	// source references the object to copy. Any namespaced kind is supported
-	// except Namespaces, Replikas and token Secrets. The object does not have
-	// to exist yet.
+	// source references the object to copy, or several of one kind in one
+	// namespace. Any namespaced kind is supported except Namespaces, Replikas
+	// and token Secrets. The objects do not have to exist yet.
 	// +required
 	Source SourceSpec `json:"source"`
 
@@ -209,7 +222,9 @@ type SynchronizationSpec struct {
 	OnSourceDeletion SourceDeletionPolicy `json:"onSourceDeletion,omitempty"`
 }
 
-// SourceSpec references the object to copy.
+// SourceSpec references the objects to copy: one by its name, or several by
+// names, globs or labels.
+// +kubebuilder:validation:XValidation:rule="[has(self.name), has(self.names), has(self.selector)].filter(set, set).size() == 1",message="exactly one of name, names and selector must be set"
 // +kubebuilder:validation:XValidation:rule="!has(self.keys) || ((!has(self.group) || size(self.group) == 0) && self.kind in ['ConfigMap', 'Secret'])",message="only ConfigMaps and Secrets have keys",fieldPath=".keys"
 // +kubebuilder:validation:XValidation:rule="self.kind != 'Namespace' || (has(self.group) && size(self.group) > 0)",message="Namespaces cannot be replicated",fieldPath=".kind"
 type SourceSpec struct {
@@ -236,14 +251,32 @@ type SourceSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z]([-A-Za-z0-9]*[A-Za-z0-9])?$')",message="must be a kind, such as ConfigMap"
 	Kind string `json:"kind"`
 
-	// name is the name of the source.
-	// +required
+	// name is the name of the source. Exactly one of name, names and selector
+	// must be set.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
-	Name ObjectName `json:"name"`
+	Name ObjectName `json:"name,omitempty"`
+
+	// names lists the names of several sources, or globs in which "*" matches
+	// any number of characters, such as "db-*". Globs do not match copies, token
+	// Secrets, release Secrets of Helm, and objects that the cluster creates in
+	// every namespace. At most 1000 objects can match.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=1000
+	Names []ObjectNamePattern `json:"names,omitempty"`
+
+	// selector selects several sources by label. It must not be empty. It does
+	// not select what globs in names do not match. At most 1000 objects can
+	// match.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && size(self.matchExpressions) > 0)",message="must not be empty: it would select every object of the kind; use names with the glob * for that"
+	Selector *LabelSelector `json:"selector,omitempty"`
 
 	// namespace is the namespace of the source. It receives a copy only if
-	// target.namespaces.replicateIn lists it by name and target.name is another
-	// name than the source's. If it is empty, it is the Replika's namespace.
+	// target.namespaces.replicateIn lists it by name and the copy has another
+	// name than the source. If it is empty, it is the Replika's namespace.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be the name of a namespace: lowercase letters, digits and '-', beginning and ending with a letter or digit"
@@ -275,8 +308,17 @@ type TargetKey struct {
 // TargetSpec configures the copies and the namespaces that receive them.
 type TargetSpec struct {
 	// name is the name of every copy. If it is empty, it is the source's name.
+	// It can be set only with source.name.
 	// +optional
 	Name ObjectName `json:"name,omitempty"`
+
+	// namePrefix is put before the name of every copy.
+	// +optional
+	NamePrefix ObjectNameAffix `json:"namePrefix,omitempty"`
+
+	// nameSuffix is put after the name of every copy.
+	// +optional
+	NameSuffix ObjectNameAffix `json:"nameSuffix,omitempty"`
 
 	// keys renames keys of a ConfigMap or Secret. Keys that are not listed keep
 	// their name. While the source lacks a listed key, the copies stay as they
@@ -332,13 +374,13 @@ type TargetSpec struct {
 // TargetNamespaces selects the namespaces that receive a copy: all of them if
 // matchAll is true, otherwise those that replicateIn or selector matches, minus
 // those in excludeFrom. The source's namespace is selected only if replicateIn
-// lists it by name and target.name is another name than the source's.
+// lists it by name and the copy has another name than the source.
 // +kubebuilder:validation:XValidation:rule="self.matchAll || has(self.selector) || (has(self.replicateIn) && size(self.replicateIn) > 0)",message="at least one of replicateIn, selector or matchAll must be set"
 type TargetNamespaces struct {
 	// replicateIn lists namespace names, or globs in which "*" matches any
 	// number of characters, such as "team-*". Listed namespaces do not have to
 	// exist yet. The source's namespace can be listed only by name, and only if
-	// target.name is another name than the source's. The list is ignored if
+	// the copy has another name than the source. The list is ignored if
 	// matchAll is true.
 	// +optional
 	// +listType=atomic
@@ -349,7 +391,7 @@ type TargetNamespaces struct {
 	// empty selector matches every namespace. It is ignored if matchAll is
 	// true.
 	// +optional
-	Selector *NamespaceSelector `json:"selector,omitempty"`
+	Selector *LabelSelector `json:"selector,omitempty"`
 
 	// matchAll selects every namespace, including namespaces that are created
 	// later.
@@ -384,9 +426,14 @@ type ReplikaStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// source is the last observed state of the source. It is absent until the
-	// source has been read.
+	// source has been read, and with several sources.
 	// +optional
 	Source *SourceStatus `json:"source,omitempty"`
+
+	// sources is a summary of several sources. It is absent until they have been
+	// listed, and with spec.source.name.
+	// +optional
+	Sources *SourcesStatus `json:"sources,omitempty"`
 
 	// inventory lists the resources in which the Replika may have copies, such
 	// as configmaps or deployments.apps. With it, the copies of a former kind are
@@ -401,8 +448,9 @@ type ReplikaStatus struct {
 	// +optional
 	Copies *CopiesStatus `json:"copies,omitempty"`
 
-	// failures lists the copies that are not in sync, sorted by namespace. It
-	// contains at most 20 items; copies.failed is the total. One item without a
+	// failures lists the copies that are not in sync, and those of several
+	// sources that cannot be copied, sorted by namespace. It contains at most 20
+	// items; copies.failed and sources.refused are the totals. One item without a
 	// namespace can stand for several copies.
 	// +optional
 	// +listType=atomic
@@ -436,10 +484,36 @@ type SourceStatus struct {
 	CopiedKeys []string `json:"copiedKeys,omitempty"`
 }
 
+// SourcesStatus is a summary of the sources that spec.source.names or
+// spec.source.selector matches.
+type SourcesStatus struct {
+	// matched is the number of objects that match.
+	// +required
+	Matched int32 `json:"matched"`
+
+	// synced is the number of sources whose copies are all in sync.
+	// +required
+	Synced int32 `json:"synced"`
+
+	// refused is the number of sources that cannot be copied now, such as those
+	// without consent or without a key that the spec names.
+	// +required
+	Refused int32 `json:"refused"`
+
+	// copiedKeys are names and globs that match all keys that copies of any of
+	// the sources can have, see source.copiedKeys. It is absent if copies can
+	// have every key.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=300
+	// +kubebuilder:validation:items:MaxLength=253
+	CopiedKeys []string `json:"copiedKeys,omitempty"`
+}
+
 // CopiesStatus is a summary of the copies of one Replika.
 type CopiesStatus struct {
-	// desired is the number of copies that should exist: one per selected
-	// namespace.
+	// desired is the number of copies that should exist: one per source and
+	// selected namespace.
 	// +required
 	Desired int32 `json:"desired"`
 
@@ -452,17 +526,24 @@ type CopiesStatus struct {
 	Failed int32 `json:"failed"`
 }
 
-// Failure describes why one copy is not in sync.
+// Failure describes why one copy is not in sync, or why one of several sources
+// cannot be copied.
 type Failure struct {
 	// namespace is the namespace of the copy. It is empty for the copies in all
 	// namespaces that are selected by a glob, by labels or by matchAll, and in
 	// which serviceAccountName has no known permission: the message has their
-	// number.
+	// number. It is also empty for a source that cannot be copied.
 	// +required
 	Namespace string `json:"namespace"`
 
+	// name is the name of the source. It is empty with spec.source.name.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
 	// reason is a machine-readable reason: Conflict, Forbidden, QuotaExceeded,
-	// Immutable, Rejected, Contested or Unavailable.
+	// Immutable, Rejected, Contested or Unavailable. For a source that cannot be
+	// copied, it is the reason that Ready would have if it were the only one.
 	// +required
 	Reason string `json:"reason"`
 
@@ -471,7 +552,8 @@ type Failure struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Replika keeps copies of one object, the source, in other namespaces.
+// Replika keeps copies of one object, the source, or of several in other
+// namespaces.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=replikas,scope=Namespaced,shortName=rpk,categories=prosimcorp
@@ -479,6 +561,7 @@ type Failure struct {
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Synced",type=integer,JSONPath=`.status.copies.synced`
 // +kubebuilder:printcolumn:name="Desired",type=integer,JSONPath=`.status.copies.desired`
+// +kubebuilder:printcolumn:name="Sources",type=integer,priority=1,JSONPath=`.status.sources.matched`
 // +kubebuilder:printcolumn:name="Kind",type=string,priority=1,JSONPath=`.spec.source.kind`
 // +kubebuilder:printcolumn:name="Source",type=string,JSONPath=`.spec.source.name`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
@@ -511,13 +594,27 @@ func (r *Replika) SourceNamespace() string {
 	return r.Namespace
 }
 
-// TargetName returns the name of every copy: spec.target.name or, if that is
-// empty, the source's name.
+// HasManySources reports whether the spec selects sources by names or labels,
+// instead of one by its name.
+func (r *Replika) HasManySources() bool {
+	return r.Spec.Source.Name == ""
+}
+
+// TargetName returns the name of every copy of the one source that spec.source.name
+// names.
 func (r *Replika) TargetName() string {
-	if r.Spec.Target.Name != "" {
-		return r.Spec.Target.Name
+	return r.TargetNameOf(r.Spec.Source.Name)
+}
+
+// TargetNameOf returns the name of every copy of the source: spec.target.name or,
+// if that is empty, the source's name, between spec.target.namePrefix and
+// spec.target.nameSuffix.
+func (r *Replika) TargetNameOf(source string) string {
+	target := &r.Spec.Target
+	if target.Name != "" {
+		source = target.Name
 	}
-	return r.Spec.Source.Name
+	return target.NamePrefix + source + target.NameSuffix
 }
 
 // GetConditions returns status.conditions.

@@ -28,7 +28,7 @@ import (
 // +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`
 type LabelKey = string
 
-// MatchLabels is a map of labels that a namespace must have.
+// MatchLabels is a map of labels that an object must have.
 // +kubebuilder:validation:MaxProperties=64
 // +kubebuilder:validation:XValidation:rule="self.all(key, size(key) <= 317 && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys must be valid label keys, such as team or example.com/team"
 // +kubebuilder:object:generate=false
@@ -40,27 +40,27 @@ func (in MatchLabels) DeepCopy() MatchLabels {
 	return maps.Clone(in)
 }
 
-// NamespaceSelector is a standard label selector with additional schema
+// LabelSelector is a standard label selector with additional schema
 // validation. A type of its own makes it possible for the schema to reject
 // values that no label can have.
 // +structType=atomic
-type NamespaceSelector struct {
-	// matchLabels is a map of labels with their values. A namespace must have
+type LabelSelector struct {
+	// matchLabels is a map of labels with their values. An object must have
 	// all of them.
 	// +optional
 	MatchLabels MatchLabels `json:"matchLabels,omitempty"`
 
-	// matchExpressions is a list of label selector requirements. A namespace
+	// matchExpressions is a list of label selector requirements. An object
 	// must meet all of them.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
-	MatchExpressions []NamespaceRequirement `json:"matchExpressions,omitempty"`
+	MatchExpressions []LabelRequirement `json:"matchExpressions,omitempty"`
 }
 
-// NamespaceRequirement is a single label selector requirement.
+// LabelRequirement is a single label selector requirement.
 // +kubebuilder:validation:XValidation:rule="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",message="values must be set for In and NotIn, and must be empty for Exists and DoesNotExist"
-type NamespaceRequirement struct {
+type LabelRequirement struct {
 	// key is the key of the label.
 	// +required
 	Key LabelKey `json:"key"`
@@ -77,8 +77,8 @@ type NamespaceRequirement struct {
 	Values []LabelValue `json:"values,omitempty"`
 }
 
-// LabelSelector converts the selector to a metav1.LabelSelector.
-func (in *NamespaceSelector) LabelSelector() *metav1.LabelSelector {
+// AsMetaV1 converts the selector to a metav1.LabelSelector.
+func (in *LabelSelector) AsMetaV1() *metav1.LabelSelector {
 	selector := &metav1.LabelSelector{MatchLabels: in.MatchLabels}
 	for _, requirement := range in.MatchExpressions {
 		selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement(requirement))

@@ -114,6 +114,20 @@ var _ = Describe("Replika validation", func() {
 		Entry("target.labels: similar to a reserved key", `spec: {target: {labels: {my.replika.prosimcorp.com/x: "1", replika.prosimcorp.com: "1"}}}`),
 		Entry("target.labels: maximum number", `spec: {target: {labels: `+pairMap(64)+`}}`),
 
+		Entry("source.names: names and globs", many(`names: [db-one, "db-*", "*", "system:Reader_x"]`, ``)),
+		Entry("source.names: maximum number and length", many(`names: `+sourceNames(1000), ``)),
+		Entry("source.selector: matchLabels", many(`selector: {matchLabels: {app.kubernetes.io/part-of: db}}`, ``)),
+		Entry("source.selector: matchExpressions", many(`selector: {matchExpressions: [{key: app, operator: Exists}]}`, ``)),
+		Entry("source.selector: that no label satisfies", many(`selector: {matchExpressions: [{key: a, operator: In, values: [b]}, {key: a, operator: NotIn, values: [b]}]}`, ``)),
+		Entry("target.namePrefix and nameSuffix: of many sources", many(`names: ["db-*"]`, `namePrefix: x-, nameSuffix: -y, namespaces: {matchAll: true}`)),
+		Entry("target.namePrefix and nameSuffix: of one source", `spec: {target: {namePrefix: x-, nameSuffix: -y}}`),
+		Entry("target.namePrefix: with target.name", `spec: {target: {name: other, namePrefix: x-}}`),
+		Entry("target.namePrefix and nameSuffix: empty, as rendered by templates", `spec: {target: {namePrefix: "", nameSuffix: ""}}`),
+		Entry("target.namePrefix: maximum length", `spec: {target: {namePrefix: `+longName(253)+`}}`),
+		Entry("target.name: empty, of many sources", many(`names: ["db-*"]`, `name: "", namespaces: {matchAll: true}`)),
+		Entry("replicateIn: source namespace of many sources, with a prefix",
+			many(`names: ["db-*"], namespace: default`, `namePrefix: x-, namespaces: {matchAll: false, replicateIn: [default]}`)),
+
 		Entry("source.keys: names and globs", withKeys("Secret", `[tls.crt, "*.pem", "*", _x, .dockerconfigjson, ".*"]`, ``)),
 		Entry("source.keys: name of maximum length", withKeys("ConfigMap", `[`+longName(253)+`]`, ``)),
 		Entry("source.keys: maximum number", withKeys("ConfigMap", keyList(100), ``)),
@@ -186,7 +200,27 @@ var _ = Describe("Replika validation", func() {
 		Entry("source.kind: missing", `spec: {source: {kind: null}}`, "spec.source.kind", "Required value"),
 		Entry("source.kind: empty", `spec: {source: {kind: ""}}`, "spec.source.kind", "must be a kind"),
 		Entry("source.kind: includes the group", `spec: {source: {kind: Deployment.apps}}`, "spec.source.kind", "must be a kind"),
-		Entry("source.name: missing", `spec: {source: {name: null}}`, "spec.source.name", "Required value"),
+		Entry("source: no name, names or selector", `spec: {source: {name: null}}`, "spec.source", exactlyOne),
+		Entry("source: name and names", `spec: {source: {names: [a]}}`, "spec.source", exactlyOne),
+		Entry("source: name and selector", `spec: {source: {selector: {matchLabels: {a: b}}}}`, "spec.source", exactlyOne),
+		Entry("source: names and selector", many(`names: [a], selector: {matchLabels: {a: b}}`, ``), "spec.source", exactlyOne),
+		Entry("source.names: empty list", many(`names: []`, ``), "spec.source.names", "at least 1 items"),
+		Entry("source.names: empty name", many(`names: [""]`, ``), "spec.source.names[0]", "at least 1 chars"),
+		Entry("source.names: path", many(`names: [a/b]`, ``), "spec.source.names[0]", "should match"),
+		Entry("source.names: URL escape", many(`names: ["a%2fb"]`, ``), "spec.source.names[0]", "should match"),
+		Entry("source.names: too long", many(`names: [`+longName(254)+`]`, ``), "spec.source.names[0]", "Too long"),
+		Entry("source.names: too many", many(`names: `+sourceNames(1001), ``), "spec.source.names", "at most 1000 items"),
+		Entry("source.selector: empty", many(`selector: {}`, ``), "spec.source.selector", "must not be empty"),
+		Entry("source.selector: empty matchLabels", many(`selector: {matchLabels: {}}`, ``), "spec.source.selector", "must not be empty"),
+		Entry("source.selector: In without values", many(`selector: {matchExpressions: [{key: a, operator: In}]}`, ``), "spec.source.selector.matchExpressions[0]", "values must be set"),
+		Entry("target.name: of many sources by names", many(`names: [a, b]`, `name: c, namespaces: {matchAll: true}`), "spec.target.name", "source.name"),
+		Entry("target.name: of many sources by labels", many(`selector: {matchLabels: {a: b}}`, `name: c, namespaces: {matchAll: true}`), "spec.target.name", "source.name"),
+		Entry("target.namePrefix: path", `spec: {target: {namePrefix: a/}}`, "spec.target.namePrefix", "should match"),
+		Entry("target.nameSuffix: URL escape", `spec: {target: {nameSuffix: "%2f"}}`, "spec.target.nameSuffix", "should match"),
+		Entry("target.namePrefix: too long", `spec: {target: {namePrefix: `+longName(254)+`}}`, "spec.target.namePrefix", "Too long"),
+		Entry("replicateIn: source namespace of many sources",
+			many(`names: ["db-*"], namespace: default`, `namespaces: {matchAll: false, replicateIn: [default]}`), "spec.target.namespaces.replicateIn", "must not include the source's namespace"),
+		Entry("source.keys: of many Deployments", `spec: {source: {group: apps, kind: Deployment, name: null, names: [a], keys: [b]}}`, "spec.source.keys", "only ConfigMaps and Secrets have keys"),
 		Entry("source.name: empty", `spec: {source: {name: ""}}`, "spec.source.name", "at least 1 chars"),
 		Entry("source.name: path", `spec: {source: {name: a/b}}`, "spec.source.name", objectName),
 		Entry("source.name: URL escape", `spec: {source: {name: a%2fb}}`, "spec.source.name", objectName),
@@ -433,6 +467,7 @@ var _ = Describe("Replika created with the Go type", func() {
 const (
 	duration   = "must be a duration from 1s to 8760h, such as 20s, 1m30s or 1.5h"
 	objectName = "must be a valid object name"
+	exactlyOne = "exactly one of name, names and selector must be set"
 )
 
 // manifest returns the minimal manifest with a change: a merge patch in YAML.
@@ -510,6 +545,20 @@ func withKeys(kind, sourceKeys, targetKeys string) string {
 		targetKeys = "null"
 	}
 	return fmt.Sprintf(`spec: {source: {kind: %s, keys: %s}, target: {keys: %s}}`, kind, sourceKeys, targetKeys)
+}
+
+// many returns a change to many sources: fields of source and of target, in YAML.
+func many(source, target string) string {
+	return fmt.Sprintf(`spec: {source: {name: null, %s}, target: {%s}}`, source, target)
+}
+
+// sourceNames returns a YAML list of n names of maximum length.
+func sourceNames(n int) string {
+	var names []string
+	for i := range n {
+		names = append(names, longName(249)+fmt.Sprintf("%04d", i))
+	}
+	return "[" + strings.Join(names, ", ") + "]"
 }
 
 // keyList returns a YAML list of n keys of maximum length.

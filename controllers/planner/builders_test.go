@@ -34,8 +34,6 @@ import (
 
 // The default fixture: Replika ops/sync copies ConfigMap vault/settings.
 var (
-	configMapKind   = schema.GroupKind{Kind: "ConfigMap"}
-	secretKind      = schema.GroupKind{Kind: "Secret"}
 	replikaKey      = types.NamespacedName{Namespace: "ops", Name: "sync"}
 	otherReplikaKey = types.NamespacedName{Namespace: "dev", Name: "sync"}
 )

@@ -48,6 +48,9 @@ func (c *Changes) Add(namespace string) {
 // AddAll adds every namespace: it is not known in which of them something changed.
 func (c *Changes) AddAll() { c.all = true }
 
+// Empty reports whether nothing changed.
+func (c *Changes) Empty() bool { return !c.all && len(c.namespaces) == 0 }
+
 // All reports whether something can have changed in every namespace.
 func (c *Changes) All() bool { return c.all }
 

@@ -68,8 +68,13 @@ const (
 // FullPlanDue reports whether all namespaces are to be planned, although no event says so. Replikas that were planned together
 // are not all due together.
 func (c *Checkpoint) FullPlanDue(replika types.NamespacedName, now time.Time, synchronization time.Duration) bool {
+	return FullPlanDue(c.PlannedAt, replika, now, synchronization)
+}
+
+// FullPlanDue reports whether a Replika that was planned at the time is to be planned anew, see [Checkpoint.FullPlanDue].
+func FullPlanDue(plannedAt time.Time, replika types.NamespacedName, now time.Time, synchronization time.Duration) bool {
 	delay := max(fullPlanIntervals*synchronization, minFullPlanDelay)
-	return now.Sub(c.PlannedAt) >= delay+spread(replika.String(), delay/fullPlanIntervals)
+	return now.Sub(plannedAt) >= delay+spread(replika.String(), delay/fullPlanIntervals)
 }
 
 // ToPlan returns the namespaces that the next plan must include, sorted.

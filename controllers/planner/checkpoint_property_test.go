@@ -80,7 +80,7 @@ type incremental struct {
 // simulateIncremental changes a simulated cluster, and reconciles its Replikas incrementally. It returns how the result differs
 // from that of a full plan; empty if it does not. Events of the ignored kind are not processed.
 func simulateIncremental(t testingT, pick func(n int, what string) int, ignored string) string {
-	c := newCluster(t, pick, map[string]int{})
+	c := newCluster(t, false, pick, map[string]int{})
 	c.recovering = true // requests fail only below
 	kept := map[types.NamespacedName]*incremental{}
 	for range 2 * disruptionSteps {

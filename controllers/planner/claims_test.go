@@ -57,8 +57,8 @@ func TestNewClaimant(t *testing.T) {
 
 func TestClaimants_Claims_InvalidSelector(t *testing.T) {
 	invalid := newReplika(func(r *v1alpha1.Replika) {
-		r.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{
-			MatchExpressions: []v1alpha1.NamespaceRequirement{{Key: "team", Operator: "Near"}},
+		r.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &v1alpha1.LabelSelector{
+			MatchExpressions: []v1alpha1.LabelRequirement{{Key: "team", Operator: "Near"}},
 		}}
 	})
 	if newClaimants(invalid).Claims(replikaKey, configMapKind, "settings", Namespace{Name: "team-a"}) {

@@ -98,15 +98,21 @@ func WidenCopiedKeys(status *v1alpha1.SourceStatus, copied []string) []string {
 	if status == nil || status.ResourceVersion == "" {
 		return copied
 	}
-	if len(status.CopiedKeys) == 0 || len(copied) == 0 {
+	return UniteCopiedKeys(status.CopiedKeys, copied)
+}
+
+// UniteCopiedKeys returns names and globs that match what one of two lists of [CopiedKeys] matches. An empty list stands for every
+// key.
+func UniteCopiedKeys(one, other []string) []string {
+	if len(one) == 0 || len(other) == 0 {
 		return nil
 	}
-	widened := slices.Concat(status.CopiedKeys, copied)
-	slices.Sort(widened)
-	if widened = slices.Compact(widened); len(widened) > maxCopiedKeys {
+	united := slices.Concat(one, other)
+	slices.Sort(united)
+	if united = slices.Compact(united); len(united) > maxCopiedKeys {
 		return nil
 	}
-	return widened
+	return united
 }
 
 // maxCopiedKeys is more than the maximum of spec.source.keys and of a list of allowed keys. It limits how many of them add up.

@@ -41,9 +41,14 @@ func isKeyPattern(pattern string) bool {
 	return len(pattern) <= maxKeyLength && keyPattern.MatchString(pattern)
 }
 
+var (
+	configMapKind = schema.GroupKind{Kind: "ConfigMap"}
+	secretKind    = schema.GroupKind{Kind: "Secret"}
+)
+
 // hasDataKeys reports whether the objects of the kind have keys: ConfigMaps and Secrets.
 func hasDataKeys(kind schema.GroupKind) bool {
-	return kind == schema.GroupKind{Kind: "ConfigMap"} || kind == schema.GroupKind{Kind: "Secret"}
+	return kind == configMapKind || kind == secretKind
 }
 
 // keyRules are the rules by which a template gets its keys from the source.

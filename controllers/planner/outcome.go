@@ -19,8 +19,6 @@ package planner
 import (
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
@@ -140,6 +138,6 @@ func (in *Input) allowsRecreate() bool {
 	case v1alpha1.ImmutableFieldsFail:
 		return false
 	default:
-		return in.Kind == schema.GroupKind{Kind: "Secret"} || in.Kind == schema.GroupKind{Kind: "ConfigMap"}
+		return hasDataKeys(in.Kind)
 	}
 }

@@ -68,6 +68,8 @@ const (
 		"delete or rename it, exclude the namespace, or set spec.target.conflictPolicy to Adopt"
 	hasControllerMessage = "an object with this name already exists and is managed by its controller (owner reference): " +
 		"delete or rename it, or exclude the namespace"
+	couldBeSourceMessage = "an object with this name already exists in the source's namespace, and can itself be one of the sources: " +
+		"delete or rename it, choose another prefix or suffix, or remove the source's namespace from the targets"
 	ownedByOtherMessage = "the object is owned by Replika %s: " +
 		"use a different spec.target.name or different namespaces"
 	sourceNamespaceMessage = "an old copy exists in the source's namespace, which the operator never writes to: delete it manually"
@@ -118,6 +120,8 @@ type Input struct {
 	// KeysWithdrawn is true if, without a template, copies of the source are not kept: they can have keys that the source's owner
 	// no longer allows.
 	KeysWithdrawn bool
+	// Sources is nil unless the Replika has many sources. Then it says which objects in the source's namespace can be others of them.
+	Sources *SourceSelector
 	// Selection is nil if no namespace is a target: the Replika is being deleted, or its source is gone and its copies are
 	// deleted with it.
 	Selection *Selection
@@ -187,6 +191,17 @@ func Plan(in *Input) []Action {
 	return actions
 }
 
+// Desired returns the number of copies that a plan of all namespaces desires.
+func Desired(actions []Action) int {
+	desired := 0
+	for i := range actions {
+		if actions[i].Desired {
+			desired++
+		}
+	}
+	return desired
+}
+
 func (in *Input) source() types.NamespacedName {
 	return types.NamespacedName{Namespace: in.SourceNamespace, Name: in.SourceName}
 }
@@ -201,6 +216,11 @@ func (in *Input) selects(namespace Namespace) bool {
 func (in *Input) isProtected(object *Observed) bool {
 	return object.Key() == in.source() ||
 		object.Namespace == in.SourceNamespace && object.Origin.Value().Source.Namespace != object.Namespace
+}
+
+// couldBeSource reports whether the object can be one of the Replika's other sources, which are never written.
+func (in *Input) couldBeSource(object *Observed) bool {
+	return in.Sources != nil && object.Namespace == in.SourceNamespace && in.SourceName != "" && in.Sources.CouldMatch(object.Name)
 }
 
 // withdrawn reports whether the object is a copy of the source that is not kept.
@@ -221,6 +241,9 @@ func (in *Input) Decide(namespace Namespace, object *Observed) Action {
 	switch {
 	case in.Template == nil:
 		action.Type = Keep
+	case in.nameProblem(object) != "":
+		action.conflict(in.nameProblem(object))
+		action.Reason = v1alpha1.FailureRejected
 	case object == nil:
 		action.Type = in.createOrLookUp()
 	case object.Terminating:
@@ -270,6 +293,8 @@ func (in *Input) decideForeign(action *Action) {
 	switch {
 	case object.HasController:
 		action.conflict(hasControllerMessage)
+	case in.couldBeSource(object):
+		action.conflict(couldBeSourceMessage)
 	case in.isLegacyCopy(object):
 		action.Type = Update
 	case in.ConflictPolicy != v1alpha1.ConflictPolicyAdopt:
@@ -347,7 +372,7 @@ func isInEveryNamespace(kind schema.GroupKind, name string) bool {
 	switch kind {
 	case serviceAccountKind:
 		return name == "default"
-	case schema.GroupKind{Kind: "ConfigMap"}:
+	case configMapKind:
 		return name == "kube-root-ca.crt" || name == "openshift-service-ca.crt"
 	default:
 		return false

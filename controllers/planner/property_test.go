@@ -39,7 +39,40 @@ func FuzzPlan(f *testing.F) {
 }
 
 func checkConvergence(t *rapid.T) {
-	simulate(t, func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(t, what) }, map[string]int{})
+	simulate(t, false, func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(t, what) }, map[string]int{})
+}
+
+// TestPlan_ManySources_Converges is TestPlan_Converges with Replikas that have many sources, beside some with one.
+func TestPlan_ManySources_Converges(t *testing.T) {
+	rapid.Check(t, checkManySources)
+}
+
+// FuzzPlan_ManySources lets the fuzzer choose the disruptions.
+func FuzzPlan_ManySources(f *testing.F) {
+	f.Add([]byte("any disruptions"))
+	f.Fuzz(rapid.MakeFuzz(checkManySources))
+}
+
+func checkManySources(t *rapid.T) {
+	simulate(t, true, func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(t, what) }, map[string]int{})
+}
+
+// TestPlan_ManySources_SimulationCoversAllStates is TestPlan_SimulationCoversAllStates for the states that only many sources have.
+func TestPlan_ManySources_SimulationCoversAllStates(t *testing.T) {
+	seen := map[string]int{}
+	for seed := range uint64(simulations) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		simulate(t, true, func(n int, _ string) int { return random.IntN(n) }, seen)
+	}
+	for _, state := range []string{
+		"another source", "former source", "prune a renamed copy", "no longer a source", "conflict: could be a source", "take over", "hand over", "adopt",
+		"copy in the source's namespace", "consent withdrawn", "consent to keys withdrawn",
+	} {
+		if seen[state] == 0 {
+			t.Errorf("the state %q occurs in no simulation", state)
+		}
+	}
+	t.Log(seen)
 }
 
 // TestPlan_SimulationCoversAllStates runs many simulations with fixed seeds. A property does not cover states that never
@@ -48,7 +81,7 @@ func TestPlan_SimulationCoversAllStates(t *testing.T) {
 	seen := map[string]int{}
 	for seed := range uint64(simulations) {
 		random := rand.New(rand.NewPCG(seed, 0))
-		simulate(t, func(n int, _ string) int { return random.IntN(n) }, seen)
+		simulate(t, false, func(n int, _ string) int { return random.IntN(n) }, seen)
 	}
 	for _, state := range []string{
 		"create", "update", "recreate", "delete", "release", "hand over", "keep", "wait", "conflict",
@@ -76,9 +109,9 @@ const (
 	targetKeys = "target.example/"
 )
 
-func simulate(t testingT, pick func(n int, what string) int, seen map[string]int) {
+func simulate(t testingT, many bool, pick func(n int, what string) int, seen map[string]int) {
 	t.Helper()
-	c := newCluster(t, pick, seen)
+	c := newCluster(t, many, pick, seen)
 	for range disruptionSteps {
 		c.disrupt()
 	}

@@ -68,13 +68,23 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 		selection.allowed = NewPatterns(source.AllowedNamespaces)
 	}
 	if targets.Selector != nil {
-		selector, err := metav1.LabelSelectorAsSelector(targets.Selector.LabelSelector())
+		selector, err := metav1.LabelSelectorAsSelector(targets.Selector.AsMetaV1())
 		if err != nil {
 			return nil, fmt.Errorf("spec.target.namespaces.selector: %w", err)
 		}
 		selection.selector = selector
 	}
 	return selection, nil
+}
+
+// Restrict returns the selection with what a source allows: names and globs, or nil if it allows all namespaces.
+func (s *Selection) Restrict(allowed []string) *Selection {
+	restricted := *s
+	restricted.allowed = nil
+	if len(allowed) > 0 {
+		restricted.allowed = NewPatterns(allowed)
+	}
+	return &restricted
 }
 
 // includesSourceNamespace reports whether the source's own namespace is a target. It must be named: a glob, a label selector or

@@ -26,7 +26,7 @@ import (
 )
 
 func TestSelection_Selects(t *testing.T) {
-	red := &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"team": "red"}}
+	red := &v1alpha1.LabelSelector{MatchLabels: map[string]string{"team": "red"}}
 	plain := Namespace{Name: "shop"}
 	cases := map[string]struct {
 		targets   v1alpha1.TargetNamespaces
@@ -46,7 +46,7 @@ func TestSelection_Selects(t *testing.T) {
 		"glob matches whole names only":            {v1alpha1.TargetNamespaces{ReplicateIn: []string{"h*"}}, plain, false},
 		"label selector matches":                   {v1alpha1.TargetNamespaces{Selector: red}, Namespace{Name: "shop", Labels: map[string]string{"team": "red"}}, true},
 		"label selector does not match":            {v1alpha1.TargetNamespaces{Selector: red}, Namespace{Name: "shop", Labels: map[string]string{"team": "blue"}}, false},
-		"empty label selector selects all":         {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{}}, plain, true},
+		"empty label selector selects all":         {v1alpha1.TargetNamespaces{Selector: &v1alpha1.LabelSelector{}}, plain, true},
 		"label selector adds to names":             {v1alpha1.TargetNamespaces{Selector: red, ReplicateIn: []string{"shop"}}, plain, true},
 		"names add to label selector":              {v1alpha1.TargetNamespaces{Selector: red, ReplicateIn: []string{"web"}}, Namespace{Name: "shop", Labels: map[string]string{"team": "red"}}, true},
 		"matchAll ignores names":                   {v1alpha1.TargetNamespaces{MatchAll: true, ReplicateIn: []string{"web"}}, plain, true},
@@ -54,7 +54,7 @@ func TestSelection_Selects(t *testing.T) {
 		"excluded from matchAll":                   {v1alpha1.TargetNamespaces{MatchAll: true, ExcludeFrom: []string{"shop"}}, plain, false},
 		"excluded by glob":                         {v1alpha1.TargetNamespaces{MatchAll: true, ExcludeFrom: []string{"s*"}}, plain, false},
 		"excluded although listed":                 {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}, ExcludeFrom: []string{"shop"}}, plain, false},
-		"excluded although label selector matches": {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{}, ExcludeFrom: []string{"shop"}}, plain, false},
+		"excluded although label selector matches": {v1alpha1.TargetNamespaces{Selector: &v1alpha1.LabelSelector{}, ExcludeFrom: []string{"shop"}}, plain, false},
 		"another namespace is excluded":            {v1alpha1.TargetNamespaces{MatchAll: true, ExcludeFrom: []string{"shop-2", "web-*"}}, plain, true},
 		"source namespace under matchAll":          {v1alpha1.TargetNamespaces{MatchAll: true}, Namespace{Name: "vault"}, false},
 		"source namespace listed by name":          {v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}, Namespace{Name: "vault"}, false},
@@ -75,7 +75,7 @@ func TestSelection_Selects(t *testing.T) {
 
 // The source's own namespace is a target only by name, and only under another name than the source's.
 func TestSelection_Selects_SourceNamespace(t *testing.T) {
-	everything := &v1alpha1.NamespaceSelector{}
+	everything := &v1alpha1.LabelSelector{}
 	cases := map[string]struct {
 		name    string
 		targets v1alpha1.TargetNamespaces
@@ -129,7 +129,7 @@ func TestSelection_Selects_DefaultSourceNamespace(t *testing.T) {
 func TestSelection_ChangedBy(t *testing.T) {
 	selected, other := map[string]string{"team": "a"}, map[string]string{"team": "b", "note": "x"}
 	optedOut := map[string]string{"team": "a", v1alpha1.LabelOptOut: v1alpha1.OptOutValue}
-	byLabel := v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: selected}}
+	byLabel := v1alpha1.TargetNamespaces{Selector: &v1alpha1.LabelSelector{MatchLabels: selected}}
 	byName := v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}}
 	cases := map[string]struct {
 		targets       v1alpha1.TargetNamespaces
@@ -160,8 +160,8 @@ func TestSelection_ChangedBy(t *testing.T) {
 
 func TestNewSelection_InvalidSelector(t *testing.T) {
 	_, err := NewSelection(newReplika(func(r *v1alpha1.Replika) {
-		r.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{
-			MatchExpressions: []v1alpha1.NamespaceRequirement{{Key: "team", Operator: metav1.LabelSelectorOpIn}},
+		r.Spec.Target.Namespaces = v1alpha1.TargetNamespaces{Selector: &v1alpha1.LabelSelector{
+			MatchExpressions: []v1alpha1.LabelRequirement{{Key: "team", Operator: metav1.LabelSelectorOpIn}},
 		}}
 	}))
 	if err == nil {
@@ -179,7 +179,7 @@ func TestSelection_MissingNames(t *testing.T) {
 		"sorted without duplicates":         {v1alpha1.TargetNamespaces{ReplicateIn: []string{"z", "a", "shop", "z"}}, []string{"a", "z"}},
 		"terminating namespace exists":      {v1alpha1.TargetNamespaces{ReplicateIn: []string{"web"}}, nil},
 		"globs are never missing":           {v1alpha1.TargetNamespaces{ReplicateIn: []string{"team-*"}}, nil},
-		"label selectors are never missing": {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{}}, nil},
+		"label selectors are never missing": {v1alpha1.TargetNamespaces{Selector: &v1alpha1.LabelSelector{}}, nil},
 		"excluded names are ignored":        {v1alpha1.TargetNamespaces{ReplicateIn: []string{"gone"}, ExcludeFrom: []string{"go*"}}, nil},
 		"names are ignored under matchAll": {
 			v1alpha1.TargetNamespaces{MatchAll: true, ReplicateIn: []string{"gone"}}, nil,

@@ -58,8 +58,8 @@ func mustSelectionOf(t *rapid.T, replika *v1alpha1.Replika) *Selection {
 	return selection
 }
 
-func drawSelector(t *rapid.T, values *rapid.Generator[string]) *v1alpha1.NamespaceSelector {
-	requirement := v1alpha1.NamespaceRequirement{
+func drawSelector(t *rapid.T, values *rapid.Generator[string]) *v1alpha1.LabelSelector {
+	requirement := v1alpha1.LabelRequirement{
 		Key: "team",
 		Operator: rapid.SampledFrom([]metav1.LabelSelectorOperator{
 			metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn, metav1.LabelSelectorOpExists, metav1.LabelSelectorOpDoesNotExist,
@@ -70,12 +70,12 @@ func drawSelector(t *rapid.T, values *rapid.Generator[string]) *v1alpha1.Namespa
 	}
 	switch rapid.IntRange(0, 3).Draw(t, "selector") {
 	case 1:
-		return &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"team": values.Draw(t, "value")}}
+		return &v1alpha1.LabelSelector{MatchLabels: map[string]string{"team": values.Draw(t, "value")}}
 	case 2:
-		return &v1alpha1.NamespaceSelector{MatchExpressions: []v1alpha1.NamespaceRequirement{requirement}}
+		return &v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelRequirement{requirement}}
 	case 3:
-		return &v1alpha1.NamespaceSelector{
-			MatchLabels: map[string]string{"team": values.Draw(t, "value")}, MatchExpressions: []v1alpha1.NamespaceRequirement{requirement},
+		return &v1alpha1.LabelSelector{
+			MatchLabels: map[string]string{"team": values.Draw(t, "value")}, MatchExpressions: []v1alpha1.LabelRequirement{requirement},
 		}
 	default:
 		return nil
@@ -92,9 +92,9 @@ func TestIndexKeys(t *testing.T) {
 		"name":          {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}}, "[{name shop}]"},
 		"glob":          {v1alpha1.TargetNamespaces{ReplicateIn: []string{"team-*-prod"}}, "[{prefix team-}]"},
 		"suffix":        {v1alpha1.TargetNamespaces{ReplicateIn: []string{"*-prod"}}, "[{ }]"},
-		"label":         {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"team": "red"}}}, "[{label team=red}]"},
-		"any label":     {v1alpha1.TargetNamespaces{Selector: &v1alpha1.NamespaceSelector{}}, "[{ }]"},
-		"without label": {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}, Selector: &v1alpha1.NamespaceSelector{MatchExpressions: []v1alpha1.NamespaceRequirement{{Key: "team", Operator: metav1.LabelSelectorOpDoesNotExist}}}}, "[{ }]"},
+		"label":         {v1alpha1.TargetNamespaces{Selector: &v1alpha1.LabelSelector{MatchLabels: map[string]string{"team": "red"}}}, "[{label team=red}]"},
+		"any label":     {v1alpha1.TargetNamespaces{Selector: &v1alpha1.LabelSelector{}}, "[{ }]"},
+		"without label": {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop"}, Selector: &v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelRequirement{{Key: "team", Operator: metav1.LabelSelectorOpDoesNotExist}}}}, "[{ }]"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -51,6 +51,9 @@ func (c *cluster) checkPlace(in *Input, action Action, live *unstructured.Unstru
 	if key == source {
 		c.fatalf("%s of the source %s by %s", action.Type, key, in.Replika)
 	}
+	if in.Sources != nil && live != nil && key.Namespace == in.SourceNamespace && !in.Sources.isCopy(live) && in.Sources.Matches(live) {
+		c.fatalf("%s of %s, one of the sources, by %s", action.Type, key, in.Replika)
+	}
 	if original := c.objects[source]; c.recovering && action.Template != nil && original != nil {
 		// Marks that name another object are those of a duplicate. It is no copy.
 		if c.observe(original).Marks != MarksAbsent {
@@ -94,9 +97,9 @@ func (c *cluster) checkRemoval(in *Input, view snapshot, action Action, live *un
 	case action.Type == Recreate:
 		return
 	}
-	for name, other := range view.replikas {
-		if name == in.Replika || other.DeletionTimestamp != nil || other.TargetName() != live.GetName() ||
-			!naiveSelects(other, view.namespaces[live.GetNamespace()]) {
+	for name, replika := range view.replikas {
+		other, claims := c.claims(replika, view, objectKey(live))
+		if name == in.Replika || !claims {
 			continue
 		}
 		if readyReason(other) != v1alpha1.ReasonSynced || other.Spec.Suspend || other.Status.ObservedGeneration != other.Generation {
@@ -132,9 +135,7 @@ func (c *cluster) checkChange(in *Input, view snapshot, action Action, live *uns
 	case marked && version != v1alpha1.MarksVersion:
 		c.fatalf("%s changed %s, whose marks are newer", in.Replika, objectKey(live))
 	case ownMarks && readable && annotations[v1alpha1.AnnotationApplied] != "":
-		other := view.replikas[owner]
-		if other != nil && other.DeletionTimestamp == nil && other.TargetName() == live.GetName() &&
-			naiveSelects(other, view.namespaces[live.GetNamespace()]) {
+		if _, claims := c.claims(view.replikas[owner], view, objectKey(live)); claims {
 			c.fatalf("%s took over %s from %s, which claims it", in.Replika, objectKey(live), owner)
 		}
 		c.record("take over")
@@ -189,20 +190,17 @@ func (c *cluster) mayRemain(in *Input, key types.NamespacedName) bool {
 func (c *cluster) checkStable() {
 	before := c.clone()
 	for _, name := range sortedKeys(c.replikas) {
-		replika := c.replikas[name]
-		in, _ := c.input(replika, c.clone())
-		for _, action := range Plan(in) {
-			last, _ := c.execute(in, c.clone(), action)
-			c.checkAction(in, last)
+		mayExist := map[types.NamespacedName]bool{}
+		parts, _ := c.parts(c.replikas[name], c.clone(), c.snapshot)
+		for _, part := range parts {
+			c.checkPart(part, mayExist)
 		}
+		in, _ := c.input(c.replikas[name].DeepCopy(), c.clone())
 		for key, object := range c.objects {
-			desired := in.Selection != nil && key.Name == in.Name && naiveSelects(replika, c.namespaces[key.Namespace])
-			if !desired && c.observe(object).OwnedBy(name) && !c.mayRemain(in, key) {
+			if !mayExist[key] && c.observe(object).OwnedBy(name) && !c.mayRemain(in, key) {
 				c.fatalf("%s owns %s, which it does not desire", name, key)
 			}
 		}
-		c.checkKeys(in)
-		c.checkCoverage(in, replika)
 	}
 	if diff := cmp.Diff(before, c.snapshot, cmp.AllowUnexported(snapshot{}), cmpopts.EquateEmpty()); diff != "" {
 		c.fatalf("a stable cluster changed: %s", diff)
@@ -212,6 +210,25 @@ func (c *cluster) checkStable() {
 			c.record("orphaned copy")
 		}
 	}
+}
+
+// checkPart checks the copies of a Replika of one source, or of one of many sources, and adds those that may exist: those that it desires,
+// and a former copy that the spec now names as a source.
+func (c *cluster) checkPart(part *v1alpha1.Replika, mayExist map[types.NamespacedName]bool) {
+	part = part.DeepCopy()
+	in, _ := c.input(part, c.clone())
+	for _, action := range Plan(in) {
+		last, _ := c.execute(in, c.clone(), action)
+		c.checkAction(in, last)
+	}
+	for name, namespace := range c.namespaces {
+		if in.Selection != nil && naiveSelects(part, namespace) {
+			mayExist[types.NamespacedName{Namespace: name, Name: in.Name}] = true
+		}
+	}
+	mayExist[in.source()] = true
+	c.checkKeys(in)
+	c.checkCoverage(in, part)
 }
 
 // checkKeys checks that no copy has a key that the source's owner does not allow, except where nothing can be written.
@@ -294,14 +311,14 @@ func (c *cluster) checkConflict(in *Input, action Action, live *unstructured.Uns
 	case annotations[v1alpha1.AnnotationMarksVersion] == "2":
 		c.record("conflict: newer marks")
 	case marked && owner != in.Replika:
-		other := c.replikas[owner]
-		if other == nil || other.DeletionTimestamp != nil || other.TargetName() != live.GetName() ||
-			!naiveSelects(other, c.namespaces[live.GetNamespace()]) {
+		if _, claims := c.claims(c.replikas[owner], c.snapshot, objectKey(live)); !claims {
 			c.fatalf("%s leaves %s to %s, which does not claim it", in.Replika, objectKey(live), owner)
 		}
 		c.record("conflict: other owner")
 	case marked:
 		c.fatalf("%s reports a conflict on its own copy %s", in.Replika, objectKey(live))
+	case in.Sources != nil && action.Namespace == in.SourceNamespace && in.Sources.CouldMatch(action.Name):
+		c.record("conflict: could be a source")
 	case in.ConflictPolicy == v1alpha1.ConflictPolicyAdopt:
 		if metav1.GetControllerOf(live) == nil {
 			c.fatalf("%s does not adopt %s", in.Replika, objectKey(live))

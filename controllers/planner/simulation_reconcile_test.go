@@ -38,8 +38,17 @@ func (c *cluster) reconcile(name types.NamespacedName) (stable bool) {
 	if !c.recovering && replika.DeletionTimestamp == nil && c.chance(2, "stale view") {
 		view = c.history[max(0, len(c.history)-1-c.pick(5, "age"))]
 	}
+	if replika.DeletionTimestamp == nil && replika.HasManySources() {
+		return c.reconcileMany(replika, view)
+	}
+	return c.reconcileOne(replika, view)
+}
+
+// reconcileOne does it for a Replika of one source, or for one of many sources.
+func (c *cluster) reconcileOne(replika *v1alpha1.Replika, view snapshot) (stable bool) {
 	former := replika.Status.Source.DeepCopy()
 	in, reason := c.input(replika, view)
+	name := in.Replika
 
 	stable = true
 	succeeded, synced := true, in.Template != nil
@@ -64,20 +73,127 @@ func (c *cluster) reconcile(name types.NamespacedName) (stable bool) {
 		c.finalize(in)
 		return false
 	}
-	if stored := c.replikas[name]; stored != nil {
+	if c.replikas[name] != nil {
 		if synced {
 			replika.Status.Source.CopiedKeys = c.copiedKeys
 		}
-		if !cmp.Equal(former, replika.Status.Source) {
+		if !cmp.Equal(former, replika.Status.Source) || reason != readyReason(replika) {
 			stable = false
 		}
-		stored.Status.Source = replika.Status.Source
-		meta.SetStatusCondition(&stored.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReady, Reason: reason})
-		if reason != readyReason(replika) {
-			stable = false
+		meta.SetStatusCondition(&replika.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReady, Reason: reason})
+		c.storeStatus(replika)
+	}
+	return stable
+}
+
+// storeStatus stores the status of a Replika, or of one of its many sources.
+func (c *cluster) storeStatus(replika *v1alpha1.Replika) {
+	name := types.NamespacedName{Namespace: replika.Namespace, Name: replika.Name}
+	switch stored := c.replikas[name]; {
+	case stored == nil:
+	case !stored.HasManySources():
+		stored.Status = *replika.Status.DeepCopy()
+	default:
+		if c.partStatus[name] == nil {
+			c.partStatus[name] = map[string]v1alpha1.ReplikaStatus{}
+		}
+		c.partStatus[name][replika.TargetName()] = *replika.Status.DeepCopy()
+	}
+}
+
+// reconcileMany does what the controller does for a Replika with many sources: for one after the other, and then for the copies that
+// none of them has.
+func (c *cluster) reconcileMany(replika *v1alpha1.Replika, view snapshot) (stable bool) {
+	stable = true
+	parts, others := c.parts(replika, view, c.snapshot)
+	if len(parts) > 1 {
+		c.record("another source")
+	}
+	for _, part := range parts {
+		if !c.recovering && c.chance(20, "interruption between sources") {
+			return false
+		}
+		stable = c.reconcileOne(part, view) && stable
+	}
+	in, _ := c.input(replika, view)
+	in.Selection, in.Template, in.Observed = nil, nil, others
+	for _, action := range Plan(in) {
+		last, outcome := c.execute(in, view, action)
+		if last.Type.Writes() {
+			c.record("prune a renamed copy")
+			stable = stable && outcome == Immutable
 		}
 	}
 	return stable
+}
+
+// parts returns the Replika itself or, if it has many sources, a Replika for each: for those that exist live, and for those that are gone
+// and have copies in the view. others are the copies that none of them has.
+func (c *cluster) parts(replika *v1alpha1.Replika, view, live snapshot) (parts []*v1alpha1.Replika, others []*Observed) {
+	if !replika.HasManySources() {
+		return []*v1alpha1.Replika{replika}, nil
+	}
+	name := types.NamespacedName{Namespace: replika.Namespace, Name: replika.Name}
+	selector := c.sourceSelector(replika)
+	sources := map[string]bool{}
+	for _, key := range sortedKeys(live.objects) {
+		if key.Namespace == replika.SourceNamespace() && selector.Matches(live.objects[key]) {
+			sources[key.Name] = true
+		}
+	}
+	for _, key := range sortedKeys(view.objects) {
+		observed := c.observe(view.objects[key])
+		if !observed.OwnedBy(name) {
+			continue
+		}
+		if original, possible := SourceOfCopy(replika, key.Name); possible && sources[original] {
+			continue
+		}
+		source, former := selector.FormerSource(replika, observed)
+		if !former {
+			others = append(others, observed)
+			continue
+		}
+		c.record("former source")
+		sources[source] = true
+	}
+	for _, source := range slices.Sorted(maps.Keys(sources)) {
+		status := c.partStatus[name][replika.TargetNameOf(source)]
+		parts = append(parts, ForSource(replika, source, *status.DeepCopy()))
+	}
+	return parts, others
+}
+
+func (c *cluster) sourceSelector(replika *v1alpha1.Replika) *SourceSelector {
+	selector, err := NewSourceSelector(configMaps, replika)
+	if err != nil {
+		c.fatalf("selector: %v", err)
+	}
+	return selector
+}
+
+// claims reports whether the Replika claims the object, as the view has it, and the part of it that does.
+func (c *cluster) claims(replika *v1alpha1.Replika, view snapshot, key types.NamespacedName) (part *v1alpha1.Replika, claims bool) {
+	if replika == nil || replika.DeletionTimestamp != nil {
+		return nil, false
+	}
+	parts, _ := c.parts(replika, view, view)
+	for _, part := range parts {
+		if part.TargetName() == key.Name && naiveSelects(part, view.namespaces[key.Namespace]) {
+			return part, true
+		}
+	}
+	return nil, false
+}
+
+// claimants returns the claims of all Replikas, as the view has them.
+func (c *cluster) claimants(view snapshot) Claimants {
+	var all []*v1alpha1.Replika
+	for _, replika := range view.replikas {
+		parts, _ := c.parts(replika, view, view)
+		all = append(all, parts...)
+	}
+	return newClaimants(all...)
 }
 
 func readyReason(replika *v1alpha1.Replika) string {
@@ -118,19 +234,28 @@ func (c *cluster) input(replika *v1alpha1.Replika, view snapshot) (*Input, strin
 		ConflictPolicy:  replika.Spec.Target.ConflictPolicy,
 		ImmutableFields: replika.Spec.Target.ImmutableFields,
 		DeletionPolicy:  replika.Spec.DeletionPolicy,
-		Claimants:       newClaimants(slices.Collect(maps.Values(view.replikas))...),
+		Claimants:       c.claimants(view),
+	}
+	stored := c.replikas[name]
+	ofMany := stored != nil && stored.HasManySources() && replika.DeletionTimestamp == nil
+	if ofMany {
+		in.Sources = c.sourceSelector(stored)
 	}
 	for _, namespace := range slices.Sorted(maps.Keys(view.namespaces)) {
 		in.Namespaces = append(in.Namespaces, view.namespaces[namespace])
 	}
 	var reason string
-	if source == nil {
+	switch {
+	case source == nil:
 		c.record("source deleted")
 		reason = v1alpha1.ReasonSourceNotFound
 		if replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete {
 			in.Selection = nil
 		}
-	} else {
+	case ofMany && !in.Sources.Matches(source):
+		c.record("no longer a source")
+		in.Selection = nil
+	default:
 		reason = c.template(in, replika, source, allowed)
 	}
 	if replika.DeletionTimestamp != nil {
@@ -138,6 +263,9 @@ func (c *cluster) input(replika *v1alpha1.Replika, view snapshot) (*Input, strin
 	}
 	for _, key := range sortedKeys(view.objects) {
 		observed := c.observe(view.objects[key])
+		if ofMany && key.Name != in.Name {
+			continue
+		}
 		labelled := observed.Origin.Value().CreatedBy == v1alpha1.CreatedByValue
 		desired := in.Selection != nil && key.Name == in.Name && naiveSelects(replika, view.namespaces[key.Namespace])
 		// A foreign object can be unknown to the operator. The create of the copy then fails with a conflict.
@@ -172,9 +300,7 @@ func (c *cluster) template(in *Input, replika *v1alpha1.Replika, source *unstruc
 	c.copiedKeys = CopiedKeys(replika, source)
 	replika.Status.Source.CopiedKeys = WidenCopiedKeys(replika.Status.Source, c.copiedKeys)
 	replika.Status.Source.ResourceVersion = source.GetResourceVersion()
-	if stored := c.replikas[in.Replika]; stored != nil {
-		stored.Status.Source = replika.Status.Source.DeepCopy()
-	}
+	c.storeStatus(replika)
 	return v1alpha1.ReasonSynced
 }
 

@@ -44,6 +44,9 @@ type cluster struct {
 	tampered map[types.UID]bool
 	// copiedKeys match every key of the template of the reconcile.
 	copiedKeys []string
+	// many is true if Replikas can have many sources. partStatus then has the status of each, by Replika and name of the copies.
+	many       bool
+	partStatus map[types.NamespacedName]map[string]v1alpha1.ReplikaStatus
 	// recovering is true in the second phase, in which nothing disrupts a reconcile.
 	recovering bool
 	log        []string
@@ -74,14 +77,18 @@ func (s snapshot) clone() snapshot {
 var (
 	namespaceNames = []string{"a", "b", "c", "d", "e"}
 	objectNames    = []string{"x", "y"}
+	// namePrefix is that of the copies of some Replikas with many sources, and prefixedNames are the names of foreign objects beside them.
+	namePrefix    = "p"
+	prefixedNames = []string{"x", "y", "px", "py"}
 	// Two Replikas have the same name, and therefore the same value of the part-of label.
 	replikaNames = []types.NamespacedName{
 		{Namespace: "ops", Name: "r1"}, {Namespace: "dev", Name: "r1"}, {Namespace: "ops", Name: "r2"},
 	}
 )
 
-func newCluster(t testingT, pick func(n int, what string) int, seen map[string]int) *cluster {
+func newCluster(t testingT, many bool, pick func(n int, what string) int, seen map[string]int) *cluster {
 	c := &cluster{
+		many: many, partStatus: map[types.NamespacedName]map[string]v1alpha1.ReplikaStatus{},
 		t: t, pick: pick, seen: seen, cleaner: NewCleaner(), tampered: map[types.UID]bool{},
 		snapshot: snapshot{
 			namespaces: map[string]Namespace{},
@@ -186,6 +193,10 @@ func (c *cluster) randomSpec(spec *v1alpha1.ReplikaSpec) {
 	// Copies in the source's own namespace can have the name of another source, so a copy can become a source.
 	spec.Source.Name = []string{"x", "x", "x", "y"}[c.pick(4, "source name")]
 	spec.Target.Name = []string{"", "", "y", "x"}[c.pick(4, "target name")]
+	spec.Source.Names, spec.Source.Selector, spec.Target.NamePrefix = nil, nil, ""
+	if c.many && !c.chance(3, "one source") {
+		c.randomSources(spec)
+	}
 	spec.Target.ConflictPolicy = []v1alpha1.ConflictPolicy{"", v1alpha1.ConflictPolicyAdopt}[c.pick(2, "conflict policy")]
 	spec.Target.ImmutableFields = []v1alpha1.ImmutableFieldsPolicy{"", v1alpha1.ImmutableFieldsFail}[c.pick(2, "immutable fields")]
 	spec.DeletionPolicy = []v1alpha1.DeletionPolicy{"", v1alpha1.DeletionPolicyRetain}[c.pick(2, "deletion policy")]
@@ -201,11 +212,27 @@ func (c *cluster) randomSpec(spec *v1alpha1.ReplikaSpec) {
 	spec.Target.Namespaces = [...]v1alpha1.TargetNamespaces{
 		{MatchAll: true},
 		{ReplicateIn: []string{"c", "d"}},
-		{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"team": "red"}}},
+		{Selector: &v1alpha1.LabelSelector{MatchLabels: map[string]string{"team": "red"}}},
 		{MatchAll: true, ExcludeFrom: []string{"d"}},
 		{ReplicateIn: []string{"*"}, ExcludeFrom: []string{"b*"}},
 		{ReplicateIn: []string{"a", "b", "d"}},
 	}[c.pick(6, "targets")]
+}
+
+// randomSources has the spec select many sources.
+func (c *cluster) randomSources(spec *v1alpha1.ReplikaSpec) {
+	spec.Source.Name, spec.Target.Name = "", ""
+	spec.Target.NamePrefix = []string{"", namePrefix}[c.pick(2, "prefix")]
+	switch c.pick(4, "sources") {
+	case 0:
+		spec.Source.Names = []string{"*"}
+	case 1:
+		spec.Source.Names = []string{"x", "y"}
+	case 2:
+		spec.Source.Names = []string{"x*", "y"}
+	case 3:
+		spec.Source.Selector = &v1alpha1.LabelSelector{MatchLabels: map[string]string{"source.example/tier": "gold"}}
+	}
 }
 
 // disrupt makes one random change: an interrupted reconcile, or a change by another client.
@@ -325,16 +352,22 @@ func (c *cluster) mutateReplika() {
 func (c *cluster) mutateSource() {
 	namespace := []string{"a", "b"}[c.pick(2, "source namespace")]
 	key := types.NamespacedName{Namespace: namespace, Name: "x"}
+	if c.many && c.chance(2, "another source") {
+		key.Name = "y"
+	}
 	switch object := c.objects[key]; {
 	case object != nil && c.chance(2, "deletion"):
 		c.remove(key)
 	case object == nil && c.namespaceActive(namespace):
-		c.put(c.randomObject(namespace, "x"))
+		c.put(c.randomObject(namespace, key.Name))
 	case object != nil:
-		edited := c.randomObject(namespace, "x")
+		edited := c.randomObject(namespace, key.Name)
 		edited.SetUID(object.GetUID())
 		edited.SetAnnotations(mergeMaps(object.GetAnnotations(), edited.GetAnnotations()))
 		edited.SetLabels(mergeMaps(object.GetLabels(), edited.GetLabels()))
+		if c.many && c.chance(3, "not selected any more") {
+			edited.SetLabels(nil)
+		}
 		c.put(edited)
 	}
 }
@@ -415,6 +448,9 @@ func (c *cluster) randomFreeKey() types.NamespacedName {
 	key := types.NamespacedName{
 		Namespace: namespaceNames[c.pick(len(namespaceNames), "namespace")],
 		Name:      objectNames[c.pick(len(objectNames), "name")],
+	}
+	if c.many {
+		key.Name = prefixedNames[c.pick(len(prefixedNames), "name")]
 	}
 	if c.objects[key] != nil || !c.namespaceActive(key.Namespace) {
 		return types.NamespacedName{}

@@ -245,7 +245,7 @@ func validateSource(resource schema.GroupResource, source *unstructured.Unstruct
 		return fmt.Errorf("%w: %s has the label %s of a copy; use the original as the source, or remove the label",
 			ErrSourceNotAllowed, name, v1alpha1.LabelCreatedBy)
 	}
-	if source.GroupVersionKind().GroupKind() == (schema.GroupKind{Kind: "Secret"}) {
+	if source.GroupVersionKind().GroupKind() == secretKind {
 		secretType, _, _ := unstructured.NestedString(source.Object, "type")
 		if slices.Contains(tokenSecretTypes, secretType) {
 			return fmt.Errorf("%w: %s has type %s; token Secrets cannot be replicated", ErrSourceNotAllowed, name, secretType)

@@ -103,6 +103,44 @@ func (s *CopyStore) ListFor(replika types.NamespacedName, name string) []*planne
 	return objects
 }
 
+// ListNamed lists the objects that have the name, whoever owns them.
+func (s *CopyStore) ListNamed(name string) []*planner.Observed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.objects[name]))
+}
+
+// ListNamedIn lists the objects of [CopyStore.ListNamed] that are in the namespaces.
+func (s *CopyStore) ListNamedIn(name string, namespaces []string) []*planner.Observed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var objects []*planner.Observed
+	for _, namespace := range namespaces {
+		if object := s.objects[name][namespace]; object != nil {
+			objects = append(objects, object)
+		}
+	}
+	return objects
+}
+
+// ListUnder lists the copies that the Replika owns under the names that match.
+func (s *CopyStore) ListUnder(replika types.NamespacedName, matches func(name string) bool) []*planner.Observed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var objects []*planner.Observed
+	for name := range s.names[replika] {
+		if !matches(name) {
+			continue
+		}
+		for _, object := range s.objects[name] {
+			if object.OwnedBy(replika) {
+				objects = append(objects, object)
+			}
+		}
+	}
+	return objects
+}
+
 // ListForIn lists the objects of [CopyStore.ListFor] that are in the namespaces.
 func (s *CopyStore) ListForIn(replika types.NamespacedName, name string, namespaces []string) []*planner.Observed {
 	s.mu.Lock()

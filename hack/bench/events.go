@@ -130,7 +130,7 @@ func (b *bench) otherWorkload(number int) *workload {
 	case 1:
 		namespaces.ReplicateIn = []string{otherNamespace + "*"}
 	case 2:
-		namespaces.Selector = &v1alpha1.NamespaceSelector{MatchLabels: v1alpha1.MatchLabels{corev1.LabelMetadataName: otherNamespace}}
+		namespaces.Selector = &v1alpha1.LabelSelector{MatchLabels: v1alpha1.MatchLabels{corev1.LabelMetadataName: otherNamespace}}
 	}
 	return workload
 }

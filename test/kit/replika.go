@@ -84,6 +84,29 @@ func SourceKind(group, version, kind string) ReplikaOption {
 	}
 }
 
+// SourceNames has the Replika select many sources by names and globs.
+func SourceNames(patterns ...string) ReplikaOption {
+	return func(replika *v1alpha1.Replika) {
+		source := &replika.Spec.Source
+		source.Name, source.Names, source.Selector = "", patterns, nil
+	}
+}
+
+// SelectSources has the Replika select many sources by labels.
+func SelectSources(labels map[string]string) ReplikaOption {
+	return func(replika *v1alpha1.Replika) {
+		source := &replika.Spec.Source
+		source.Name, source.Names, source.Selector = "", nil, &v1alpha1.LabelSelector{MatchLabels: labels}
+	}
+}
+
+// TargetNameAffixes sets what is put before and after the names of the copies.
+func TargetNameAffixes(prefix, suffix string) ReplikaOption {
+	return func(replika *v1alpha1.Replika) {
+		replika.Spec.Target.NamePrefix, replika.Spec.Target.NameSuffix = prefix, suffix
+	}
+}
+
 // TargetNamespaces sets spec.target.namespaces.replicateIn: names and globs.
 func TargetNamespaces(patterns ...string) ReplikaOption {
 	return func(replika *v1alpha1.Replika) { replika.Spec.Target.Namespaces.ReplicateIn = patterns }
@@ -97,7 +120,7 @@ func ExcludeNamespaces(patterns ...string) ReplikaOption {
 // SelectNamespaces sets spec.target.namespaces.selector to these labels.
 func SelectNamespaces(labels map[string]string) ReplikaOption {
 	return func(replika *v1alpha1.Replika) {
-		replika.Spec.Target.Namespaces.Selector = &v1alpha1.NamespaceSelector{MatchLabels: labels}
+		replika.Spec.Target.Namespaces.Selector = &v1alpha1.LabelSelector{MatchLabels: labels}
 	}
 }
 

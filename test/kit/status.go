@@ -43,6 +43,7 @@ var abnormalConditions = map[string]string{
 	v1alpha1.ReasonCopiesFailed:            v1alpha1.ConditionReconciling,
 	v1alpha1.ReasonSourceNotAllowed:        v1alpha1.ConditionStalled,
 	v1alpha1.ReasonKeyConflict:             v1alpha1.ConditionStalled,
+	v1alpha1.ReasonTooMany:                 v1alpha1.ConditionStalled,
 	v1alpha1.ReasonServiceAccountRequired:  v1alpha1.ConditionStalled,
 	v1alpha1.ReasonKindNotAllowed:          v1alpha1.ConditionStalled,
 }
@@ -50,6 +51,12 @@ var abnormalConditions = map[string]string{
 var failureReasons = []string{
 	v1alpha1.FailureConflict, v1alpha1.FailureForbidden, v1alpha1.FailureQuotaExceeded, v1alpha1.FailureImmutable,
 	v1alpha1.FailureRejected, v1alpha1.FailureContested, v1alpha1.FailureUnavailable,
+}
+
+// refusalReasons are those of one of many sources that cannot be copied.
+var refusalReasons = []string{
+	v1alpha1.ReasonSourceNotAllowed, v1alpha1.ReasonKeyNotFound, v1alpha1.ReasonKeyConflict, v1alpha1.ReasonForbidden,
+	v1alpha1.FailureUnavailable,
 }
 
 // Ready returns the Replika's condition Ready. Before the first status it is empty, so that a test that polls can read it.
@@ -65,11 +72,15 @@ func Condition(replika *v1alpha1.Replika, conditionType string) *metav1.Conditio
 	return meta.FindStatusCondition(replika.Status.Conditions, conditionType)
 }
 
-// Failures returns the reasons of the Replika's failures, by namespace.
+// Failures returns the reasons of the Replika's failures, by namespace, or by namespace/source with many sources.
 func Failures(replika *v1alpha1.Replika) map[string]string {
 	reasons := map[string]string{}
 	for _, failure := range replika.Status.Failures {
-		reasons[failure.Namespace] = failure.Reason
+		place := failure.Namespace
+		if failure.Name != "" {
+			place += "/" + failure.Name
+		}
+		reasons[place] = failure.Reason
 	}
 	return reasons
 }
@@ -161,13 +172,21 @@ func countViolations(status *v1alpha1.ReplikaStatus) violations {
 	found.check(copies.Synced <= copies.Desired, "%d copies are desired, but %d are synced", copies.Desired, copies.Synced)
 	// A failure without a namespace stands for several copies.
 	listed, unnamed := len(status.Failures), slices.ContainsFunc(status.Failures, func(failure v1alpha1.Failure) bool { return failure.Namespace == "" })
-	wanted := min(int(copies.Failed), v1alpha1.MaxFailures)
-	found.check(listed == wanted || unnamed && listed < wanted, "%d copies failed, but %d failures are listed", copies.Failed, listed)
+	sources := v1alpha1.SourcesStatus{}
+	if status.Sources != nil {
+		sources = *status.Sources
+	}
+	found.check(sources.Synced+sources.Refused <= sources.Matched, "more sources than match: %+v", sources)
+	wanted := min(int(copies.Failed+sources.Refused), v1alpha1.MaxFailures)
+	found.check(listed == wanted || unnamed && listed < wanted, "%d copies failed and %d sources are refused, but %d failures are listed",
+		copies.Failed, sources.Refused, listed)
 	found.check(slices.IsSortedFunc(status.Failures, func(a, b v1alpha1.Failure) int { return cmp.Compare(a.Namespace, b.Namespace) }),
 		"the failures are not sorted by namespace: %v", status.Failures)
 	for _, failure := range status.Failures {
-		found.check((failure.Namespace != "" || nameless(failure.Reason)) && failure.Message != "" && len(failure.Message) <= longestMessage &&
-			slices.Contains(failureReasons, failure.Reason), "a failure has an empty field, too long a message or an unknown reason: %+v", failure)
+		ofSource := failure.Namespace == "" && failure.Name != "" && slices.Contains(refusalReasons, failure.Reason)
+		ofCopy := (failure.Namespace != "" || nameless(failure.Reason)) && slices.Contains(failureReasons, failure.Reason)
+		found.check((ofSource || ofCopy) && failure.Message != "" && len(failure.Message) <= longestMessage,
+			"a failure has an empty field, too long a message or an unknown reason: %+v", failure)
 	}
 	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil {
@@ -176,11 +195,12 @@ func countViolations(status *v1alpha1.ReplikaStatus) violations {
 	switch ready.Reason {
 	case v1alpha1.ReasonSynced:
 		found.check(status.Copies != nil && copies.Synced == copies.Desired && copies.Failed == 0, "Ready with %+v", status.Copies)
+		found.check(sources.Synced == sources.Matched, "Ready with %+v", sources)
 	case v1alpha1.ReasonTargetNamespaceNotFound:
 		found.check(status.Copies != nil && copies.Synced == copies.Desired && copies.Failed == 0,
 			"only a namespace is missing, but the counts are %+v", status.Copies)
 	case v1alpha1.ReasonCopiesFailed:
-		found.check(copies.Failed > 0, "copies failed, but none is counted")
+		found.check(copies.Failed > 0 || sources.Refused > 0, "copies failed, but none is counted")
 		found.check(copies.Synced+copies.Failed >= copies.Desired, "a copy is neither synced nor failed: %+v", status.Copies)
 	default:
 	}

@@ -167,6 +167,7 @@ var specChanges = map[string]func(*v1alpha1.ReplikaSpec){
 	"source.keys":                      func(s *v1alpha1.ReplikaSpec) { s.Source.Keys = []v1alpha1.DataKeyPattern{"key"} },
 	"source.kind":                      func(s *v1alpha1.ReplikaSpec) { s.Source.Kind = "Secret" },
 	"source.name":                      func(s *v1alpha1.ReplikaSpec) { s.Source.Name = "other" },
+	"source.names":                     func(s *v1alpha1.ReplikaSpec) { s.Source.Name, s.Source.Names = "", []string{"*"} },
 	"source.namespace":                 func(s *v1alpha1.ReplikaSpec) { s.Source.Namespace = "kube-system" },
 	"source.version":                   func(s *v1alpha1.ReplikaSpec) { s.Source.Version = "v2" },
 	"synchronization.time":             func(s *v1alpha1.ReplikaSpec) { s.Synchronization.Time.Duration = time.Hour },
@@ -177,17 +178,27 @@ var specChanges = map[string]func(*v1alpha1.ReplikaSpec){
 	"target.keys":                      func(s *v1alpha1.ReplikaSpec) { s.Target.Keys = []v1alpha1.TargetKey{{Name: "new", From: "old"}} },
 	"target.labels":                    func(s *v1alpha1.ReplikaSpec) { s.Target.Labels = map[string]string{"a": "b"} },
 	"target.name":                      func(s *v1alpha1.ReplikaSpec) { s.Target.Name = "other" },
+	"target.namePrefix":                func(s *v1alpha1.ReplikaSpec) { s.Target.NamePrefix = "a-" },
+	"target.nameSuffix":                func(s *v1alpha1.ReplikaSpec) { s.Target.NameSuffix = "-a" },
 	"target.namespaces.excludeFrom":    func(s *v1alpha1.ReplikaSpec) { s.Target.Namespaces.ExcludeFrom = []string{"a"} },
 	"target.namespaces.matchAll":       func(s *v1alpha1.ReplikaSpec) { s.Target.Namespaces.MatchAll = true },
 	"target.namespaces.replicateIn":    func(s *v1alpha1.ReplikaSpec) { s.Target.Namespaces.ReplicateIn = []string{operatorNamespace} },
 	"target.type": func(s *v1alpha1.ReplikaSpec) {
 		s.Source.Kind, s.Target.Type = "Secret", "Opaque" // only Secrets have a type
 	},
+	"source.selector.matchLabels": func(s *v1alpha1.ReplikaSpec) {
+		s.Source.Name, s.Source.Selector = "", &v1alpha1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
+	},
+	"source.selector.matchExpressions": func(s *v1alpha1.ReplikaSpec) {
+		s.Source.Name, s.Source.Selector = "", &v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelRequirement{
+			{Key: "a", Operator: metav1.LabelSelectorOpExists},
+		}}
+	},
 	"target.namespaces.selector.matchLabels": func(s *v1alpha1.ReplikaSpec) {
-		s.Target.Namespaces.Selector = &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"a": "b"}}
+		s.Target.Namespaces.Selector = &v1alpha1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
 	},
 	"target.namespaces.selector.matchExpressions": func(s *v1alpha1.ReplikaSpec) {
-		s.Target.Namespaces.Selector = &v1alpha1.NamespaceSelector{MatchExpressions: []v1alpha1.NamespaceRequirement{
+		s.Target.Namespaces.Selector = &v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelRequirement{
 			{Key: "a", Operator: metav1.LabelSelectorOpExists},
 		}}
 	},

@@ -203,7 +203,7 @@ func (w *workload) fillSpec(replika *v1alpha1.Replika) {
 	spec.Target.Namespaces = pick(w, []v1alpha1.TargetNamespaces{
 		{ReplicateIn: []string{"target-1", "target-2", "target-3"}},
 		{ReplicateIn: []string{"target-*"}, ExcludeFrom: []string{"target-4"}},
-		{Selector: &v1alpha1.NamespaceSelector{MatchLabels: map[string]string{"team": "red"}}},
+		{Selector: &v1alpha1.LabelSelector{MatchLabels: map[string]string{"team": "red"}}},
 		{MatchAll: true, ExcludeFrom: []string{"kube-*", "default", "source-*"}},
 	})
 	spec.Suspend = w.oneIn(10)
