@@ -41,6 +41,9 @@ var _ = DescribeTable("An operator that is killed after any write completes the 
 	Entry("deletion of the Replika", "deletion", replikaDeletion()),
 	Entry("adoption", "adoption", adoption()),
 	Entry("hand-over to another Replika", "hand-over", handover()),
+	Entry("change from one source to many", "one-many", oneToMany()),
+	Entry("change from many sources to one", "many-one", manyToOne()),
+	Entry("change of the prefix of the copies of many sources", "prefix", prefixChange()),
 )
 
 const (

@@ -83,6 +83,20 @@ func expectCopies(g Gomega, want ...e2e.CopyState) {
 	e2e.ExpectCopies(g, env.Admin, want...)
 }
 
+// expectManyReplicated expects a copy of each of many sources in every target namespace, no other copies, and a Replika that reports so.
+func (f *fixture) expectManyReplicated(g Gomega, name string, sources ...string) {
+	GinkgoHelper()
+	replika := f.GetReplika(g, name)
+	var want []e2e.CopyState
+	for _, source := range sources {
+		for _, namespace := range f.TargetNamespaces {
+			want = append(want, e2e.WantCopy(replika, f.GetSource(g, source), namespace))
+		}
+	}
+	expectCopies(g, want...)
+	f.ExpectSynced(g, name, len(want))
+}
+
 // expectReplicated expects a copy of the source in every target namespace, no other copies, and a Replika that reports so.
 func (f *fixture) expectReplicated(g Gomega, name string, change ...func(*e2e.CopyState)) {
 	GinkgoHelper()
@@ -105,12 +119,16 @@ func (f *fixture) expectCounts(g Gomega, name string) {
 	g.Expect(f.GetReplika(g, name).Status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{Desired: targets, Synced: targets})))
 }
 
-// expectNoWrites waits until each source was read twice, which is at least one complete reconcile, and expects no write.
+// expectNoWrites waits until each source was read twice, or many were listed twice, which is at least one complete reconcile, and
+// expects no write.
 func (f *fixture) expectNoWrites() {
 	GinkgoHelper()
 	start := proxyMark()
 	for _, replika := range f.ListReplikas(Default) {
 		readsSource := func(r proxy.Request) bool {
+			if replika.HasManySources() {
+				return r.Verb == "list" && r.Resource == "configmaps" && r.Namespace == f.SourceNamespace
+			}
 			return r.Verb == "get" && r.Resource == "configmaps" && r.Namespace == f.SourceNamespace && r.Name == replika.Spec.Source.Name
 		}
 		Eventually(func() int { return len(apiProxy.Requests(start, readsSource)) }).Should(BeNumerically(">=", 2))

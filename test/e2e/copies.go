@@ -55,13 +55,13 @@ func WantCopy(replika *v1alpha1.Replika, source *corev1.ConfigMap, namespace str
 	labels[v1alpha1.LabelCreatedBy] = v1alpha1.CreatedByValue
 	labels[v1alpha1.LabelPartOf] = v1alpha1.PartOf(replika.Name)
 	return CopyState{
-		Namespace: namespace, Name: replika.TargetName(),
+		Namespace: namespace, Name: replika.TargetNameOf(source.Name),
 		Data: source.Data, BinaryData: source.BinaryData, Labels: labels, Annotations: source.Annotations,
 		Ownership: map[string]string{
 			v1alpha1.AnnotationMarksVersion: v1alpha1.MarksVersion,
 			v1alpha1.AnnotationOwner:        replika.Namespace + "/" + replika.Name,
 			v1alpha1.AnnotationSource:       source.Namespace + "/" + source.Name,
-			v1alpha1.AnnotationSelf:         namespace + "/" + replika.TargetName(),
+			v1alpha1.AnnotationSelf:         namespace + "/" + replika.TargetNameOf(source.Name),
 			v1alpha1.AnnotationResource:     "configmaps",
 			v1alpha1.AnnotationApplied:      `{"labels":["app"],"annotations":["example.com/note"]}`,
 		},
@@ -111,6 +111,11 @@ func (f *Fixture) ExpectSynced(g Gomega, name string, copies int) {
 		HaveField("Type", v1alpha1.ConditionReady), HaveField("Status", metav1.ConditionTrue), HaveField("Reason", v1alpha1.ReasonSynced))))
 	g.Expect(status.Copies).To(HaveValue(Equal(v1alpha1.CopiesStatus{Desired: int32(copies), Synced: int32(copies)})))
 	g.Expect(status.Failures).To(BeEmpty())
+	if replika.HasManySources() {
+		g.Expect(status.Source).To(BeNil())
+		return
+	}
+	g.Expect(status.Sources).To(BeNil())
 	g.Expect(status.Source).To(HaveValue(Equal(v1alpha1.SourceStatus{
 		ResourceVersion: f.GetSource(g, replika.Spec.Source.Name).ResourceVersion,
 	})))
