@@ -147,11 +147,20 @@ func (e *environment) waitForIdle(ctx context.Context) error {
 	}
 }
 
-// perCopy returns the lowest and the highest number of requests per copy.
+// perCopy returns the lowest and the highest number of requests per copy. There is one copy in each namespace.
 func (r auditRecord) perCopy(copies int) (least, most int) {
+	return r.perKey(copies, func(event cluster.AuditEvent) string { return event.Namespace })
+}
+
+// perObject is like perCopy, with copies of several names in each namespace.
+func (r auditRecord) perObject(copies int) (least, most int) {
+	return r.perKey(copies, func(event cluster.AuditEvent) string { return event.Namespace + "/" + event.Name })
+}
+
+func (r auditRecord) perKey(copies int, key func(cluster.AuditEvent) string) (least, most int) {
 	counts := map[string]int{}
 	for _, event := range r {
-		counts[event.Namespace]++
+		counts[key(event)]++
 	}
 	all := slices.Collect(maps.Values(counts))
 	if len(all) == 0 {

@@ -53,6 +53,7 @@ func sections() []section {
 		{name: "growth", title: "Growth", measure: (*bench).measureGrowth},
 		{name: "neighbours", title: "Neighbours that hang", measure: (*bench).measureNeighbours, ownEnvironment: true},
 		{name: "many", title: "Many Replikas", measure: (*bench).measureMany, ownEnvironment: true},
+		{name: "sources", title: "Many sources of one Replika", measure: (*bench).measureSources},
 		{name: "large", title: "One source in many namespaces", measure: (*bench).measureLarge, ownEnvironment: true},
 		{name: "events", title: "CPU time per event", measure: (*bench).measureEvents, ownEnvironment: true},
 	}

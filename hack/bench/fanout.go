@@ -21,6 +21,9 @@ import (
 	"fmt"
 )
 
+// fanOutGoal is the highest allowed ratio between the times of operator and baseline.
+const fanOutGoal = 1.15
+
 // fanOut is the result of operator and baseline at one size.
 type fanOut struct {
 	Namespaces int `json:"namespaces"`
@@ -82,13 +85,12 @@ func (b *bench) reportFanOut(f *fanOut, what string, of func(round) phase) {
 		ratios = append(ratios, operator.Seconds/baseline.Seconds)
 		least, most = min(least, operator.Min), max(most, operator.Max)
 	}
-	const goal = 1.15
 	ratio := median(ratios)
 	others := of(f.Operator[len(f.Operator)-1]).Others
 	b.report.add(row{
-		Name: fmt.Sprintf("%s to %d namespaces", what, f.Namespaces), Goal: fmt.Sprintf("at most %.2f × the baseline", goal),
+		Name: fmt.Sprintf("%s to %d namespaces", what, f.Namespaces), Goal: fmt.Sprintf("at most %.2f × the baseline", fanOutGoal),
 		Measured: formatSeconds(median(operatorTimes)), Baseline: formatSeconds(median(baselineTimes)), Ratio: ratio,
-		Verdict: verdictOf(ratio <= goal), Data: ratios,
+		Verdict: verdictOf(ratio <= fanOutGoal), Data: ratios,
 	})
 	b.report.add(row{
 		Name: fmt.Sprintf("%s: requests per copy", what), Goal: "exactly 1", Measured: formatRange(least, most), Baseline: "1",

@@ -25,6 +25,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
 // options are the command line options.
@@ -38,6 +40,9 @@ type options struct {
 	// replikas are numbers of Replikas. The section many uses the first one; only events uses the others.
 	replikas       []int
 	replikaTargets int
+	// sources is the number of sources in the section sources.
+	sources       int
+	sourceTargets int
 	// contentSize and coldStartSize are in KiB.
 	contentSize   int
 	coldStartSize int
@@ -62,11 +67,13 @@ func parseFlags(flags *flag.FlagSet, args []string) *options {
 	flags.StringVar(&o.config, "config", "config", "the directory with the CRD (crd/bases) and the roles (rbac)")
 	flags.Func("only", "run only these sections, separated by commas: "+strings.Join(sectionNames(), ", "), listOf(&o.only))
 	flags.Func("skip", "skip these sections, separated by commas", listOf(&o.skip))
-	flags.Func("namespaces", fmt.Sprintf("number of target namespaces, from %d to %d, in all sections but many; "+
+	flags.Func("namespaces", fmt.Sprintf("number of target namespaces, from %d to %d, in all sections but many and sources; "+
 		"growth and events also use further numbers, separated by commas (default 1000)", minNamespaces, maxNamespaces), sizesOf(&o.namespaces))
 	flags.Func("replikas", fmt.Sprintf("number of Replikas in the section many, and of Replikas that do not select a namespace in events, up to %d; "+
 		"events also uses further numbers, separated by commas (default 100)", maxReplikas), sizesOf(&o.replikas))
 	flags.IntVar(&o.replikaTargets, "replika-namespaces", 300, "number of namespaces per Replika in the section many")
+	flags.IntVar(&o.sources, "sources", 50, fmt.Sprintf("number of sources of one Replika in the section sources, up to %d", v1alpha1.MaxSources))
+	flags.IntVar(&o.sourceTargets, "source-namespaces", 200, "number of namespaces in the section sources")
 	flags.IntVar(&o.contentSize, "size", 1, fmt.Sprintf("content of a source in all sections but memory and coldstart, in KiB, up to %d", maxContent))
 	flags.IntVar(&o.coldStartSize, "coldstart-size", 900, fmt.Sprintf("content of the source in the section coldstart, in KiB, up to %d", maxContent))
 	flags.IntVar(&o.pairs, "pairs", 5, "number of operator/baseline rounds")
@@ -139,6 +146,8 @@ func (o *options) validate() error {
 	}{
 		{"namespaces", o.namespaces, minNamespaces, maxNamespaces},
 		{"replikas", o.replikas, 1, maxReplikas},
+		{"sources", []int{o.sources}, 1, v1alpha1.MaxSources},
+		{"source-namespaces", []int{o.sourceTargets}, 1, maxNamespaces},
 		{"replika-namespaces", []int{o.replikaTargets}, 1, maxNamespaces},
 		{"size", []int{o.contentSize}, 1, maxContent},
 		{"coldstart-size", []int{o.coldStartSize}, 1, maxContent},

@@ -161,12 +161,12 @@ func (e *environment) waitForAllSync(ctx context.Context, workloads []*workload,
 	return nil
 }
 
-// inSync reports whether the status reports this number of copies in sync with the current source.
+// inSync reports whether the status reports this number of copies in sync with the current source, or with many sources.
 func (w *workload) inSync(replika *v1alpha1.Replika, copies int) bool {
 	status := replika.Status
 	return status.ObservedGeneration == replika.Generation &&
 		meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady) &&
-		status.Source != nil && status.Source.ResourceVersion == w.source.ResourceVersion &&
+		(replika.HasManySources() || status.Source != nil && status.Source.ResourceVersion == w.source.ResourceVersion) &&
 		status.Copies != nil && int(status.Copies.Synced) == copies
 }
 
