@@ -129,7 +129,7 @@ var _ = Describe("From a clone", Ordered, func() {
 	}
 
 	BeforeAll(func(ctx SpecContext) {
-		for _, name := range []string{"platform", "team-a"} {
+		for _, name := range []string{"platform", "team-a", "cert-manager", "shop-databases", "shop", "shop-preview-1"} {
 			Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})).To(Succeed())
 		}
 	})
@@ -154,11 +154,7 @@ var _ = Describe("From a clone", Ordered, func() {
 	})
 
 	It("the certificate of an authority is replicated without its private key", func(ctx SpecContext) {
-		sample, err := os.ReadFile(filepath.Join(repository, "config", "samples", "secrets", "ca-bundle.yaml"))
-		Expect(err).NotTo(HaveOccurred())
-		Expect(string(sample)).To(HaveSuffix("\n" + block("yaml", "name: ca-bundle")))
-
-		Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "cert-manager"}})).To(Succeed())
+		expectInReadme("ca-bundle")
 		Expect(admin.Create(ctx, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: "root-ca"}, Type: corev1.SecretTypeTLS,
 			Data: map[string][]byte{"ca.crt": []byte("certificate"), "tls.crt": []byte("certificate"), "tls.key": []byte("key")},
@@ -171,6 +167,34 @@ var _ = Describe("From a clone", Ordered, func() {
 			Expect(bundle.Data).To(Equal(map[string][]byte{"ca-bundle.crt": []byte("certificate")}))
 			shell(ctx, workDir, keyConsent)
 		}
+	})
+
+	It("the credentials of all application databases are replicated", func(ctx SpecContext) {
+		expectInReadme("database-credentials")
+		for name, userType := range map[string]string{"orders-app": "app", "orders-superuser": "superuser", "users-app": "app"} {
+			Expect(admin.Create(ctx, databaseSecret(name, userType))).To(Succeed())
+		}
+		shell(ctx, repository, "kubectl wait --for jsonpath='{.status.sources.synced}'=2 --timeout 1m replika database-credentials --namespace shop-databases")
+		shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 1m replika database-credentials --namespace shop-databases")
+		Expect(shell(ctx, workDir, listReplikas+" --output wide")).To(MatchRegexp(`shop-databases +database-credentials +True +Synced +4 +4 +2 +Secret`))
+		for _, namespace := range []string{"shop", "shop-preview-1"} {
+			copies := &corev1.SecretList{}
+			partOf := client.MatchingLabels{v1alpha1.LabelPartOf: "database-credentials"}
+			Expect(admin.List(ctx, copies, client.InNamespace(namespace), partOf)).To(Succeed())
+			data := map[string]map[string][]byte{}
+			for i := range copies.Items {
+				data[copies.Items[i].Name] = copies.Items[i].Data
+			}
+			Expect(data).To(Equal(map[string]map[string][]byte{
+				"database-orders-app": keysForOtherNamespaces("orders-app"), "database-users-app": keysForOtherNamespaces("users-app"),
+			}))
+		}
+
+		By("deleting a database")
+		Expect(admin.Delete(ctx, databaseSecret("users-app", "app"))).To(Succeed())
+		Eventually(func() error {
+			return admin.Get(ctx, types.NamespacedName{Namespace: "shop", Name: "database-users-app"}, &corev1.Secret{})
+		}).Should(Satisfy(apierrors.IsNotFound))
 		shell(ctx, repository, "kubectl delete --kustomize config/samples/secrets")
 	})
 
@@ -210,6 +234,39 @@ var _ = Describe("From a clone", Ordered, func() {
 		Expect(process.PanicsAndRaces()).To(BeEmpty())
 	})
 })
+
+// expectInReadme expects that the README shows the sample of Secrets as it is, without its comment.
+func expectInReadme(name string) {
+	GinkgoHelper()
+	sample, err := os.ReadFile(filepath.Join(repository, "config", "samples", "secrets", name+".yaml"))
+	Expect(err).NotTo(HaveOccurred())
+	Expect(string(sample)).To(HaveSuffix("\n" + block("yaml", "name: "+name)))
+}
+
+// databaseSecret returns a Secret as CloudNativePG creates it for a user of a database.
+func databaseSecret(name, userType string) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop-databases", Name: name,
+			Labels: map[string]string{"cnpg.io/userType": userType, "cnpg.io/reload": "true", "app.kubernetes.io/managed-by": "cloudnative-pg"},
+		},
+		Type: corev1.SecretTypeBasicAuth,
+		Data: map[string][]byte{
+			"username": []byte(name), "user": []byte(name), "password": []byte("password of " + name), "dbname": []byte("app"),
+			"host": []byte("orders-rw"), "port": []byte("5432"), "pgpass": []byte("line"),
+			"uri": []byte("uri"), "jdbc-uri": []byte("uri"), "fqdn-uri": []byte("uri of " + name), "fqdn-jdbc-uri": []byte("uri of " + name),
+		},
+	}
+}
+
+// keysForOtherNamespaces returns what the sample copies of the Secret.
+func keysForOtherNamespaces(name string) map[string][]byte {
+	data := databaseSecret(name, "app").Data
+	for _, key := range []string{"user", "host", "port", "pgpass", "uri", "jdbc-uri"} {
+		delete(data, key)
+	}
+	return data
+}
 
 // getSampleCopy returns an error if the sample has no copy in the namespace.
 func getSampleCopy(ctx context.Context, namespace string) error {
