@@ -36,8 +36,9 @@ import (
 )
 
 // startTimeout limits the start of each program. It usually takes seconds, but
-// much longer on a busy machine with two cores.
-const startTimeout = 90 * time.Second
+// much longer on a busy machine with two cores that other programs share. A
+// program that exits fails at once.
+const startTimeout = 3 * time.Minute
 
 // dirPrefix is the prefix of the names of clusters' folders.
 const dirPrefix = "replika-cluster-"

@@ -58,7 +58,7 @@ func TestMain(m *testing.M) {
 
 func TestCluster(t *testing.T) {
 	g := NewWithT(t)
-	g.SetDefaultEventuallyTimeout(30 * time.Second)
+	g.SetDefaultEventuallyTimeout(time.Minute)
 	ctx := t.Context()
 
 	var log bytes.Buffer
@@ -87,13 +87,14 @@ func TestCluster(t *testing.T) {
 // while etcd is paused, and succeed afterwards.
 func testOutages(t *testing.T, c *Cluster) {
 	g, ctx := NewWithT(t), t.Context()
-	g.SetDefaultEventuallyTimeout(30 * time.Second)
+	g.SetDefaultEventuallyTimeout(time.Minute)
 	admin := clientOf(g, c.Config, "")
-	write := func(name string) error {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
+	writeWithin := func(timeout time.Duration, name string) error {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		return admin.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}})
 	}
+	write := func(name string) error { return writeWithin(time.Minute, name) }
 	g.Expect(write("before")).To(Succeed())
 
 	g.Expect(c.StopAPIServer()).To(Succeed())
@@ -104,7 +105,7 @@ func testOutages(t *testing.T, c *Cluster) {
 	g.Expect(admin.Get(ctx, client.ObjectKey{Namespace: "default", Name: "before"}, &corev1.ConfigMap{})).To(Succeed())
 
 	g.Expect(c.PauseEtcd()).To(Succeed())
-	g.Expect(write("while-paused")).To(MatchError(context.DeadlineExceeded))
+	g.Expect(writeWithin(time.Second, "while-paused")).To(MatchError(context.DeadlineExceeded))
 	g.Expect(c.ResumeEtcd()).To(Succeed())
 	g.Eventually(write).WithArguments("after-resume").Should(Succeed())
 }
@@ -121,7 +122,7 @@ func testNoControllers(t *testing.T, c *Cluster) {
 // testControllers checks what only a controller manager does.
 func testControllers(t *testing.T, c *Cluster) {
 	g, ctx := NewWithT(t), t.Context()
-	g.SetDefaultEventuallyTimeout(30 * time.Second)
+	g.SetDefaultEventuallyTimeout(time.Minute)
 	admin := clientOf(g, c.Config, "")
 
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "short-lived"}}
@@ -255,9 +256,9 @@ func TestStart_ContextCancelled(t *testing.T) {
 		_, err := Start(ctx, Options{})
 		ended <- err
 	}()
-	g.Eventually(processesOf).WithTimeout(30 * time.Second).WithArguments("run-kube-apiserver").ShouldNot(BeEmpty())
+	g.Eventually(processesOf).WithTimeout(time.Minute).WithArguments("run-kube-apiserver").ShouldNot(BeEmpty())
 	cancel()
-	g.Eventually(ended).WithTimeout(10 * time.Second).Should(Receive(MatchError(context.Canceled)))
+	g.Eventually(ended).WithTimeout(time.Minute).Should(Receive(MatchError(context.Canceled)))
 	expectNoLeftovers(g)
 }
 
@@ -280,7 +281,7 @@ func TestCluster_StopsWhenItsProcessIsKilled(t *testing.T) {
 
 	g.Expect(cmd.Process.Kill()).To(Succeed())
 	_ = cmd.Wait()
-	g.Eventually(processesOf).WithTimeout(10 * time.Second).WithArguments(dir).Should(BeEmpty())
+	g.Eventually(processesOf).WithTimeout(time.Minute).WithArguments(dir).Should(BeEmpty())
 
 	t.Setenv("TMPDIR", tmp)
 	alive := filepath.Join(tmp, dirPrefix+"alive")
@@ -295,7 +296,7 @@ func TestCluster_StopsWhenItsProcessIsKilled(t *testing.T) {
 
 // expectNoLeftovers checks that no process is running and TMPDIR is empty.
 func expectNoLeftovers(g *WithT) {
-	g.Eventually(processesOf).WithTimeout(10 * time.Second).WithArguments(os.TempDir()).Should(BeEmpty())
+	g.Eventually(processesOf).WithTimeout(time.Minute).WithArguments(os.TempDir()).Should(BeEmpty())
 	left, err := os.ReadDir(os.TempDir())
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(left).To(BeEmpty())

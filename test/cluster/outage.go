@@ -26,7 +26,7 @@ import (
 )
 
 // stopTimeout limits how long a killed program takes to exit.
-const stopTimeout = 20 * time.Second
+const stopTimeout = time.Minute
 
 // StopAPIServer kills the API server without a graceful termination, as a crash
 // of its machine does. etcd keeps the state.

@@ -33,8 +33,9 @@ import (
 )
 
 // gracePeriod is the maximum time from SIGTERM to the operator's exit. A kubelet
-// waits for 30 s.
-const gracePeriod = 20 * time.Second
+// waits for 30 s. The operator itself fails if it needs longer, so this is only for
+// one that hangs; a machine that stalls needs more.
+const gracePeriod = time.Minute
 
 // probeTimeout limits a request to the health port: a paused operator accepts the
 // connection and never responds.

@@ -80,7 +80,7 @@ func options(log string, args ...string) Options {
 
 func start(t *testing.T, args ...string) (*WithT, *Process) {
 	g := NewWithT(t)
-	g.SetDefaultEventuallyTimeout(30 * time.Second)
+	g.SetDefaultEventuallyTimeout(time.Minute)
 	p, err := Start(options(filepath.Join(t.TempDir(), "operator.log"), args...))
 	g.Expect(err).NotTo(HaveOccurred())
 	t.Cleanup(func() {
@@ -146,5 +146,5 @@ func TestProcess_StopsWhenItsParentIsKilled(t *testing.T) {
 
 	g.Expect(parent.Process.Kill()).To(Succeed())
 	_ = parent.Wait()
-	g.Eventually(group).WithTimeout(10*time.Second).Should(MatchError(syscall.ESRCH), "both the operator and the reader are killed")
+	g.Eventually(group).WithTimeout(time.Minute).Should(MatchError(syscall.ESRCH), "both the operator and the reader are killed")
 }

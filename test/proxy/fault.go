@@ -55,6 +55,7 @@ type Fault struct {
 	status     int
 	retryAfter int
 	delay      time.Duration
+	until      <-chan struct{}
 }
 
 // Respond responds with the HTTP status, and with a body like the API server's.
@@ -77,6 +78,9 @@ func DropAfter() *Fault { return &Fault{kind: DroppedAfter} }
 // Delay forwards the request after the delay.
 func Delay(delay time.Duration) *Fault { return &Fault{kind: Delayed, delay: delay} }
 
+// Hold forwards the request once the channel is closed. It counts as delayed.
+func Hold(until <-chan struct{}) *Fault { return &Fault{kind: Delayed, until: until} }
+
 // Hang makes the client's connection half-open: it transmits nothing more, and
 // stays open.
 func Hang() *Fault { return &Fault{kind: Hung} }
@@ -86,7 +90,7 @@ func (p *Proxy) inject(client *connection, request Request, fault *Fault, out *h
 	request.Fault = fault.kind
 	switch fault.kind {
 	case Delayed:
-		if err := wait(out, fault.delay); err != nil {
+		if err := fault.wait(out); err != nil {
 			p.add(request)
 			return nil, err
 		}
@@ -116,12 +120,19 @@ func (p *Proxy) inject(client *connection, request Request, fault *Fault, out *h
 	return nil, errDropped
 }
 
-// wait waits for the delay. It returns an error if the client cancels the request.
-func wait(out *http.Request, delay time.Duration) error {
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
+// wait waits for the delay, or until the channel is closed. It returns an error if
+// the client cancels the request.
+func (f *Fault) wait(out *http.Request) error {
+	var elapsed <-chan time.Time
+	if f.until == nil {
+		timer := time.NewTimer(f.delay)
+		defer timer.Stop()
+		elapsed = timer.C
+	}
 	select {
-	case <-timer.C:
+	case <-elapsed:
+		return nil
+	case <-f.until:
 		return nil
 	case <-out.Context().Done():
 		return out.Context().Err()

@@ -44,7 +44,7 @@ type testEnv struct {
 
 func newTestEnv(t *testing.T, oneWriteAtATime bool) (*WithT, *testEnv) {
 	g := NewWithT(t)
-	g.SetDefaultEventuallyTimeout(20 * time.Second)
+	g.SetDefaultEventuallyTimeout(time.Minute)
 	e := &testEnv{received: make(chan *http.Request, 100), release: make(chan struct{})}
 	backend := httptest.NewUnstartedServer(http.HandlerFunc(e.backend))
 	backend.EnableHTTP2 = true
@@ -228,6 +228,32 @@ func TestProxy_Intercept(t *testing.T) {
 	}
 }
 
+func TestProxy_Hold(t *testing.T) {
+	g, e := newTestEnv(t, false)
+	until, held := make(chan struct{}), make(chan struct{})
+	e.Intercept(func(r Request) *Fault {
+		if r.Verb == "patch" {
+			close(held)
+			return Hold(until)
+		}
+		return nil
+	})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := e.do(t.Context(), http.MethodPatch, configMaps+"/one", "{}")
+		ended <- err
+	}()
+	g.Eventually(held).Should(BeClosed())
+	_, err := e.do(t.Context(), http.MethodGet, configMaps, "")
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect((<-e.received).Method).To(Equal(http.MethodGet), "it overtakes the patch")
+
+	close(until)
+	g.Eventually(ended).Should(Receive(Succeed()))
+	g.Expect((<-e.received).Method).To(Equal(http.MethodPatch))
+	g.Expect(e.Injected(Delayed)).To(Equal(1))
+}
+
 func TestProxy_RespondsWithStatusObject(t *testing.T) {
 	g, e := newTestEnv(t, false)
 	e.Intercept(func(Request) *Fault { return TooManyRequests(7) })
@@ -240,14 +266,22 @@ func TestProxy_RespondsWithStatusObject(t *testing.T) {
 
 // On a half-open connection, clients get no error, and all requests hang.
 func TestProxy_HungConnection(t *testing.T) {
-	hang := map[string]func(*WithT, *testEnv){
-		"Hang": func(g *WithT, e *testEnv) {
+	hang := map[string]func(*testing.T, *WithT, *testEnv){
+		"Hang": func(t *testing.T, g *WithT, e *testEnv) {
 			e.Intercept(func(Request) *Fault { return Hang() })
-			g.Expect(getWithTimeout(e)).To(MatchError(context.DeadlineExceeded))
-			g.Expect(e.Injected(Hung)).To(Equal(1))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			failed := make(chan error, 1)
+			go func() {
+				_, err := e.do(ctx, http.MethodGet, configMaps, "")
+				failed <- err
+			}()
+			g.Eventually(func() int { return e.Injected(Hung) }).Should(Equal(1))
+			cancel()
+			g.Eventually(failed).Should(Receive(MatchError(context.Canceled)), "no error before")
 			e.Intercept(nil)
 		},
-		"Freeze": func(g *WithT, e *testEnv) { g.Expect(e.Freeze()).To(Equal(1)) },
+		"Freeze": func(_ *testing.T, g *WithT, e *testEnv) { g.Expect(e.Freeze()).To(Equal(1)) },
 	}
 	for name, hang := range hang {
 		t.Run(name, func(t *testing.T) {
@@ -255,7 +289,7 @@ func TestProxy_HungConnection(t *testing.T) {
 			_, err := e.do(t.Context(), http.MethodGet, configMaps, "")
 			g.Expect(err).NotTo(HaveOccurred())
 			<-e.received
-			hang(g, e)
+			hang(t, g, e)
 			g.Expect(getWithTimeout(e)).To(MatchError(context.DeadlineExceeded))
 			g.Expect(e.received).To(BeEmpty())
 
