@@ -35,6 +35,7 @@ import (
 
 	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/kit"
+	"github.com/prosimcorp/replika/test/kit/expect"
 	"github.com/prosimcorp/replika/test/operator"
 )
 
@@ -69,8 +70,10 @@ func StartEnvironment(ctx context.Context, workDir string, o cluster.Options) (*
 	return &Environment{Cluster: controlPlane, Admin: admin, Binary: binary, WorkDir: workDir}, nil
 }
 
-// Options returns the options of an operator with the access of config. The names of its files begin with name.
+// Options returns the options of an operator with the access of config. The names of its files begin with name. Each attempt of
+// a spec gets new ones, so that it does not find in the log what happened in an earlier one.
 func (e *Environment) Options(name string, config *rest.Config, args ...string) (operator.Options, error) {
+	name = expect.NameOfAttempt(name)
 	kubeconfig := filepath.Join(e.WorkDir, name+".kubeconfig")
 	if err := e.KubeconfigFor(config, kubeconfig); err != nil {
 		return operator.Options{}, err

@@ -25,7 +25,9 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -54,9 +56,10 @@ type Fixture struct {
 	admin client.Client
 }
 
-// NewFixture creates the namespaces.
+// NewFixture creates the namespaces. Each attempt of a spec gets new ones.
 func NewFixture(admin client.Client, name string, targets int) *Fixture {
 	GinkgoHelper()
+	name = expect.NameOfAttempt(name)
 	f := &Fixture{Name: name, SourceNamespace: name + "-source", admin: admin}
 	f.create(kit.Namespace(f.SourceNamespace))
 	for range targets {
@@ -160,8 +163,8 @@ func (f *Fixture) DeleteReplikas() {
 	Eventually(f.ListReplikas).Should(BeEmpty())
 }
 
-// RemoveLeftovers deletes all Replikas and copies by force. A failed spec leaves some, which would make the next specs fail
-// too.
+// RemoveLeftovers deletes all Replikas and copies by force. A failed attempt leaves some, which would make the next attempt and
+// the next specs fail too. No operator may run, because it would create some again.
 func RemoveLeftovers(ctx context.Context, admin client.Client) {
 	GinkgoHelper()
 	replikas := &v1alpha1.ReplikaList{}
@@ -170,10 +173,11 @@ func RemoveLeftovers(ctx context.Context, admin client.Client) {
 		Expect(client.IgnoreNotFound(admin.Delete(ctx, &replikas.Items[i]))).To(Succeed())
 		Expect(kit.SetFinalizers(ctx, admin, &replikas.Items[i])).To(Succeed())
 	}
-	copies := &corev1.ConfigMapList{}
-	Expect(admin.List(ctx, copies, client.HasLabels{v1alpha1.LabelCreatedBy})).To(Succeed())
-	for i := range copies.Items {
-		Expect(client.IgnoreNotFound(admin.Delete(ctx, &copies.Items[i]))).To(Succeed())
+	for _, list := range []client.ObjectList{&corev1.ConfigMapList{}, &corev1.SecretList{}} {
+		Expect(admin.List(ctx, list, client.HasLabels{v1alpha1.LabelCreatedBy})).To(Succeed())
+		Expect(meta.EachListItem(list, func(copied runtime.Object) error {
+			return client.IgnoreNotFound(admin.Delete(ctx, copied.(client.Object)))
+		})).To(Succeed())
 	}
 }
 

@@ -31,35 +31,43 @@ import (
 	"github.com/prosimcorp/replika/test/proxy"
 )
 
-// rewriteCopy changes the copy in the namespace every 50 ms until the context ends. Then it sends the number of changes.
-func rewriteCopy(ctx context.Context, f *fixture, namespace string) <-chan int {
-	changes := make(chan int, 1)
+// rewrites are the changes of a copy by a second controller.
+type rewrites struct {
+	count int
+	// pauses counts the times that are so long, because the machine stalled, that the contest may have ended and begun again.
+	pauses int
+}
+
+// rewriteCopy changes the copy in the namespace every 50 ms until the context ends. Then it sends what it did.
+func rewriteCopy(ctx context.Context, f *fixture, namespace string) <-chan rewrites {
+	result := make(chan rewrites, 1)
 	go func() {
 		defer GinkgoRecover()
 		ticker := time.NewTicker(50 * time.Millisecond)
 		defer ticker.Stop()
-		for count := 0; ; {
+		var done rewrites
+		for last := time.Now(); ; {
 			select {
 			case <-ctx.Done():
-				changes <- count
+				result <- done
 				return
 			case <-ticker.C:
-				patch := fmt.Appendf(nil, `{"data":{"rival":"%d"}}`, count)
+				patch := fmt.Appendf(nil, `{"data":{"rival":"%d"}}`, done.count)
 				if err := env.Admin.Patch(ctx, f.copyIn(namespace), client.RawPatch(types.MergePatchType, patch)); err == nil {
-					count++
+					done.count++
+					if time.Since(last) > e2e.Interval {
+						done.pauses++
+					}
+					last = time.Now()
 				}
 			}
 		}
 	}()
-	return changes
+	return result
 }
 
 var _ = It("A second controller rewrites two copies every 50 ms", func() {
-	const (
-		duration = 15 * time.Second
-		// quietPeriod is the time without a repair after which a copy is no longer contested.
-		quietPeriod = 10 * time.Second
-	)
+	const duration = 15 * time.Second
 	i := startInstance("contest")
 	f := newFixture("contest", 6)
 	f.replicate(name)
@@ -68,7 +76,7 @@ var _ = It("A second controller rewrites two copies every 50 ms", func() {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	contested, others := f.TargetNamespaces[:2], f.TargetNamespaces[2:]
-	changes := []<-chan int{rewriteCopy(ctx, f, contested[0]), rewriteCopy(ctx, f, contested[1])}
+	changes := []<-chan rewrites{rewriteCopy(ctx, f, contested[0]), rewriteCopy(ctx, f, contested[1])}
 
 	Eventually(f.contestedNamespaces).Should(ConsistOf(contested))
 	reportCheck("Contested in exactly these two namespaces after %s", elapsed(start))
@@ -79,25 +87,29 @@ var _ = It("A second controller rewrites two copies every 50 ms", func() {
 		Expect(writesIn(namespace)).To(BeZero())
 	}
 	revision, edited := f.editSource(), time.Now()
-	f.eventuallyCopied(ctx, others, revision, 5*time.Second)
+	f.eventuallyCopied(ctx, others, revision)
 	reportCheck("an edit reaches the other copies within %s", elapsed(edited))
 	<-time.After(time.Until(start.Add(duration)))
 	stop()
 	stopped := time.Now()
-	reportFault(<-changes[0]+<-changes[1], "changes by the second controller in %s", elapsed(start))
+	first, second := <-changes[0], <-changes[1]
+	reportFault(first.count+second.count, "changes by the second controller in %s", elapsed(start))
 
-	limit := maxRepairs(stopped.Sub(start)) + 1 // the backoff does not delay the edit
 	for _, namespace := range contested {
-		Expect(writesIn(namespace)).To(BeNumerically("<=", limit))
+		writes := writesIn(namespace)
+		limit := maxRepairs(time.Since(start)) + 1 // the backoff does not delay the edit
+		Expect(writes).To(BeNumerically("<=", limit))
+		reportCheck("%d writes to one of these copies, of at most %d", writes, limit)
 	}
 	for _, namespace := range others {
 		Expect(writesIn(namespace)).To(Equal(1), "one for the edit")
 	}
-	reportCheck("%d and %d writes to these copies, of at most %d; 1 to each other copy", writesIn(contested[0]), writesIn(contested[1]), limit)
+	reportCheck("1 write to each other copy")
 	statuses := len(i.Requests(mark, proxy.Request.Writes, func(r proxy.Request) bool { return r.Subresource == "status" }))
-	Expect(statuses).To(BeNumerically("<=", 4), "the status does not flap")
+	pauses := first.pauses + second.pauses
+	Expect(statuses).To(BeNumerically("<=", 4*(1+pauses)), "the status does not flap, after %d pauses of the second controller", pauses)
 	reportCheck("%d status updates", statuses)
-	f.eventuallyReplicated("after the second controller has stopped", stopped, quietPeriod+2*e2e.Interval)
+	f.eventuallyReplicated("after the second controller has stopped", stopped)
 	i.expectNoWrites(f)
 	f.deleteReplikas()
 })

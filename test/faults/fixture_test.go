@@ -48,7 +48,7 @@ type expectation struct {
 	namespaces []string
 }
 
-// fixtureNames are the names of the fixtures so far. Their namespaces remain until the suite ends.
+// fixtureNames are the names of the fixtures so far, of failed attempts too. Their namespaces remain until the suite ends.
 var fixtureNames []string
 
 // targetsOfOtherFixtures returns globs of the target namespaces of all other fixtures.
@@ -62,18 +62,23 @@ func targetsOfOtherFixtures(f *fixture) []string {
 	return patterns
 }
 
-// newFixture creates the namespaces. After a failure, it removes everything that would make the next specs fail too.
+// newFixture creates the namespaces.
 func newFixture(prefix string, targets int) *fixture {
 	GinkgoHelper()
 	f := &fixture{Fixture: e2e.NewFixture(env.Admin, prefix, targets)}
-	fixtureNames = append(fixtureNames, prefix)
+	fixtureNames = append(fixtureNames, f.Name)
+	return f
+}
+
+// After a failure, remove everything that would make the next attempt and the next specs fail too. It is registered before what
+// the spec registers, so it runs after the operators have stopped.
+var _ = BeforeEach(func() {
 	DeferCleanup(func(ctx SpecContext) {
 		if CurrentSpecReport().Failed() {
 			e2e.RemoveLeftovers(ctx, env.Admin)
 		}
 	})
-	return f
-}
+})
 
 // addTarget creates one more namespace that the Replikas select.
 func (f *fixture) addTarget() {
@@ -148,10 +153,10 @@ func (f *fixture) expectReplicated(g Gomega) {
 	}
 }
 
-// eventuallyReplicated waits for the exact copies and the status, within a time from start on, and reports how long it took.
-func (f *fixture) eventuallyReplicated(operation string, start time.Time, within time.Duration) {
+// eventuallyReplicated waits for the exact copies and the status, and reports how long it took since start.
+func (f *fixture) eventuallyReplicated(operation string, start time.Time) {
 	GinkgoHelper()
-	Eventually(f.expectReplicated).WithTimeout(max(time.Until(start.Add(within)), time.Second)).Should(Succeed())
+	Eventually(f.expectReplicated).Should(Succeed())
 	copies := 0
 	for _, expected := range f.expected {
 		copies += len(expected.namespaces)
@@ -160,7 +165,7 @@ func (f *fixture) eventuallyReplicated(operation string, start time.Time, within
 }
 
 // eventuallyCopied waits until the copies in the namespaces have the revision of the source.
-func (f *fixture) eventuallyCopied(ctx context.Context, namespaces []string, revision string, within time.Duration) {
+func (f *fixture) eventuallyCopied(ctx context.Context, namespaces []string, revision string) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
 		for _, namespace := range namespaces {
@@ -168,5 +173,5 @@ func (f *fixture) eventuallyCopied(ctx context.Context, namespaces []string, rev
 			g.Expect(env.Admin.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
 			g.Expect(object.Data).To(HaveKeyWithValue(e2e.RevisionKey, revision))
 		}
-	}).WithTimeout(within).Should(Succeed())
+	}).Should(Succeed())
 }

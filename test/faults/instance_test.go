@@ -22,7 +22,6 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/prosimcorp/replika/test/e2e"
 	"github.com/prosimcorp/replika/test/operator"
 	"github.com/prosimcorp/replika/test/proxy"
 )
@@ -94,7 +93,7 @@ func (i *instance) awaitReconcile(f *fixture) {
 		reads := func() int {
 			return len(i.Requests(start, func(r proxy.Request) bool { return f.isSourceRead(r, expected.name) }))
 		}
-		Eventually(reads).WithTimeout(10 * e2e.Interval).Should(BeNumerically(">=", 2))
+		Eventually(reads).Should(BeNumerically(">=", 2))
 	}
 }
 

@@ -39,13 +39,14 @@ const (
 	workers    = 12
 )
 
-var churnLabels = map[string]string{"churn": "yes"}
+// churnLabels are the labels of the short-lived namespaces. Each attempt has its own.
+func (f *fixture) churnLabels() map[string]string { return map[string]string{"churn": f.Name} }
 
 var _ = It("300 namespaces are created and deleted while Replikas select them", Label(heavy), func() {
 	i := startInstance("churn")
 	f := newFixture("churn", 5)
 	f.replicate("by-glob")
-	f.replicate("by-label", kit.TargetNamespaces(), kit.SelectNamespaces(churnLabels))
+	f.replicate("by-label", kit.TargetNamespaces(), kit.SelectNamespaces(f.churnLabels()))
 	f.replicate("match-all", kit.TargetNamespaces(), kit.MatchAllNamespaces(),
 		kit.ExcludeNamespaces(append([]string{"default", "kube-*", "*-source"}, targetsOfOtherFixtures(f)...)...))
 	f.expected[1].namespaces = nil // the label is on the short-lived namespaces only
@@ -54,14 +55,14 @@ var _ = It("300 namespaces are created and deleted while Replikas select them", 
 
 	createAndDeleteNamespaces(f)
 	duration := elapsed(start)
-	Eventually(shortLivedNamespaces).WithTimeout(3 * time.Minute).Should(BeEmpty())
+	Eventually(f.shortLivedNamespaces).WithTimeout(5 * time.Minute).Should(BeEmpty())
 	reportCheck("all namespaces are deleted %s after the first was created", elapsed(start))
 	created := i.writesToCopies(mark, func(r proxy.Request) bool { return r.Verb == "create" && r.TookEffect() })
 	rejected := i.writesToCopies(mark, func(r proxy.Request) bool { return !r.TookEffect() })
 	reportFault(shortLived, "namespaces created and deleted within %s", duration)
 	reportFault(len(created), "copies created in them")
 	Expect(len(created)).To(BeNumerically(">=", shortLived/3), "one third of the namespaces lives until it has its copies")
-	f.eventuallyReplicated("after the last deletion", time.Now(), 30*time.Second)
+	f.eventuallyReplicated("after the last deletion", time.Now())
 	Expect(len(rejected)).To(BeNumerically("<=", 3*shortLived), "at most one for each namespace and Replika")
 	Expect(i.countErrors()).To(BeNumerically("<=", 10))
 	reportCheck("%d writes rejected, %d errors in the log", len(rejected), i.countErrors())
@@ -86,7 +87,7 @@ func createAndDeleteNamespaces(f *fixture) {
 			defer GinkgoRecover()
 			for number := range numbers {
 				namespace := fmt.Sprintf("%s-target-x%d", f.Name, number)
-				expect.Create(context.Background(), env.Admin, kit.Namespace(namespace, churnLabels))
+				expect.Create(context.Background(), env.Admin, kit.Namespace(namespace, f.churnLabels()))
 				switch number % 3 {
 				case 0:
 					deleteNamespace(namespace)
@@ -121,9 +122,9 @@ func deleteNamespace(name string) {
 }
 
 // shortLivedNamespaces lists the short-lived namespaces that still exist.
-func shortLivedNamespaces(g Gomega) []string {
+func (f *fixture) shortLivedNamespaces(g Gomega) []string {
 	list := &corev1.NamespaceList{}
-	g.Expect(env.Admin.List(context.Background(), list, client.MatchingLabels(churnLabels))).To(Succeed())
+	g.Expect(env.Admin.List(context.Background(), list, client.MatchingLabels(f.churnLabels()))).To(Succeed())
 	var names []string
 	for i := range list.Items {
 		names = append(names, list.Items[i].Name)

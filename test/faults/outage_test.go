@@ -18,6 +18,8 @@ package faults
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -28,25 +30,25 @@ import (
 	"github.com/prosimcorp/replika/test/proxy"
 )
 
-// writeDelay delays each write to a copy, so that a fault can happen during a fan-out.
-const writeDelay = 500 * time.Millisecond
-
-func delayWritesToCopies(r proxy.Request) *proxy.Fault {
-	if r.Writes() && toCopies(r) {
-		return proxy.Delay(writeDelay)
-	}
-	return nil
-}
-
-// startFanOut creates a Replika, and returns when some of its copies, but not all, are created.
-func startFanOut(i *instance, f *fixture) {
+// startFanOut creates a Replika, and returns when its first copies are created. The proxy holds the writes of the others until
+// the spec calls the function that startFanOut returns: so the fault happens during the fan-out, however slow the machine is.
+func startFanOut(i *instance, f *fixture) (release func()) {
 	GinkgoHelper()
-	i.Intercept(delayWritesToCopies)
+	const first = 16
+	var writes atomic.Int32
+	released := make(chan struct{})
+	i.Intercept(func(r proxy.Request) *proxy.Fault {
+		if r.Writes() && toCopies(r) && writes.Add(1) > first {
+			return proxy.Hold(released)
+		}
+		return nil
+	})
 	f.replicate(name)
-	written := func() int { return len(i.writesToCopies(0, proxy.Request.TookEffect)) }
-	Eventually(written).Should(BeNumerically(">=", 5))
-	Expect(written()).To(BeNumerically("<", len(f.TargetNamespaces)))
+	Eventually(func() int { return len(i.writesToCopies(0, proxy.Request.TookEffect)) }).Should(Equal(first))
 	By("during the fan-out")
+	release = sync.OnceFunc(func() { close(released) })
+	DeferCleanup(release) // also if the spec fails before: the operator waits for its writes when it stops
+	return release
 }
 
 // expectRecovery expects that edits and drift are reconciled as usual.
@@ -55,7 +57,7 @@ func expectRecovery(i *instance, f *fixture) {
 	start := time.Now()
 	f.editSource()
 	f.driftCopies()
-	f.eventuallyReplicated("edit", start, 10*time.Second)
+	f.eventuallyReplicated("edit", start)
 	i.expectNoWrites(f)
 	f.deleteReplikas()
 }
@@ -63,10 +65,11 @@ func expectRecovery(i *instance, f *fixture) {
 var _ = It("The API server is restarted during a fan-out", func() {
 	i := startInstance("restart")
 	f := newFixture("restart", 60)
-	startFanOut(i, f)
+	release := startFanOut(i, f)
 
 	Expect(env.StopAPIServer()).To(Succeed())
 	down, mark := time.Now(), i.Mark()
+	release()
 	restarted := false
 	DeferCleanup(func() {
 		if !restarted {
@@ -78,15 +81,15 @@ var _ = It("The API server is restarted during a fan-out", func() {
 		return len(i.Requests(mark, func(r proxy.Request) bool { return r.Status == 0 && r.Received.After(down) }))
 	}
 	Eventually(failed).Should(BeNumerically(">=", 5))
-	restarted = true
 	Expect(env.StartAPIServer()).To(Succeed())
+	restarted = true
 	up := time.Now()
 
 	reportFault(1, "SIGKILL of the API server after %d of %d copies, down for %s", written, len(f.TargetNamespaces), elapsed(down))
 	Expect(written).To(BeNumerically("<", len(f.TargetNamespaces)))
 	reportFault(failed(), "requests failed meanwhile")
 	i.Intercept(nil)
-	f.eventuallyReplicated("after the restart", up, time.Minute)
+	f.eventuallyReplicated("after the restart", up)
 	expectRecovery(i, f)
 })
 
@@ -94,10 +97,11 @@ var _ = It("etcd hangs for 30 s during a fan-out", Label(heavy), func() {
 	const duration = 30 * time.Second
 	i := startInstance("etcd")
 	f := newFixture("etcd", 60)
-	startFanOut(i, f)
+	release := startFanOut(i, f)
 
 	Expect(env.PauseEtcd()).To(Succeed())
 	DeferCleanup(env.ResumeEtcd)
+	release()
 	paused := time.Now()
 	expectWriteTimeout()
 	mark := i.Mark()
@@ -106,7 +110,7 @@ var _ = It("etcd hangs for 30 s during a fan-out", Label(heavy), func() {
 	markResumed, resumed := i.Mark(), time.Now()
 	Expect(env.ResumeEtcd()).To(Succeed())
 	i.Intercept(nil)
-	f.eventuallyReplicated("after etcd is resumed", resumed, time.Minute)
+	f.eventuallyReplicated("after etcd is resumed", resumed)
 
 	reportFault(1, "SIGSTOP of etcd for %s", resumed.Sub(paused).Round(100*time.Millisecond))
 	reportFault(len(i.Requests(markResumed, func(r proxy.Request) bool { return r.Received.Before(resumed) })), "requests hung meanwhile")

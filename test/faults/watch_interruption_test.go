@@ -51,7 +51,7 @@ var _ = It("All connections become half-open: watches hang without an error", La
 	mark, start := i.Mark(), time.Now()
 	reportFault(i.Freeze(), "connections half-open, without a FIN")
 	f.changeEverything()
-	f.eventuallyReplicated("edit, drift of two copies, new namespace", start, time.Minute)
+	f.eventuallyReplicated("edit, drift of two copies, new namespace", start)
 	reportFault(int(time.Since(start).Seconds()), "seconds without events, ended by the operator")
 	watches := func() int { return len(i.Requests(mark, isWatch)) }
 	Eventually(watches).Should(BeNumerically(">=", watchesPerReplika))
@@ -70,13 +70,13 @@ var _ = It("The API server responds to watches with 410 Gone", func() {
 	targets := respondGone(i, times)
 	closed := i.Disconnect()
 	f.changeEverything()
-	f.eventuallyReplicated("edit, drift of two copies, new namespace", start, time.Minute)
+	f.eventuallyReplicated("edit, drift of two copies, new namespace", start)
 	reportFault(closed, "connections closed, so that watches are re-established")
 	// One watch can trigger the reconcile before another one has got its responses. So edit again after all have got them.
 	Eventually(targets).Should(BeNumerically(">=", watchesPerReplika))
 	start = time.Now()
 	f.editSource()
-	f.eventuallyReplicated("another edit", start, time.Minute)
+	f.eventuallyReplicated("another edit", start)
 	reportFault(i.Injected(proxy.Responded), "watches of %d targets with the response 410", targets())
 	isList := func(r proxy.Request) bool {
 		return r.Status == http.StatusOK && (r.Verb == "list" || isWatch(r) && strings.Contains(r.URI, "sendInitialEvents=true"))

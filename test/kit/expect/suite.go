@@ -17,6 +17,7 @@ limitations under the License.
 package expect
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"testing"
@@ -46,4 +47,13 @@ func Run(t *testing.T, name string, changes ...func(*types.SuiteConfig)) {
 		change(&suite)
 	}
 	ginkgo.RunSpecs(t, name, suite, reporter)
+}
+
+// NameOfAttempt returns a name that no earlier attempt of the running spec has: what a failed attempt created is still there.
+// Outside of a spec, and in the first attempt, it is the name itself.
+func NameOfAttempt(name string) string {
+	if attempt := ginkgo.CurrentSpecReport().NumAttempts; attempt > 1 {
+		return fmt.Sprintf("%s-attempt-%d", name, attempt)
+	}
+	return name
 }
