@@ -38,7 +38,7 @@ import (
 const (
 	// hang is how long a request hangs; beforeEnd is how soon what does not depend on it must happen on a busy machine.
 	hang      = 28 * time.Second
-	beforeEnd = 14 * time.Second
+	beforeEnd = 22 * time.Second
 	// manyHanging is more than the operator of the suite has workers, or permits for writes.
 	manyHanging = 20
 )

@@ -46,18 +46,20 @@ var _ = Describe("300 namespaces", serial, func() {
 		before := markAudit()
 		replika := f.replika(ctx, source, kit.TargetNamespaces(f.name("many-*")), kit.Interval(time.Hour))
 		expect.Ready(ctx, api, replika, count)
-		Expect(f.copyRequests(before)).To(Equal(map[string]int{"create 201": count}))
+		f.expectCopyRequests(ctx, before, map[string]int{"create 201": count})
 		Expect(f.copies(ctx, &corev1.ConfigMap{})).To(HaveLen(count))
 
+		began := before
 		before = markAudit()
 		update(ctx, replika, func(replika *v1alpha1.Replika) { replika.Spec.Target.Labels = v1alpha1.Labels{"more": "yes"} })
 		expect.Ready(ctx, api, replika, count)
-		Expect(f.copyRequests(before)).To(Equal(map[string]int{"patch 200": count}))
+		f.expectCopyRequests(ctx, before, map[string]int{"patch 200": count})
 
 		before = markAudit()
 		deleteAndWait(ctx, replika)
-		Expect(f.copyRequests(before)).To(Equal(map[string]int{"delete 200": count}))
+		f.expectCopyRequests(ctx, before, map[string]int{"delete 200": count})
 		Expect(f.copies(ctx, &corev1.ConfigMap{})).To(BeEmpty())
+		f.expectCopyRequests(ctx, began, map[string]int{"create 201": count, "patch 200": count, "delete 200": count}) // none came later
 	})
 })
 
@@ -76,23 +78,15 @@ func (f *fixture) createNamespaces(ctx context.Context, count int) {
 	Expect(group.Wait()).To(Succeed())
 }
 
-// copyRequests counts, by verb and code, the operator's requests in the fixture's many namespaces since the mark. A request
-// may be recorded with a delay, so it waits until the count is stable.
-func (f *fixture) copyRequests(since auditMark) map[string]int {
+// expectCopyRequests expects these numbers, by verb and code, of the operator's requests in the fixture's many namespaces since
+// the mark. A request may be recorded with a delay.
+func (f *fixture) expectCopyRequests(ctx context.Context, since auditMark, want map[string]int) {
 	GinkgoHelper()
-	count := func() map[string]int {
+	Eventually(ctx, func() map[string]int {
 		counts := map[string]int{}
 		for _, event := range f.requests(since, func(e cluster.AuditEvent) bool { return strings.HasPrefix(e.Namespace, f.name("many-")) }) {
 			counts[fmt.Sprintf("%s %d", event.Verb, event.Code)]++
 		}
 		return counts
-	}
-	last := count()
-	Eventually(func() bool {
-		now := count()
-		same := fmt.Sprint(now) == fmt.Sprint(last)
-		last = now
-		return same
-	}).WithPolling(500 * time.Millisecond).Should(BeTrue())
-	return last
+	}).WithPolling(auditPolling).Should(Equal(want))
 }

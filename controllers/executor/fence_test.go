@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -37,7 +38,7 @@ type sendingTransport struct{}
 func (sendingTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, errSent }
 
 var _ = Describe("Fence", func() {
-	const maxPause = time.Second // longer than a goroutine waits under load
+	const maxPause = time.Second
 	request := func(fence *executor.Fence, method string) error {
 		_, err := fence.Wrap(sendingTransport{}).RoundTrip(httptest.NewRequest(method, "/", strings.NewReader("body")))
 		return err
@@ -49,9 +50,19 @@ var _ = Describe("Fence", func() {
 	})
 
 	It("is open while heartbeats are recorded", func(ctx SpecContext) {
-		fence := executor.NewFence(executor.FenceLimits{MaxPause: maxPause})
+		var elapsed, calls atomic.Int64
+		began := time.Now()
+		fence := executor.NewFenceWithClock(executor.FenceLimits{MaxPause: maxPause}, func() time.Time {
+			calls.Add(1)
+			return began.Add(time.Duration(elapsed.Load()))
+		})
 		go func() { _ = fence.Start(ctx) }()
-		Consistently(request).WithArguments(fence, http.MethodPatch).WithTimeout(2 * maxPause).Should(MatchError(errSent))
+		for range 5 {
+			// A heartbeat reads the clock twice. After four more reads, one has begun after the last change of the clock.
+			Eventually(calls.Load).Should(BeNumerically(">=", calls.Load()+4))
+			Expect(request(fence, http.MethodPatch)).To(MatchError(errSent))
+			elapsed.Add(int64(maxPause) * 9 / 10)
+		}
 	})
 
 	DescribeTable("stays closed after a pause",

@@ -53,7 +53,7 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	installGadgetKind(ctx)
 	return []byte(controlPlane.Kubeconfig)
 }, func(kubeconfig []byte) {
-	SetDefaultEventuallyTimeout(30 * time.Second) // for slow machines and the race detector
+	SetDefaultEventuallyTimeout(time.Minute) // for slow machines and the race detector
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	EnforceDefaultTimeoutsWhenUsingContexts()
 	if controlPlane == nil {
