@@ -50,7 +50,7 @@ func TestCrash(t *testing.T) {
 }
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	SetDefaultEventuallyTimeout(30 * time.Second)
+	SetDefaultEventuallyTimeout(time.Minute)
 	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
 	log.SetLogger(GinkgoLogr)
 	var err error
@@ -73,16 +73,19 @@ var _ = AfterEach(func() {
 		return
 	}
 	apiProxy.OnResponse(nil)
-	if CurrentSpecReport().Failed() {
-		GinkgoWriter.Printf("\nThe operator's log:\n%s\n", process.Log())
-		DeferCleanup(func(ctx SpecContext) { e2e.RemoveLeftovers(ctx, env.Admin) })
-	}
-	if process.Running() {
-		Expect(process.Stop()).To(Succeed())
-	}
-	Expect(process.PanicsAndRaces()).To(BeEmpty())
+	ended := process
 	process = nil
-	Expect(os.Truncate(options.LogFile, 0)).To(Succeed())
+	DeferCleanup(func(ctx SpecContext) {
+		if CurrentSpecReport().Failed() {
+			GinkgoWriter.Printf("\nThe operator's log:\n%s\n", ended.Log())
+			e2e.RemoveLeftovers(ctx, env.Admin)
+		}
+		Expect(os.Truncate(options.LogFile, 0)).To(Succeed())
+	})
+	if ended.Running() {
+		Expect(ended.Stop()).To(Succeed())
+	}
+	Expect(ended.PanicsAndRaces()).To(BeEmpty())
 })
 
 // startOperator starts the operator and waits until it is ready.

@@ -82,7 +82,7 @@ func (e *Environment) Options(name string, config *rest.Config, args ...string) 
 }
 
 // StartAs starts an operator with the access of the ServiceAccount, and with the flags of the Deployment. Flags that bind an
-// address are left out: the ports on this machine are different.
+// address are left out: the ports on this machine are different. Like a kubelet, it starts a leader again that a pause has ended.
 func (e *Environment) StartAs(ctx context.Context, name string, deployment *appsv1.Deployment, args ...string) (*operator.Process, error) {
 	account := client.ObjectKey{Namespace: deployment.Namespace, Name: deployment.Spec.Template.Spec.ServiceAccountName}
 	token, err := e.Token(ctx, account)
@@ -103,6 +103,7 @@ func (e *Environment) StartAs(ctx context.Context, name string, deployment *apps
 	if err != nil {
 		return nil, err
 	}
+	options.Restart = true
 	return operator.Start(options)
 }
 

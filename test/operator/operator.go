@@ -27,7 +27,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -53,16 +55,23 @@ type Options struct {
 	Environment []string
 	// Args are further flags. They override the flags that Start sets.
 	Args []string
+	// Restart starts the operator again when it exits because it lost the
+	// leadership, as a kubelet does. A leader that was paused for 5 s exits, and a
+	// shared machine can stall for longer.
+	Restart bool
 }
 
 // Process is a process of the operator. It is killed when the process that
 // started it ends.
 type Process struct {
-	command  *exec.Cmd
-	health   string
-	logFile  string
-	watchdog *os.File
-	exited   chan struct{}
+	options Options
+	health  string
+	exited  chan struct{}
+
+	mu      sync.Mutex
+	command *exec.Cmd
+	// ending is true once the operator was told to exit.
+	ending bool
 }
 
 // watchdogScript executes the operator, after it has started a reader of file 3 in
@@ -72,37 +81,79 @@ const watchdogScript = `{ read -r _ <&3; kill -s KILL -- -$$; } >/dev/null 2>&1 
 
 // Start starts the operator, and does not wait until it is ready.
 func Start(o Options) (_ *Process, err error) {
-	p := &Process{logFile: o.LogFile, exited: make(chan struct{})}
+	p := &Process{options: o, exited: make(chan struct{})}
 	if p.health, err = FreeAddress(); err != nil {
 		return nil, fmt.Errorf("finding a port for the operator's probes: %w", err)
 	}
+	if err := p.start(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// start starts the command.
+func (p *Process) start() error {
+	o := &p.options
 	log, err := os.OpenFile(o.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("opening the operator's log: %w", err)
+		return fmt.Errorf("opening the operator's log: %w", err)
 	}
 	defer func() { _ = log.Close() }() // the process has its own handle
+	info, err := log.Stat()
+	if err != nil {
+		return fmt.Errorf("reading the operator's log: %w", err)
+	}
 	reader, writer, err := os.Pipe()
 	if err != nil {
-		return nil, fmt.Errorf("creating the watchdog's pipe: %w", err)
+		return fmt.Errorf("creating the watchdog's pipe: %w", err)
 	}
 	defer func() { _ = reader.Close() }()
 
 	args := []string{"-c", watchdogScript, o.Binary, "--metrics-bind-address=0", "--health-probe-bind-address=" + p.health}
-	p.watchdog, p.command = writer, exec.Command("/bin/sh", append(args, o.Args...)...)
-	p.command.Env = append(os.Environ(), "KUBECONFIG="+o.Kubeconfig)
-	p.command.Env = append(p.command.Env, o.Environment...)
-	p.command.Stdout, p.command.Stderr = log, log
-	p.command.ExtraFiles = []*os.File{reader}
-	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := p.command.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the operator: %w", err), writer.Close())
+	command := exec.Command("/bin/sh", append(args, o.Args...)...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+o.Kubeconfig)
+	command.Env = append(command.Env, o.Environment...)
+	command.Stdout, command.Stderr = log, log
+	command.ExtraFiles = []*os.File{reader}
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := command.Start(); err != nil {
+		return errors.Join(fmt.Errorf("starting the operator: %w", err), writer.Close())
 	}
+	p.command = command
 	go func() {
-		_ = p.command.Wait() // ProcessState has the result
-		_ = writer.Close()
-		close(p.exited)
+		_ = command.Wait() // ProcessState has the result
+		_ = writer.Close() // the watchdog's
+		p.ended(info.Size())
 	}()
-	return p, nil
+	return nil
+}
+
+// ended starts the operator again, or reports its end. Its log begins at the offset.
+func (p *Process) ended(logOffset int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.options.Restart && !p.ending && lostLeadership.MatchString(p.Log()[logOffset:]) && p.start() == nil {
+		return
+	}
+	close(p.exited)
+}
+
+// lostLeadership matches the errors with which a leader exits after a pause.
+var lostLeadership = regexp.MustCompile(`leader election lost|may have lost leadership|so leadership may be lost`)
+
+// signal sends a signal to the operator. One that ends it also ends its restarts.
+func (p *Process) signal(signal syscall.Signal, ends bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ending = p.ending || ends
+	return p.command.Process.Signal(signal)
+}
+
+// state describes how the operator has exited.
+func (p *Process) state() *os.ProcessState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.command.ProcessState
 }
 
 // FreeAddress returns an address of the loopback interface that no process listens
@@ -118,7 +169,7 @@ func FreeAddress() (string, error) {
 // Ready returns nil if the readiness probe succeeds.
 func (p *Process) Ready() error {
 	if !p.Running() {
-		return fmt.Errorf("the operator has exited: %s", p.command.ProcessState)
+		return fmt.Errorf("the operator has exited: %s", p.state())
 	}
 	client := http.Client{Timeout: probeTimeout}
 	response, err := client.Get("http://" + p.health + "/readyz")
@@ -151,21 +202,25 @@ func (p *Process) Ended() error {
 	if p.Running() {
 		return nil
 	}
-	return fmt.Errorf("the operator exited unexpectedly: %s", p.command.ProcessState)
+	return fmt.Errorf("the operator exited unexpectedly: %s", p.state())
 }
 
 // PID returns the operator's process ID.
-func (p *Process) PID() int { return p.command.Process.Pid }
+func (p *Process) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.command.Process.Pid
+}
 
 // Kill kills the operator (SIGKILL) and returns when it has exited. It fails if
 // the operator had exited before.
 func (p *Process) Kill() error {
-	if err := p.command.Process.Signal(syscall.SIGKILL); err != nil {
+	if err := p.signal(syscall.SIGKILL, true); err != nil {
 		return fmt.Errorf("killing the operator: %w", err)
 	}
 	<-p.exited
-	if status, ok := p.command.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
-		return fmt.Errorf("the operator exited before it was killed: %s", p.command.ProcessState)
+	if status, ok := p.state().Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+		return fmt.Errorf("the operator exited before it was killed: %s", p.state())
 	}
 	return nil
 }
@@ -173,7 +228,7 @@ func (p *Process) Kill() error {
 // Stop terminates the operator as a kubelet does (SIGTERM). It fails unless the
 // operator exits within the grace period and with exit code 0.
 func (p *Process) Stop() error {
-	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.signal(syscall.SIGTERM, true); err != nil {
 		return fmt.Errorf("stopping the operator: %w", err)
 	}
 	select {
@@ -181,15 +236,15 @@ func (p *Process) Stop() error {
 	case <-time.After(gracePeriod):
 		return errors.Join(fmt.Errorf("the operator did not exit within %s of SIGTERM", gracePeriod), p.Kill())
 	}
-	if !p.command.ProcessState.Success() {
-		return fmt.Errorf("the operator failed after SIGTERM: %s", p.command.ProcessState)
+	if !p.state().Success() {
+		return fmt.Errorf("the operator failed after SIGTERM: %s", p.state())
 	}
 	return nil
 }
 
 // Pause pauses the operator (SIGSTOP). Its connections stay open.
 func (p *Process) Pause() error {
-	if err := p.command.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := p.signal(syscall.SIGSTOP, false); err != nil {
 		return fmt.Errorf("pausing the operator: %w", err)
 	}
 	return nil
@@ -197,7 +252,7 @@ func (p *Process) Pause() error {
 
 // Resume resumes a paused operator (SIGCONT).
 func (p *Process) Resume() error {
-	if err := p.command.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := p.signal(syscall.SIGCONT, false); err != nil {
 		return fmt.Errorf("resuming the operator: %w", err)
 	}
 	return nil
@@ -205,7 +260,7 @@ func (p *Process) Resume() error {
 
 // Log returns the operator's log.
 func (p *Process) Log() string {
-	log, err := os.ReadFile(p.logFile)
+	log, err := os.ReadFile(p.options.LogFile)
 	if err != nil {
 		return err.Error()
 	}
@@ -217,7 +272,7 @@ func (p *Process) Tail() string {
 	const maxLines = 20
 	lines := strings.Split(strings.TrimSpace(p.Log()), "\n")
 	return fmt.Sprintf("The end of the operator's log, %s:\n  %s",
-		p.logFile, strings.Join(lines[max(0, len(lines)-maxLines):], "\n  "))
+		p.options.LogFile, strings.Join(lines[max(0, len(lines)-maxLines):], "\n  "))
 }
 
 // PanicsAndRaces returns the lines of the log that report a panic or a data race.

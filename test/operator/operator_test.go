@@ -121,11 +121,45 @@ func TestProcess_ExitsByItself(t *testing.T) {
 	g.Expect(p.Stop()).NotTo(Succeed())
 }
 
+func TestProcess_Restart(t *testing.T) {
+	tests := map[string]struct {
+		restart bool
+		message string
+		want    int // starts
+	}{
+		"lost leadership":                    {restart: true, message: "leader election lost", want: 2},
+		"paused":                             {restart: true, message: "the process was paused for 6s and may have lost leadership", want: 2},
+		"another error":                      {restart: true, message: "no such file", want: 1},
+		"lost leadership, without a kubelet": {message: "leader election lost", want: 1},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			g.SetDefaultEventuallyTimeout(time.Minute)
+			o := options(filepath.Join(t.TempDir(), "operator.log"))
+			o.Restart = tc.restart
+			// It fails when it is started for the first time.
+			o.Binary = filepath.Join(t.TempDir(), "operator")
+			script := "#!/bin/sh\nif mkdir \"$0.ran\"; then echo started; echo '" + tc.message + "'; exit 1; fi\necho started\nexec sleep 1000\n"
+			g.Expect(os.WriteFile(o.Binary, []byte(script), 0o700)).To(Succeed())
+			p, err := Start(o)
+			g.Expect(err).NotTo(HaveOccurred())
+			if tc.want == 1 {
+				g.Eventually(p.Exited()).Should(BeClosed())
+			} else {
+				g.Eventually(func() int { return strings.Count(p.Log(), "started\n") }).Should(Equal(tc.want))
+				g.Expect(p.Kill()).To(Succeed(), "it is not started again")
+			}
+			g.Expect(strings.Count(p.Log(), "started\n")).To(Equal(tc.want))
+		})
+	}
+}
+
 func TestProcess_PanicsAndRaces(t *testing.T) {
 	g := NewWithT(t)
-	p := &Process{logFile: filepath.Join(t.TempDir(), "log")}
+	p := &Process{options: Options{LogFile: filepath.Join(t.TempDir(), "log")}}
 	log := "INFO starting\nWARNING: DATA RACE\nERROR Observed a panic {}\npanic: nil map\n"
-	g.Expect(os.WriteFile(p.logFile, []byte(log), 0o600)).To(Succeed())
+	g.Expect(os.WriteFile(p.options.LogFile, []byte(log), 0o600)).To(Succeed())
 	g.Expect(p.PanicsAndRaces()).To(Equal([]string{"WARNING: DATA RACE", "ERROR Observed a panic {}", "panic: nil map"}))
 }
 

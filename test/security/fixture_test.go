@@ -49,7 +49,7 @@ func newReplika(source client.Object, targets ...string) *v1alpha1.Replika {
 
 func create(ctx context.Context, object client.Object) {
 	GinkgoHelper()
-	expect.Create(ctx, admin, object)
+	expect.CreateForAttempt(ctx, admin, object)
 }
 
 // deleteReplika deletes the Replika and waits until it is gone.

@@ -68,7 +68,7 @@ var _ = Describe("The policy", func() {
 
 		began := time.Now()
 		replika := tenantReplika("by-default", noAccount)
-		Expect(clientAs(clusterAdmin).Create(ctx, replika)).To(Succeed())
+		expect.CreateForAttempt(ctx, clientAs(clusterAdmin), replika)
 		expect.Ready(ctx, admin, replika, 1)
 		Expect(operatorRequests(func(e cluster.AuditEvent) bool {
 			return e.Verb == "create" && e.Namespace == annex && e.Name == "source" && e.Received.After(began)
@@ -79,8 +79,7 @@ var _ = Describe("The policy", func() {
 	Describe("on an update", Ordered, func() {
 		const ofAdmin, ofTenant = "of-the-cluster-admin", "of-the-tenant"
 		BeforeAll(func(ctx SpecContext) {
-			Expect(clientAs(clusterAdmin).Create(ctx, tenantReplika(ofAdmin, noAccount))).To(Succeed())
-			Expect(clientAs(tenantEditor).Create(ctx, tenantReplika(ofTenant, copier))).To(Succeed())
+			createReplikas(ctx, ofAdmin, ofTenant)
 		})
 
 		It("lets the operator add its finalizer", func(ctx SpecContext) {
@@ -131,6 +130,8 @@ var _ = Describe("The policy", func() {
 		)
 
 		It("accepts every deletion that RBAC allows", func(ctx SpecContext) {
+			ofAdmin, ofTenant := "deleted-"+ofAdmin, "deleted-"+ofTenant
+			createReplikas(ctx, ofAdmin, ofTenant)
 			for _, name := range []string{ofAdmin, ofTenant} {
 				replika := &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name}}
 				Expect(clientAs(tenantWriter).Delete(ctx, replika)).To(Succeed())
@@ -139,6 +140,17 @@ var _ = Describe("The policy", func() {
 		})
 	})
 })
+
+// createReplikas creates one Replika as the cluster administrator and one as the tenant, until the container or the spec ends.
+func createReplikas(ctx context.Context, ofAdmin, ofTenant string) {
+	GinkgoHelper()
+	for replika, creator := range map[*v1alpha1.Replika]string{
+		tenantReplika(ofAdmin, noAccount): clusterAdmin, tenantReplika(ofTenant, copier): tenantEditor,
+	} {
+		Expect(clientAs(creator).Create(ctx, replika)).To(Succeed())
+		DeferCleanup(deleteReplika, replika)
+	}
+}
 
 func tenantReplika(name, account string) *v1alpha1.Replika {
 	GinkgoHelper()

@@ -84,12 +84,12 @@ var _ = Describe("A tenant gains no access by a Replika", func() {
 		create(ctx, source)
 		replika := newReplika(source, victim, annex)
 		Expect(clientAs(clusterAdmin).Create(ctx, replika)).To(Succeed())
+		DeferCleanup(deleteReplika, replika)
 		expect.Ready(ctx, admin, replika, 2)
 
 		By("setting an account that the policy accepts")
 		Expect(clientAs(tenantEditor).Patch(ctx, replika, client.RawPatch("application/merge-patch+json",
 			[]byte(`{"spec": {"serviceAccountName": "`+copier+`"}}`)))).To(Succeed())
-		DeferCleanup(deleteReplika, replika)
 		expect.Ready(ctx, admin, replika, 2) // of the new spec: an earlier edit would still be copied with the former permissions
 		expect.Update(ctx, admin, source, func(source *corev1.ConfigMap) { source.Data = map[string]string{"by": "the tenant"} })
 		eventuallyCopy(ctx, source, annex, HaveField("Object", HaveKeyWithValue("data", HaveKey("by"))))

@@ -44,6 +44,34 @@ func Create[Object client.Object](ctx context.Context, c client.Client, object O
 	return object
 }
 
+// CreateForAttempt creates the object and returns it. If the attempt fails, the object is deleted at its end, so that the next one
+// can create it. In a BeforeAll, it is deleted if the BeforeAll is run again.
+func CreateForAttempt[Object client.Object](ctx context.Context, c client.Client, object Object) Object {
+	GinkgoHelper()
+	Create(ctx, c, object)
+	DeferCleanup(func(ctx SpecContext) {
+		if CurrentSpecReport().Failed() {
+			remove(ctx, c, object)
+		}
+	})
+	return object
+}
+
+// remove deletes the object and waits until it is gone. After a minute, for an operator that does not run, it removes the finalizers.
+func remove(ctx context.Context, c client.Client, object client.Object) {
+	GinkgoHelper()
+	if namespace, ok := object.(*corev1.Namespace); ok {
+		DeleteNamespace(ctx, c, namespace.Name)
+		return
+	}
+	short, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := kit.Delete(short, c, object); err != nil {
+		Expect(kit.SetFinalizers(ctx, c, object)).To(Succeed())
+	}
+	Gone(ctx, c, object, object.GetNamespace())
+}
+
 // Read returns the object of like's kind and name in a namespace; nil for none.
 func Read(ctx context.Context, c client.Reader, like client.Object, namespace string) *unstructured.Unstructured {
 	GinkgoHelper()
