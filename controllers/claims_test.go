@@ -203,7 +203,7 @@ spec:
   - %[3]s
 `, playlistGroup, fmt.Sprintf(version, "v1", true), fmt.Sprintf(version, "v2", false)))
 	create(ctx, definition)
-	DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, definition)).To(Succeed()) })
+	DeferCleanup(deleteAndWait, definition)
 	for _, version := range []string{"v1", "v2"} {
 		waitUntilServed(ctx, schema.GroupVersionKind{Group: playlistGroup, Version: version, Kind: "Twin"})
 	}

@@ -35,6 +35,7 @@ var _ = Describe("A conflicting foreign object", func() {
 		func(ctx SpecContext, foreign client.Object, source client.Object) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+			foreign, source = foreign.DeepCopyObject().(client.Object), source.DeepCopyObject().(client.Object) // each attempt creates them
 			source.SetNamespace(f.namespace(ctx, "source"))
 			create(ctx, source)
 			foreign.SetNamespace(a)

@@ -78,7 +78,7 @@ func (f *fixture) repairs(since auditMark, copy client.Object) []time.Time {
 	GinkgoHelper()
 	var times []time.Time
 	for _, event := range f.requests(since, cluster.AuditEvent.Writes) {
-		if event.Namespace == copy.GetNamespace() && event.Name == copy.GetName() && event.Code < http.StatusBadRequest {
+		if event.Namespace == copy.GetNamespace() && event.Name == copy.GetName() && event.Code < http.StatusBadRequest && !isDryRun(event) {
 			times = append(times, event.Received)
 		}
 	}

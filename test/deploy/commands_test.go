@@ -34,6 +34,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit/expect"
 	"github.com/prosimcorp/replika/test/operator"
 )
 
@@ -118,8 +119,15 @@ var _ = Describe("The documentation", func() {
 var _ = Describe("From a clone", Ordered, func() {
 	var process *operator.Process
 
+	stop := func() {
+		GinkgoHelper()
+		if process != nil && process.Running() {
+			Expect(process.Stop()).To(Succeed(), process.Log())
+		}
+	}
 	start := func() {
 		GinkgoHelper()
+		stop() // that of a failed attempt
 		var err error
 		process, err = operator.Start(operator.Options{
 			Binary: env.Binary, Kubeconfig: env.Kubeconfig, LogFile: filepath.Join(workDir, "clone.log"),
@@ -130,22 +138,23 @@ var _ = Describe("From a clone", Ordered, func() {
 
 	BeforeAll(func(ctx SpecContext) {
 		for _, name := range []string{"platform", "team-a", "cert-manager", "shop-databases", "shop", "shop-preview-1"} {
-			Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})).To(Succeed())
+			create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 		}
 	})
 
-	AfterAll(func() {
-		if process != nil && process.Running() {
-			Expect(process.Stop()).To(Succeed(), process.Log())
-		}
-	})
+	AfterAll(func() { stop() })
+
+	replicateSample := func(ctx context.Context) {
+		GinkgoHelper()
+		shell(ctx, repository, "kubectl apply --kustomize config/samples")
+		shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 3m replika replika-sample")
+	}
 
 	It("the CRD is installed, and the sample is replicated", func(ctx SpecContext) {
 		shell(ctx, repository, "make install")
 		Eventually(func() error { return admin.List(ctx, &v1alpha1.ReplikaList{}) }).Should(Succeed())
 		start()
-		shell(ctx, repository, "kubectl apply --kustomize config/samples")
-		shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 1m replika replika-sample")
+		replicateSample(ctx)
 		Expect(shell(ctx, workDir, listReplikas)).To(MatchRegexp(`default +replika-sample +True +Synced`))
 		copies := shell(ctx, workDir, listCreated)
 		Expect(copies).To(And(MatchRegexp(`platform +sample-configmap`), MatchRegexp(`team-a +sample-configmap`)))
@@ -155,13 +164,13 @@ var _ = Describe("From a clone", Ordered, func() {
 
 	It("the certificate of an authority is replicated without its private key", func(ctx SpecContext) {
 		expectInReadme("ca-bundle")
-		Expect(admin.Create(ctx, &corev1.Secret{
+		create(ctx, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: "root-ca"}, Type: corev1.SecretTypeTLS,
 			Data: map[string][]byte{"ca.crt": []byte("certificate"), "tls.crt": []byte("certificate"), "tls.key": []byte("key")},
-		})).To(Succeed())
+		})
 		shell(ctx, repository, "kubectl apply --kustomize config/samples/secrets")
 		for range 2 {
-			shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 1m replika ca-bundle --namespace cert-manager")
+			shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 3m replika ca-bundle --namespace cert-manager")
 			bundle := &corev1.Secret{}
 			Expect(admin.Get(ctx, types.NamespacedName{Namespace: "team-a", Name: "ca-bundle"}, bundle)).To(Succeed())
 			Expect(bundle.Data).To(Equal(map[string][]byte{"ca-bundle.crt": []byte("certificate")}))
@@ -172,10 +181,11 @@ var _ = Describe("From a clone", Ordered, func() {
 	It("the credentials of all application databases are replicated", func(ctx SpecContext) {
 		expectInReadme("database-credentials")
 		for name, userType := range map[string]string{"orders-app": "app", "orders-superuser": "superuser", "users-app": "app"} {
-			Expect(admin.Create(ctx, databaseSecret(name, userType))).To(Succeed())
+			create(ctx, databaseSecret(name, userType))
 		}
-		shell(ctx, repository, "kubectl wait --for jsonpath='{.status.sources.synced}'=2 --timeout 1m replika database-credentials --namespace shop-databases")
-		shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 1m replika database-credentials --namespace shop-databases")
+		shell(ctx, repository, "kubectl apply --kustomize config/samples/secrets")
+		shell(ctx, repository, "kubectl wait --for jsonpath='{.status.sources.synced}'=2 --timeout 3m replika database-credentials --namespace shop-databases")
+		shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 3m replika database-credentials --namespace shop-databases")
 		Expect(shell(ctx, workDir, listReplikas+" --output wide")).To(MatchRegexp(`shop-databases +database-credentials +True +Synced +4 +4 +2 +Secret`))
 		for _, namespace := range []string{"shop", "shop-preview-1"} {
 			copies := &corev1.SecretList{}
@@ -200,16 +210,24 @@ var _ = Describe("From a clone", Ordered, func() {
 
 	It("a source and a namespace are annotated and labelled for consent", func(ctx SpecContext) {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "platform", Name: "registry-credentials"}}
-		Expect(admin.Create(ctx, secret)).To(Succeed())
+		create(ctx, secret)
 		Eventually(getSampleCopy).WithContext(ctx).WithArguments("team-a").Should(Succeed())
 		shell(ctx, workDir, consent)
+		afterFailure(func(ctx context.Context) {
+			shell(ctx, workDir, "kubectl label namespace team-a replika.prosimcorp.com/opt-out-")
+			shell(ctx, workDir, "kubectl --namespace team-a delete role act-as-copier --ignore-not-found")
+		})
 		shell(ctx, workDir, optOut)
 		shell(ctx, workDir, strings.Replace(grantImpersonation, "TEAM", "team-a", 1))
 		Eventually(getSampleCopy).WithContext(ctx).WithArguments("team-a").Should(Satisfy(apierrors.IsNotFound))
 	})
 
 	It("a Replika is deleted without the operator, and its copies stay", func(ctx SpecContext) {
-		Expect(process.Stop()).To(Succeed(), process.Log())
+		if CurrentSpecReport().NumAttempts > 1 {
+			start()
+			replicateSample(ctx)
+		}
+		stop()
 		shell(ctx, workDir, "kubectl delete replika replika-sample --wait=false")
 		sample := &v1alpha1.Replika{}
 		key := types.NamespacedName{Namespace: "default", Name: "replika-sample"}
@@ -224,8 +242,7 @@ var _ = Describe("From a clone", Ordered, func() {
 		for _, target := range []string{"uninstall", "undeploy"} {
 			shell(ctx, repository, "make install")
 			Eventually(func() error { return admin.List(ctx, &v1alpha1.ReplikaList{}) }).Should(Succeed())
-			shell(ctx, repository, "kubectl apply --kustomize config/samples")
-			shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 1m replika replika-sample")
+			replicateSample(ctx)
 			shell(ctx, repository, "make "+target)
 			definition := crd("replikas.replika.prosimcorp.com")
 			Expect(admin.Get(ctx, client.ObjectKeyFromObject(definition), definition)).To(Satisfy(apierrors.IsNotFound))
@@ -266,6 +283,21 @@ func keysForOtherNamespaces(name string) map[string][]byte {
 		delete(data, key)
 	}
 	return data
+}
+
+// create creates the object; see expect.CreateForAttempt.
+func create(ctx context.Context, object client.Object) {
+	GinkgoHelper()
+	expect.CreateForAttempt(ctx, admin, object)
+}
+
+// afterFailure lets the next attempt begin where this one did, if this one fails.
+func afterFailure(restore func(context.Context)) {
+	DeferCleanup(func(ctx SpecContext) {
+		if CurrentSpecReport().Failed() {
+			restore(ctx)
+		}
+	})
 }
 
 // getSampleCopy returns an error if the sample has no copy in the namespace.

@@ -23,6 +23,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -48,13 +50,32 @@ func scrape(ctx context.Context, address, token string) (string, error) {
 	return body, nil
 }
 
+// repairs matches the number of repaired copies of the Replika.
+var repairs = regexp.MustCompile(`replika_drift_repairs_total{name="pager",.*} (\d+)\n`)
+
+// scrapeRepairs returns the number of repaired copies of the Replika.
+func scrapeRepairs(ctx context.Context, address, token string) (int, error) {
+	metrics, err := scrape(ctx, address, token)
+	if err != nil {
+		return 0, err
+	}
+	match := repairs.FindStringSubmatch(metrics)
+	if match == nil {
+		return 0, nil
+	}
+	return strconv.Atoi(match[1])
+}
+
 // createPrometheusAccount creates a ServiceAccount, grants it the permission to read the metrics with the documentation's
 // command, and returns a token of it.
 func createPrometheusAccount(ctx context.Context) string {
 	GinkgoHelper()
 	account := types.NamespacedName{Namespace: "monitoring", Name: "prometheus"}
-	Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: account.Namespace}})).To(Succeed())
-	Expect(admin.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: account.Name}})).To(Succeed())
+	create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: account.Namespace}})
+	create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: account.Name}})
+	afterFailure(func(ctx context.Context) {
+		shell(ctx, workDir, "kubectl delete clusterrolebinding prometheus-reads-replika --ignore-not-found")
+	})
 	shell(ctx, workDir, strings.Replace(grantMetrics, "NAMESPACE:PROMETHEUS_SERVICE_ACCOUNT", account.Namespace+":"+account.Name, 1))
 	token, err := env.Token(ctx, account)
 	Expect(err).NotTo(HaveOccurred())
