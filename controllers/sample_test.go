@@ -37,6 +37,7 @@ var _ = Describe("The sample manifest", serial, func() {
 		func(ctx SpecContext, source *unstructured.Unstructured) {
 			f := newFixture()
 			a, b := f.namespace(ctx, "a"), f.namespace(ctx, "b")
+			source = source.DeepCopy() // each attempt creates it
 			DeferCleanup(deleteAndWait, source)
 			create(ctx, source)
 			before := read(ctx, source, metav1.NamespaceDefault)
