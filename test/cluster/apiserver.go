@@ -17,16 +17,19 @@ limitations under the License.
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
 // startAPIServer starts etcd and kube-apiserver and installs the CRDs.
-func (c *Cluster) startAPIServer(bin binaries, o Options, logs *logs) error {
+func (c *Cluster) startAPIServer(ctx context.Context, bin binaries, o Options, logs *logs) error {
 	etcdPath, err := c.watchdog.wrap(bin.etcd())
 	if err != nil {
 		return err
@@ -56,9 +59,17 @@ func (c *Cluster) startAPIServer(bin binaries, o Options, logs *logs) error {
 		CRDDirectoryPaths:        o.CRDs,
 		ErrorIfCRDPathMissing:    true,
 		ControlPlaneStartTimeout: startTimeout,
+		CRDInstallOptions:        envtest.CRDInstallOptions{MaxTime: startTimeout},
 		UseExistingCluster:       &existing,
 	}
 	cfg, err := c.env.Start()
+	// When the programs run, envtest waits for the default namespace, and no longer
+	// than 5 s. Let it go on from there.
+	for deadline := time.Now().Add(startTimeout); c.env.Config != nil && wait.Interrupted(err) && ctx.Err() == nil && time.Now().Before(deadline); {
+		existing = true
+		cfg, err = c.env.Start()
+		existing = false
+	}
 	if err != nil {
 		return errors.Join(err, errors.New(etcdLog.String()), errors.New(apiServerLog.String()))
 	}

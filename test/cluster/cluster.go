@@ -105,7 +105,7 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	defer release()
 
 	logs := newLogs(o.Log)
-	if err := c.startAPIServer(bin, o, logs); err != nil {
+	if err := c.startAPIServer(ctx, bin, o, logs); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting etcd and kube-apiserver: %w", err), ctx.Err())
 	}
 	if err := c.startControllerManager(ctx, bin, logs); err != nil {
