@@ -49,17 +49,17 @@ func Create[Object client.Object](ctx context.Context, c client.Client, object O
 func CreateForAttempt[Object client.Object](ctx context.Context, c client.Client, object Object) Object {
 	GinkgoHelper()
 	Create(ctx, c, object)
-	DeferCleanup(func(ctx SpecContext) {
-		if CurrentSpecReport().Failed() {
-			remove(ctx, c, object)
-		}
-	})
+	DeferCleanup(removeAfterFailure, c, object)
 	return object
 }
 
-// remove deletes the object and waits until it is gone. After a minute, for an operator that does not run, it removes the finalizers.
-func remove(ctx context.Context, c client.Client, object client.Object) {
+// removeAfterFailure deletes the object if the attempt has failed, and waits until it is gone. After a minute, for an operator
+// that does not run, it removes the finalizers.
+func removeAfterFailure(ctx SpecContext, c client.Client, object client.Object) {
 	GinkgoHelper()
+	if !CurrentSpecReport().Failed() {
+		return
+	}
 	if namespace, ok := object.(*corev1.Namespace); ok {
 		DeleteNamespace(ctx, c, namespace.Name)
 		return
