@@ -194,8 +194,11 @@ var _ = Describe("With exactly the permissions of the manifests, the operator", 
 	It("authorizes readers of its metrics", func(ctx SpecContext) {
 		create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: sources, Name: "scraper"}})
 		allowMetrics(ctx, sources, "scraper")
-		status, _ := scrape(ctx, Default, leader.metrics, tokenOf(ctx, sources, "scraper"), &tls.Config{InsecureSkipVerify: true})
-		Expect(status).To(Equal(http.StatusOK))
+		token := tokenOf(ctx, sources, "scraper")
+		Eventually(ctx, func(g Gomega) {
+			status, _ := scrape(ctx, g, leader.metrics, token, &tls.Config{InsecureSkipVerify: true})
+			g.Expect(status).To(Equal(http.StatusOK))
+		}).Should(Succeed())
 	})
 
 	It("sends no request that is forbidden", func() {

@@ -235,8 +235,12 @@ func operatorOutput(ctx context.Context, secrets *corev1.SecretList) map[string]
 func metricsOfLeader(ctx context.Context) string {
 	GinkgoHelper()
 	allowMetrics(ctx, tenant, copier)
-	status, metrics := scrape(ctx, Default, leader.metrics, tokenOf(ctx, tenant, copier), &tls.Config{InsecureSkipVerify: true})
-	Expect(status).To(Equal(http.StatusOK))
+	token, metrics := tokenOf(ctx, tenant, copier), ""
+	Eventually(ctx, func(g Gomega) {
+		var status int
+		status, metrics = scrape(ctx, g, leader.metrics, token, &tls.Config{InsecureSkipVerify: true})
+		g.Expect(status).To(Equal(http.StatusOK))
+	}).Should(Succeed())
 	return metrics
 }
 

@@ -148,7 +148,7 @@ func (w *workload) removeFinalizers() {
 	for _, kind := range allKinds {
 		for _, object := range w.listAll(w.Context(), kind) {
 			if slices.Contains(object.GetFinalizers(), foreignFinalizer) {
-				w.must(kit.SetFinalizers(w.Context(), w.env.Admin, &object))
+				w.mustSend(func() error { return kit.SetFinalizers(w.Context(), w.env.Admin, &object) })
 			}
 		}
 	}

@@ -53,7 +53,7 @@ func (w *workload) snapshot(ctx context.Context) *snapshot {
 		observed: map[schema.GroupKind][]*planner.Observed{},
 	}
 	namespaces := &corev1.NamespaceList{}
-	w.must(w.env.Admin.List(ctx, namespaces))
+	w.mustSend(func() error { return w.env.Admin.List(ctx, namespaces) })
 	for i := range namespaces.Items {
 		namespace := &namespaces.Items[i]
 		s.namespaces = append(s.namespaces, planner.Namespace{
@@ -61,7 +61,7 @@ func (w *workload) snapshot(ctx context.Context) *snapshot {
 		})
 	}
 	list := &v1alpha1.ReplikaList{}
-	w.must(w.env.Admin.List(ctx, list))
+	w.mustSend(func() error { return w.env.Admin.List(ctx, list) })
 	s.replikas = list.Items
 	var claimants []planner.Claimant
 	for i := range s.replikas {

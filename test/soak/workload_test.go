@@ -32,6 +32,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -120,20 +122,34 @@ func (w *workload) must(err error) {
 	}
 }
 
+// mustSend sends a request, several times if the API server got no response from etcd in time: this test has no second attempt.
+func (w *workload) mustSend(request func() error) {
+	w.Helper()
+	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Steps: 10}
+	w.must(retry.OnError(backoff, isUnavailable, request))
+}
+
+// isUnavailable reports whether the error is due to the machine, which stalls now and then, and not to the request.
+func isUnavailable(err error) bool {
+	return apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) ||
+		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err)
+}
+
 // count counts a change, so that the log shows what the run has tested.
 func (w *workload) count(format string, args ...any) {
 	w.counts[fmt.Sprintf(format, args...)]++
 }
 
 // try counts the change if it succeeded, and reports whether it did. It ignores errors that random changes cause: at any time
-// the object may not exist, exist already, be in deletion or have been changed. Other errors fail the test.
+// the object may not exist, exist already, be in deletion or have been changed. It also ignores those of a machine that stalls.
+// Other errors fail the test.
 func (w *workload) try(change string, err error) bool {
 	w.Helper()
 	switch {
 	case err == nil:
 		w.count("%s", change)
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsForbidden(err),
-		apierrors.IsMethodNotSupported(err), apierrors.IsInvalid(err):
+		apierrors.IsMethodNotSupported(err), apierrors.IsInvalid(err), isUnavailable(err):
 	default:
 		w.Fatalf("%s: %s", change, err)
 	}
@@ -213,11 +229,14 @@ func (w *workload) fillSpec(replika *v1alpha1.Replika) {
 func (w *workload) listAll(ctx context.Context, kind schema.GroupVersionKind) []unstructured.Unstructured {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-	err := w.env.Admin.List(ctx, list)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	w.must(err)
+	w.mustSend(func() error {
+		err := w.env.Admin.List(ctx, list)
+		if apierrors.IsNotFound(err) {
+			list.Items = nil
+			return nil
+		}
+		return err
+	})
 	return slices.DeleteFunc(list.Items, func(object unstructured.Unstructured) bool { return object.GetName() == "kube-root-ca.crt" })
 }
 
@@ -234,7 +253,7 @@ func (w *workload) pickObject(matches func(*unstructured.Unstructured) bool) (*u
 // pickReplika returns a random Replika; false for none.
 func (w *workload) pickReplika() (*v1alpha1.Replika, bool) {
 	list := &v1alpha1.ReplikaList{}
-	w.must(w.env.Admin.List(w.Context(), list))
+	w.mustSend(func() error { return w.env.Admin.List(w.Context(), list) })
 	if len(list.Items) == 0 {
 		return nil, false
 	}
