@@ -18,6 +18,7 @@ package tracking
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -648,5 +649,36 @@ func TestCopyStore_ListFor(t *testing.T) {
 	}
 	if len(e.store().objects) != 0 || len(e.store().names) != 0 {
 		t.Errorf("left in the store: %v, %v", e.store().objects, e.store().names)
+	}
+}
+
+// The lists for many sources: the objects of one name, whoever owns them, and the copies of a Replika under other names.
+func TestCopyStore_ListNamedAndUnder(t *testing.T) {
+	e := newEnv(t)
+	former := types.NamespacedName{Namespace: "web", Name: "former-name"}
+	e.report(copyAt(shop, "a", 10), copyAt(web, "b", 11, ownedBy(rival)), copyAt(former, "c", 12),
+		copyAt(types.NamespacedName{Namespace: "shop", Name: "former-name"}, "d", 13, ownedBy(rival)))
+	formerName := func(name string) bool { return name == former.Name }
+	for name, test := range map[string]struct {
+		got  []*planner.Observed
+		want []types.NamespacedName
+	}{
+		"named":          {e.store().ListNamed(shop.Name), []types.NamespacedName{shop, web}},
+		"named in":       {e.store().ListNamedIn(shop.Name, []string{"web", "none"}), []types.NamespacedName{web}},
+		"under":          {e.store().ListUnder(replika, formerName), []types.NamespacedName{former}},
+		"under no name":  {e.store().ListUnder(replika, func(string) bool { return false }), nil},
+		"of nobody":      {e.store().ListUnder(types.NamespacedName{Namespace: "no", Name: "body"}, formerName), nil},
+		"unknown name":   {e.store().ListNamed("unknown"), nil},
+		"under any name": {e.store().ListUnder(replika, func(string) bool { return true }), []types.NamespacedName{shop, former}},
+	} {
+		var got []types.NamespacedName
+		for _, object := range test.got {
+			got = append(got, object.Key())
+		}
+		slices.SortFunc(got, func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
+		slices.SortFunc(test.want, func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: got %v, want %v", name, got, test.want)
+		}
 	}
 }
