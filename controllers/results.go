@@ -47,6 +47,8 @@ type results struct {
 	hidden map[string]int
 	// missingNamespaces are the namespaces that the spec names and that do not exist.
 	missingNamespaces []string
+	// missingSources are the names of sources that the spec names and that do not exist.
+	missingSources []string
 	// transient is true when a retry may succeed.
 	transient bool
 	// mutated counts the copies that are in sync although the API server stores them with other content, and mutatedFields

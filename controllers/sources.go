@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -102,6 +103,7 @@ func (r *ReplikaReconciler) syncSources(ctx context.Context, s *scope, mapping t
 		}
 	}
 	otherErr := r.pruneOthers(ctx, s, mapping, others)
+	s.results.missingSources = many.selector.MissingNames(many.list)
 	err = firstError(ctx.Err(), s.addSources(scopes), otherErr)
 	s.state.keepSources(copyNamesOf(scopes))
 	r.watchConflictingObjects(s.name, mapping, plainScopes(scopes)...)
@@ -126,8 +128,7 @@ func (r *ReplikaReconciler) readSources(ctx context.Context, s *scope, mapping t
 	if len(many.list) > v1alpha1.MaxSources {
 		return nil, &notReadyError{
 			Reason: v1alpha1.ReasonTooMany, Stalled: true,
-			Message: fmt.Sprintf("spec.source matches %d objects, and at most %d are allowed: choose fewer, or use several Replikas",
-				len(many.list), v1alpha1.MaxSources),
+			Message: fmt.Sprintf("spec.source matches more than %d objects: choose fewer, or use several Replikas", v1alpha1.MaxSources),
 		}
 	}
 	if many.store != nil {
@@ -145,8 +146,8 @@ func (r *ReplikaReconciler) readSources(ctx context.Context, s *scope, mapping t
 	return many, nil
 }
 
-// listSources returns the resourceVersions of the sources by name. While the watch of their namespace works, they are listed again only
-// after a change, and at the synchronization time.
+// listSources returns the resourceVersions of the sources by name, or of one more than the maximum. While the watch of their namespace
+// works, they are listed again only after a change, and at the synchronization time.
 func (r *ReplikaReconciler) listSources(
 	ctx context.Context, s *scope, mapping tracking.Mapping, selector *planner.SourceSelector,
 ) (map[string]string, error) {
@@ -168,11 +169,11 @@ func (r *ReplikaReconciler) listSources(
 			return nil, err
 		}
 		for i := range page.Items {
-			if object := &page.Items[i]; selector.Matches(object) {
+			if object := &page.Items[i]; len(list) <= v1alpha1.MaxSources && selector.Matches(object) {
 				list[object.Name] = object.ResourceVersion
 			}
 		}
-		if options.Continue = page.Continue; options.Continue == "" {
+		if options.Continue = page.Continue; options.Continue == "" || len(list) > v1alpha1.MaxSources {
 			s.state.setSourceList(basis, list, now)
 			return list, nil
 		}
@@ -181,7 +182,18 @@ func (r *ReplikaReconciler) listSources(
 
 // noSources returns the *notReadyError of a Replika without a source.
 func (s *scope) noSources() error {
-	return &notReadyError{Reason: v1alpha1.ReasonSourceNotFound, Message: "no object matches spec.source: there are no " + s.sourceTitle()}
+	return &notReadyError{
+		Reason: v1alpha1.ReasonSourceNotFound, Message: "no object matches spec.source: there are no " + s.sourceTitle() + s.missingSources(),
+	}
+}
+
+// missingSources names, at the end of a message, the names in spec.source.names for which there is no object. A Replika is ready without
+// them: they are sources once they exist.
+func (s *scope) missingSources() string {
+	if len(s.results.missingSources) == 0 {
+		return ""
+	}
+	return "; spec.source.names without an object: " + strings.Join(s.results.missingSources, ", ")
 }
 
 // sourceScopes returns a scope for each source, and for each former one with copies that are left, sorted by the names of the copies.

@@ -84,6 +84,21 @@ func (s *SourceSelector) CouldMatch(name string) bool {
 	return !s.MatchesNothing() && (s.names == nil || s.names.Match(name))
 }
 
+// MissingNames returns the plain names for which there is no source, sorted and without duplicates.
+func (s *SourceSelector) MissingNames(sources map[string]string) []string {
+	if s.names == nil {
+		return nil
+	}
+	var missing []string
+	for name := range s.names.names {
+		if _, found := sources[name]; !found {
+			missing = append(missing, name)
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
+
 // MatchesEvent reports whether an object of this name had or has labels with which it can be one of the sources.
 func (s *SourceSelector) MatchesEvent(name string, versions []labels.Set) bool {
 	return s.CouldMatch(name) && slices.ContainsFunc(versions, func(set labels.Set) bool { return s.labels.Matches(set) })
