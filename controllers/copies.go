@@ -42,20 +42,22 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 		s.results.recordDenied(in)
 	}
 	outOfSync, conflicts := map[types.NamespacedName]bool{}, false
+	var inFlight []types.NamespacedName
 	for _, result := range r.executePlan(ctx, s, mapping, in, plan.actions) {
 		r.recordResult(s, mapping, in, &result)
 		checkpoint.Record(in, &result.action, result.result.Outcome, result.result.Object)
 		conflicts = conflicts || result.hasForeignObject()
-		if result.failed() || result.action.Refused || result.action.InFlight {
+		switch {
+		case result.action.InFlight:
+			inFlight = append(inFlight, result.action.Key())
+		case result.failed() || result.action.Refused:
 			outOfSync[result.action.Key()] = true
-			continue
-		}
-		if s.isDriftCorrection(&result, in, plan.removed) && r.recordDriftCorrection(s, &result.action) {
+		case in.CorrectsDrift(&result.action, result.result.Outcome) && r.recordDriftCorrection(s, &result.action):
 			checkpoint.RecordContested(result.action.Namespace)
 		}
 	}
 	s.results.mutated, s.results.mutatedFields = checkpoint.Mutated()
-	s.state.setOutOfSync(outOfSync)
+	s.state.setOutOfSync(outOfSync, inFlight)
 	if s.conflicts = conflicts; s.many == nil {
 		r.watchConflictingObjects(s.name, mapping, s)
 	}
@@ -107,6 +109,7 @@ func (r *ReplikaReconciler) newInput(s *scope, mapping tracking.Mapping) *planne
 		Synchronization: synchronization,
 		Generation:      s.replika.Generation,
 		InFlight:        map[types.NamespacedName]bool{},
+		OutOfSync:       s.state.currentOutOfSync(),
 	}
 	for _, state := range s.state.withSources() {
 		maps.Copy(in.InFlight, state.currentInFlight(mapping.Resource.GroupResource()))
@@ -275,19 +278,6 @@ func (r *ReplikaReconciler) applyResult(mapping tracking.Mapping, result *action
 	if action.Type == planner.HandOver && result.result.Outcome == planner.Done {
 		r.enqueuer.enqueue(action.NewOwner)
 	}
-}
-
-// isDriftCorrection reports whether the action repaired what another client did to a copy.
-func (s *scope) isDriftCorrection(result *actionResult, in *planner.Input, removed map[types.NamespacedName]bool) bool {
-	action, key := &result.action, result.action.Key()
-	if result.result.Outcome != planner.Done || !in.TemplateUnchanged || action.Template == nil || s.state.isOutOfSync(key) {
-		return false
-	}
-	if action.Observed != nil && action.Observed.OwnedBy(s.name) {
-		return true
-	}
-	_, repairedBefore := in.Contests[key]
-	return repairedBefore || removed[key]
 }
 
 // recordDriftCorrection counts a repair. A copy that is repaired again and again is contested, and backed off.

@@ -118,7 +118,7 @@ func (r *ReplikaReconciler) startActions(ctx context.Context, s *scope, mapping 
 	store := r.copyStore(ctx, mapping)
 	writes := max(r.MaxConcurrentWrites, 1)
 	limit := executor.NewFairSemaphore(writes, maxSlowWritesOfReplika*writes)
-	order := e.order(s.state)
+	order := e.order()
 	started := make(chan struct{})
 	r.detacher.active.Go(func() {
 		defer close(started)
@@ -146,11 +146,11 @@ func (r *ReplikaReconciler) startActions(ctx context.Context, s *scope, mapping 
 
 // order returns the indexes of the actions in the order in which they start: those of copies that failed before are the last,
 // because they may be slow or fail again.
-func (e *execution) order(state *replikaState) []int {
+func (e *execution) order() []int {
 	order := make([]int, 0, len(e.plan))
 	var last []int
 	for i := range e.plan {
-		if state.isOutOfSync(e.plan[i].Key()) {
+		if e.in.OutOfSync[e.plan[i].Key()] {
 			last = append(last, i)
 		} else {
 			order = append(order, i)
@@ -183,8 +183,16 @@ func (r *ReplikaReconciler) leaveInFlight(ctx context.Context, s *scope, mapping
 func (r *ReplikaReconciler) endInFlight(
 	ctx context.Context, name types.NamespacedName, state *replikaState, mapping tracking.Mapping, e *execution, ended endedAction,
 ) {
-	refusal, refused := e.refusal(&e.plan[ended.index], &ended.result, r.Clock.Now(), true)
-	state.endInFlight(e.resource, e.plan[ended.index].Key(), refusal, refused)
+	planned, result := &e.plan[ended.index], &ended.result
+	late := &lateResult{
+		copied: planned.Key(), endedAt: r.Clock.Now(), synced: !result.failed(),
+		repaired: e.in.CorrectsDrift(&result.action, result.result.Outcome),
+	}
+	late.refusal, late.refused = e.refusal(planned, result, late.endedAt, true)
+	state.endInFlight(e.resource, late)
+	if late.repaired {
+		r.metrics.recordRepair(name)
+	}
 	if ctx.Err() != nil {
 		return
 	}

@@ -37,8 +37,6 @@ type copyPlan struct {
 	checkpoint *planner.Checkpoint
 	// store is that of the copies; nil if they are not watched.
 	store *tracking.CopyStore
-	// removed are the copies that other clients removed since the last reconcile.
-	removed map[types.NamespacedName]bool
 	// missed are the namespaces in which a full plan found a change that no event had reported.
 	missed []string
 }
@@ -121,7 +119,7 @@ func (r *ReplikaReconciler) planAll(
 	ctx context.Context, s *scope, mapping tracking.Mapping, plan *copyPlan, basis planner.Basis,
 ) error {
 	if plan.store != nil {
-		plan.removed = s.popRemovedByOthers(plan.store)
+		plan.in.RemovedByOthers = s.popRemovedByOthers(plan.store)
 	}
 	if err := r.readAll(ctx, s, mapping, plan.store, plan.in); err != nil {
 		return r.copiesNotReady(mapping, err)
@@ -148,7 +146,7 @@ func (r *ReplikaReconciler) planChanged(
 		return nil
 	}
 	in := plan.in
-	plan.removed = s.popRemovedByOthers(plan.store)
+	in.RemovedByOthers = s.popRemovedByOthers(plan.store)
 	in.Observed = r.listCopiesIn(ctx, s, mapping, plan.store, namespaces)
 	var err error
 	if in.Namespaces, err = r.getNamespaces(ctx, namespaces); err != nil {

@@ -156,18 +156,24 @@ func (s *replikaState) recordTemplate(digests planner.Digests, resourceVersion s
 	return unchanged, s.sourceVersion
 }
 
-// setOutOfSync replaces the copies that could not be brought in sync.
-func (s *replikaState) setOutOfSync(copies map[types.NamespacedName]bool) {
+// setOutOfSync replaces the copies that could not be brought in sync. Those with writes in flight are among them, unless their write has
+// succeeded meanwhile.
+func (s *replikaState) setOutOfSync(copies map[types.NamespacedName]bool, inFlight []types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, copied := range inFlight {
+		if s.inFlight[s.resource][copied] || s.outOfSync[copied] {
+			copies[copied] = true
+		}
+	}
 	s.outOfSync = copies
 }
 
-// isOutOfSync reports whether the last reconcile failed to bring the copy in sync.
-func (s *replikaState) isOutOfSync(copied types.NamespacedName) bool {
+// currentOutOfSync returns the copies that the last reconcile failed to bring in sync. The map is not changed afterwards.
+func (s *replikaState) currentOutOfSync() map[types.NamespacedName]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.outOfSync[copied]
+	return s.outOfSync
 }
 
 // currentContests returns the histories of the copies that were repaired recently, without those that are over.
@@ -184,6 +190,11 @@ func (s *replikaState) currentContests(now time.Time, synchronization time.Durat
 func (s *replikaState) recordRepair(copied types.NamespacedName, now time.Time) planner.Contest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.addRepair(copied, now)
+}
+
+// addRepair adds a repair to the history of the copy. The lock is held.
+func (s *replikaState) addRepair(copied types.NamespacedName, now time.Time) planner.Contest {
 	if s.contests == nil {
 		s.contests = map[types.NamespacedName]planner.Contest{}
 	}
@@ -396,21 +407,45 @@ func (s *replikaState) addInFlight(resource schema.GroupResource, copies []types
 	}
 }
 
-// endInFlight records the end of a write that no reconcile waited for, and the history of the copy if it was refused.
-func (s *replikaState) endInFlight(resource schema.GroupResource, copied types.NamespacedName, refusal planner.Refusal, refused bool) {
+// lateResult is that of a write that no reconcile waited for.
+type lateResult struct {
+	copied  types.NamespacedName
+	endedAt time.Time
+	// refusal is the history of the copy if the API server refused the write.
+	refusal planner.Refusal
+	refused bool
+	// synced is true if the write succeeded, and repaired if it thereby corrected drift.
+	synced, repaired bool
+}
+
+// endInFlight records the end of a write that no reconcile waited for.
+func (s *replikaState) endInFlight(resource schema.GroupResource, late *lateResult) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	copied := late.copied
+	if s.resource == resource {
+		s.outOfSync = maps.Clone(s.outOfSync) // a reconcile may read the map
+		if s.outOfSync == nil {
+			s.outOfSync = map[types.NamespacedName]bool{}
+		}
+		if s.outOfSync[copied] = true; late.synced {
+			delete(s.outOfSync, copied)
+		}
+		if late.repaired {
+			s.addRepair(copied, late.endedAt)
+		}
+	}
 	delete(s.inFlight[resource], copied)
 	if len(s.inFlight[resource]) == 0 {
 		delete(s.inFlight, resource)
 	}
 	refusals := maps.Clone(s.refusals[resource]) // a reconcile may read the map
 	delete(refusals, copied)
-	if refused {
+	if late.refused {
 		if refusals == nil {
 			refusals = map[types.NamespacedName]planner.Refusal{}
 		}
-		refusals[copied] = refusal
+		refusals[copied] = late.refusal
 	}
 	if s.refusals == nil {
 		s.refusals = map[schema.GroupResource]map[types.NamespacedName]planner.Refusal{}

@@ -17,6 +17,7 @@ limitations under the License.
 package controllers
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -43,14 +44,14 @@ func TestReplikaState_UseResource(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			state := &replikaState{}
 			state.useResource(configMaps)
-			state.setOutOfSync(map[types.NamespacedName]bool{copied: true})
+			state.setOutOfSync(map[types.NamespacedName]bool{copied: true}, nil)
 			state.recordRepair(copied, now)
 			state.setBackoff(map[types.NamespacedName]time.Time{copied: now.Add(time.Minute)})
 			state.recordTemplate("digests", "1")
 
 			state.useResource(tc.next)
-			if got := state.isOutOfSync(copied); got != tc.want {
-				t.Errorf("isOutOfSync() = %t, want %t", got, tc.want)
+			if got := state.currentOutOfSync()[copied]; got != tc.want {
+				t.Errorf("out of sync: %t, want %t", got, tc.want)
 			}
 			if _, got := state.currentContests(now, time.Minute)[copied]; got != tc.want {
 				t.Errorf("has a contest: %t, want %t", got, tc.want)
@@ -99,5 +100,52 @@ func TestReplikaState_Latest(t *testing.T) {
 				t.Errorf("got resourceVersion %s, want %s", got.ResourceVersion, tc.wantVersion)
 			}
 		})
+	}
+}
+
+// A write that no reconcile waits for can end before or after that reconcile.
+func TestReplikaState_EndInFlight(t *testing.T) {
+	resource := schema.GroupResource{Resource: "configmaps"}
+	copied, now := types.NamespacedName{Namespace: "a", Name: "settings"}, time.Now()
+	for name, synced := range map[string]bool{"synced": true, "failed": false} {
+		for _, early := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, before the reconcile: %t", name, early), func(t *testing.T) {
+				state := &replikaState{}
+				state.useResource(resource)
+				state.addInFlight(resource, []types.NamespacedName{copied})
+				end := func() {
+					state.endInFlight(resource, &lateResult{copied: copied, endedAt: now, synced: synced, repaired: synced})
+				}
+				if early {
+					end()
+				}
+				state.setOutOfSync(map[types.NamespacedName]bool{}, []types.NamespacedName{copied})
+				if !early {
+					if !state.currentOutOfSync()[copied] {
+						t.Error("in sync although the write is in flight")
+					}
+					end()
+				}
+				if got := state.currentOutOfSync()[copied]; got == synced {
+					t.Errorf("out of sync: %t", got)
+				}
+				if got := state.currentContests(now, time.Minute)[copied].Repairs; (got == 1) != synced {
+					t.Errorf("%d repairs", got)
+				}
+			})
+		}
+	}
+}
+
+// What was in flight for another kind says nothing about the copies of this one.
+func TestReplikaState_EndInFlight_FormerResource(t *testing.T) {
+	former, copied := schema.GroupResource{Resource: "secrets"}, types.NamespacedName{Namespace: "a", Name: "settings"}
+	state := &replikaState{}
+	state.useResource(former)
+	state.addInFlight(former, []types.NamespacedName{copied})
+	state.useResource(schema.GroupResource{Resource: "configmaps"})
+	state.endInFlight(former, &lateResult{copied: copied, endedAt: time.Now(), repaired: true})
+	if state.currentOutOfSync()[copied] || len(state.currentContests(time.Now(), time.Minute)) > 0 || state.hasInFlight() {
+		t.Error("the copy of the new kind has the history of the former one")
 	}
 }

@@ -178,6 +178,21 @@ var _ = Describe("A contested copy", func() {
 		expect.Ready(ctx, api, replika, 1) // when it ends, whatever the interval
 	})
 
+	// No reconcile waits for the repairs.
+	It("Should be reported although each repair is slow", func(ctx SpecContext) {
+		const interval = 20 * time.Second
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		installHangingWebhook(ctx, 2*time.Second, a)
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Interval(interval))
+		expect.Ready(ctx, api, replika, 1)
+		end := startContest(kit.CopyIn(a, source), deleting)
+		expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureContested})
+		end()
+		expect.Ready(ctx, api, replika, 1)
+	})
+
 	It("Should stay reported while another client changes it slowly", func(ctx SpecContext) {
 		const pause = 2 * time.Second
 		f := newFixture()

@@ -71,3 +71,16 @@ func (c Contest) ExpiresIn(now time.Time, synchronization time.Duration) time.Du
 func (c Contest) Expired(now time.Time, synchronization time.Duration) bool {
 	return c.ExpiresIn(now, synchronization) == 0
 }
+
+// CorrectsDrift reports whether the action repaired what another client did to a copy.
+func (in *Input) CorrectsDrift(action *Action, outcome Outcome) bool {
+	key := action.Key()
+	if outcome != Done || !in.TemplateUnchanged || action.Template == nil || in.OutOfSync[key] {
+		return false
+	}
+	if action.Observed != nil && action.Observed.OwnedBy(in.Replika) {
+		return true
+	}
+	_, repairedBefore := in.Contests[key]
+	return repairedBefore || in.RemovedByOthers[key]
+}

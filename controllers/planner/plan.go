@@ -141,6 +141,10 @@ type Input struct {
 	// Claimants are the Replikas that can claim the same objects. This one can be among them.
 	Claimants Claimants
 
+	// RemovedByOthers are the copies that other clients removed since the last plan.
+	RemovedByOthers map[types.NamespacedName]bool
+	// OutOfSync are the copies that the last reconcile failed to bring in sync.
+	OutOfSync map[types.NamespacedName]bool
 	// TemplateUnchanged is true if an earlier reconcile had the same template: a copy that differs from it has drifted.
 	TemplateUnchanged bool
 	// Contests are the histories of repaired copies. Now and Synchronization determine their backoff.
