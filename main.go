@@ -39,7 +39,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
@@ -224,10 +223,9 @@ func run(options *options) error {
 	fence := controllers.Fence(config, leaseName, leaseDuration, renewDeadline)
 
 	manager, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:         scheme,
-		MapperProvider: newMapper,
-		// The operator does not need managedFields, the largest part of a namespace's metadata.
-		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Scheme:                        scheme,
+		MapperProvider:                newMapper,
+		Cache:                         controllers.CacheOptions(),
 		Metrics:                       metricsOptions(options),
 		HealthProbeBindAddress:        options.probeAddress,
 		PprofBindAddress:              options.pprofAddress,

@@ -19,14 +19,47 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/controllers/planner"
 )
+
+// CacheOptions returns the options of the manager's cache, which has Replikas and the metadata of Namespaces. It keeps nothing that the
+// operator does not need: the cache holds all namespaces.
+func CacheOptions() cache.Options {
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject:         map[client.Object]cache.ByObject{namespaceMetadata(): {Transform: reduceNamespace}},
+	}
+}
+
+// reduceNamespace drops everything of a namespace's metadata but its identity and the labels that say more than its name. Equal labels
+// share their text.
+func reduceNamespace(object any) (any, error) {
+	namespace, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return object, nil
+	}
+	reduced := namespaceMetadata()
+	reduced.Name, reduced.UID = namespace.Name, namespace.UID
+	reduced.ResourceVersion, reduced.DeletionTimestamp = namespace.ResourceVersion, namespace.DeletionTimestamp
+	for key, value := range namespace.Labels {
+		if key == corev1.LabelMetadataName {
+			continue
+		}
+		if reduced.Labels == nil {
+			reduced.Labels = make(map[string]string, len(namespace.Labels))
+		}
+		reduced.Labels[unique.Make(key).Value()] = unique.Make(value).Value()
+	}
+	return reduced, nil
+}
 
 // namespaceMetadata returns an empty Namespace of which only the metadata is read; one informer serves the watch, gets and
 // lists.

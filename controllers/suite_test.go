@@ -128,6 +128,7 @@ func startOperator(changes ...option) {
 	access.QPS = -1
 	manager, err := ctrl.NewManager(access, ctrl.Options{
 		Scheme:  kit.Scheme(),
+		Cache:   controllers.CacheOptions(),
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		// Some specs restart the operator in the same process.
 		Controller: config.Controller{SkipNameValidation: new(true)},

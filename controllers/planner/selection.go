@@ -30,8 +30,9 @@ import (
 
 // Namespace is the part of a namespace that selection depends on.
 type Namespace struct {
-	Name   string
-	UID    types.UID
+	Name string
+	UID  types.UID
+	// Labels can lack the one that has the namespace's name (corev1.LabelMetadataName): every namespace has it.
 	Labels map[string]string
 	// Terminating namespaces are never targets: nothing can be created in them, and their objects are deleted with them.
 	Terminating bool
@@ -107,7 +108,7 @@ func (s *Selection) Selects(namespace Namespace) bool {
 	if namespace.Name == s.sourceNamespace {
 		return s.includesSource
 	}
-	return s.matchAll || s.include.Match(namespace.Name) || s.selector.Matches(labels.Set(namespace.Labels))
+	return s.matchAll || s.include.Match(namespace.Name) || s.selector.Matches(namespaceLabels{&namespace})
 }
 
 // Names reports whether the spec selects the namespace by its name.

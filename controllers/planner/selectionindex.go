@@ -17,6 +17,7 @@ limitations under the License.
 package planner
 
 import (
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 )
@@ -80,6 +81,7 @@ func (n Namespace) IndexKeys() []IndexKey {
 		}
 	}
 	keys = append(keys, IndexKey{"prefix", n.Name})
+	keys = append(keys, labelKey(corev1.LabelMetadataName, n.Name))
 	for key, value := range n.Labels {
 		keys = append(keys, labelKey(key, value))
 	}
