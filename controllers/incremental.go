@@ -73,8 +73,8 @@ func (r *ReplikaReconciler) planCopies(ctx context.Context, s *scope, mapping tr
 	return plan, nil
 }
 
-// settledCheckpoint returns the checkpoint if there is nothing to plan and the source need not be read: another Replika, with the
-// same permissions, has read the same version within the synchronization time. Otherwise it returns nil.
+// settledCheckpoint returns the checkpoint if there is nothing to plan and the source still has the version that it was made from. A read
+// of the metadata shows it, or that of another Replika, with the same permissions, within the synchronization time. Otherwise it returns nil.
 func (r *ReplikaReconciler) settledCheckpoint(ctx context.Context, s *scope, mapping tracking.Mapping) *planner.Checkpoint {
 	if same, _ := s.state.statusIsOf(sourceIdentityOf(s.replika)); !same || s.watchState != tracking.Synced {
 		return nil
@@ -86,8 +86,12 @@ func (r *ReplikaReconciler) settledCheckpoint(ctx context.Context, s *scope, map
 	basis := planner.Basis{UID: s.replika.UID, Generation: s.replika.Generation, Selection: selection}
 	checkpoint, version := s.state.settledCheckpoint(r.copyStore(ctx, mapping), basis)
 	now, synchronization := r.Clock.Now(), s.replika.Spec.Synchronization.Time.Duration
-	if checkpoint == nil || checkpoint.FullPlanDue(s.name, now, synchronization) ||
-		!r.sourceReads.confirmsSince(now.Add(-synchronization), s.name, sourceObjectOf(s.replika, mapping), s.identity, version) {
+	if checkpoint == nil || checkpoint.FullPlanDue(s.name, now, synchronization) {
+		return nil
+	}
+	source := sourceObjectOf(s.replika, mapping)
+	if !r.sourceReads.confirmsSince(now.Add(-synchronization), s.name, source, s.identity, version) &&
+		r.readSourceVersion(ctx, s, mapping) != version {
 		return nil
 	}
 	return checkpoint

@@ -182,6 +182,18 @@ func (r *ReplikaReconciler) readSource(ctx context.Context, s *scope, mapping tr
 	return r.sourceReads.get(ctx, s.name, sourceObjectOf(s.replika, mapping), s.identity, request)
 }
 
+// readSourceVersion reads the metadata of the source, live, and returns its resourceVersion; empty if it could not be read.
+func (r *ReplikaReconciler) readSourceVersion(ctx context.Context, s *scope, mapping tracking.Mapping) string {
+	key := sourceKey(s.replika)
+	return r.sourceReads.getVersion(s.name, sourceObjectOf(s.replika, mapping), s.identity, func() (string, error) {
+		object, err := s.client.metadata.Resource(mapping.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+		if err != nil {
+			return "", err // the read of the whole source reports it
+		}
+		return object.ResourceVersion, nil
+	})
+}
+
 // recordCopied shows in the status what is copied of the source. Until all copies are in sync, some can have former keys. More
 // keys than before are in the status before they are in any copy: an operator that is killed meanwhile must know of them.
 func (r *ReplikaReconciler) recordCopied(ctx context.Context, s *scope, version string, keys []string) error {

@@ -59,7 +59,7 @@ type sharedRead struct {
 	by        types.NamespacedName
 	startedAt time.Time
 	// ended is closed when the response has arrived. object and version are valid then; object is nil when no reconcile uses it
-	// any more.
+	// any more, or if the request was for the metadata.
 	ended   chan struct{}
 	object  weak.Pointer[unstructured.Unstructured]
 	version string
@@ -90,6 +90,17 @@ func (s *sourceReads) get(
 	}
 	close(own.ended)
 	return object, err
+}
+
+// getVersion sends a request for the metadata of the source, and returns the version; empty after an error.
+func (s *sourceReads) getVersion(replika types.NamespacedName, source sourceObject, as identity, request func() (string, error)) string {
+	own := s.start(replika, source, as)
+	version, err := request()
+	if own.version = version; err != nil {
+		s.remove(source, as, own)
+	}
+	close(own.ended)
+	return version
 }
 
 // confirmsSince reports whether another Replika has read this version of the source, by a request that started since then, and

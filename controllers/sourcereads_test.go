@@ -163,25 +163,51 @@ func TestSourceReads_ConfirmsSince(t *testing.T) {
 			s.start(firstReader, sharedSource, operatorIdentity)
 		}},
 	}
+	readers := map[string]func(*testing.T, *sourceReads, error){
+		"source": func(t *testing.T, reads *sourceReads, requestErr error) {
+			object := &unstructured.Unstructured{Object: map[string]any{}}
+			object.SetResourceVersion("7")
+			if _, err := reads.get(t.Context(), firstReader, sharedSource, operatorIdentity, func() (*unstructured.Unstructured, error) {
+				return object, requestErr
+			}); !errors.Is(err, requestErr) {
+				t.Fatal(err)
+			}
+		},
+		"metadata": func(t *testing.T, reads *sourceReads, requestErr error) {
+			want := "7"
+			if requestErr != nil {
+				want = ""
+			}
+			if got := reads.getVersion(firstReader, sharedSource, operatorIdentity, func() (string, error) { return want, requestErr }); got != want {
+				t.Fatalf("getVersion: %q", got)
+			}
+		},
+	}
 	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				reads := &sourceReads{clock: clock.RealClock{}}
-				object := &unstructured.Unstructured{Object: map[string]any{}}
-				object.SetResourceVersion("7")
-				if _, err := reads.get(t.Context(), firstReader, sharedSource, operatorIdentity, func() (*unstructured.Unstructured, error) {
-					return object, tc.err
-				}); !errors.Is(err, tc.err) {
-					t.Fatal(err)
-				}
-				if tc.between != nil {
-					tc.between(reads)
-				}
-				since := time.Now().Add(-interval)
-				if got := reads.confirmsSince(since, cmp.Or(tc.replika, secondReader), sharedSource, tc.as, tc.version); got != tc.confirms {
-					t.Errorf("confirmsSince: %t", got)
-				}
+		for what, read := range readers {
+			t.Run(what+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					reads := &sourceReads{clock: clock.RealClock{}}
+					read(t, reads, tc.err)
+					if tc.between != nil {
+						tc.between(reads)
+					}
+					since := time.Now().Add(-interval)
+					if got := reads.confirmsSince(since, cmp.Or(tc.replika, secondReader), sharedSource, tc.as, tc.version); got != tc.confirms {
+						t.Errorf("confirmsSince: %t", got)
+					}
+				})
 			})
-		})
+		}
+	}
+}
+
+// A read of the metadata has no content to share.
+func TestSourceReads_GetAfterVersion(t *testing.T) {
+	reads, want := &sourceReads{clock: clock.RealClock{}}, &unstructured.Unstructured{Object: map[string]any{}}
+	reads.getVersion(firstReader, sharedSource, operatorIdentity, func() (string, error) { return "7", nil })
+	got, err := reads.get(t.Context(), secondReader, sharedSource, operatorIdentity, func() (*unstructured.Unstructured, error) { return want, nil })
+	if err != nil || got != want {
+		t.Errorf("got %v, %v", got, err)
 	}
 }
