@@ -464,6 +464,30 @@ var _ = Describe("A Replika with many sources", func() {
 		expect.Gone(ctx, api, full, f.a)
 	})
 
+	It("Should follow a source that is renamed, by its deletion and creation", func(ctx SpecContext) {
+		f := newManyFixture(ctx)
+		one := f.source(ctx, "db-one", nil)
+		replika := f.many(ctx, kit.SourceNames("db-*"), kit.OnSourceDeletion(v1alpha1.SourceDeletionDelete))
+		expect.Ready(ctx, api, replika, 2)
+		deleteAndWait(ctx, one)
+		two := f.source(ctx, "db-two", nil)
+		expect.Copied(ctx, api, two, f.a, f.b)
+		expect.Gone(ctx, api, one, f.a, f.b)
+		expect.Ready(ctx, api, replika, 2)
+	})
+
+	It("Should wait with a selector that no labels satisfy", func(ctx SpecContext) {
+		f := newManyFixture(ctx)
+		one := f.source(ctx, "one", database)
+		replika := f.many(ctx, kit.SelectSources(database), func(replika *v1alpha1.Replika) {
+			replika.Spec.Source.Selector.MatchExpressions = []v1alpha1.LabelRequirement{{Key: "app", Operator: "DoesNotExist"}}
+		})
+		expect.Reason(ctx, api, replika, v1alpha1.ReasonSourceNotFound)
+		expectAbsent(ctx, one, f.a, f.b)
+		update(ctx, replika, kit.SelectSources(database))
+		expect.Ready(ctx, api, replika, 2)
+	})
+
 	It("Should notice that a source was replaced by a token", func(ctx SpecContext) {
 		f := newManyFixture(ctx)
 		secret := kit.Secret(f.home, "credentials", "one")

@@ -1,0 +1,160 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/planner"
+	"github.com/prosimcorp/replika/controllers/tracking"
+)
+
+// newManyState returns the state of a Replika whose sources were just listed.
+func newManyState(copyNames ...string) *replikaState {
+	state := &replikaState{}
+	state.useResource(schema.GroupResource{Resource: "configmaps"})
+	state.setSourceList(sourceListBasis{generation: 1}, map[string]string{"settings": "7"}, time.Unix(100, 0))
+	for _, name := range copyNames {
+		state.ofSource(name)
+	}
+	return state
+}
+
+func TestReplikaState_SourceList(t *testing.T) {
+	basis := sourceListBasis{generation: 1}
+	for name, test := range map[string]struct {
+		change func(*replikaState)
+		basis  sourceListBasis
+		since  time.Time
+		want   bool
+	}{
+		"nothing changed":        {func(*replikaState) {}, basis, time.Unix(50, 0), true},
+		"too old":                {func(*replikaState) {}, basis, time.Unix(100, 0), false},
+		"another spec":           {func(*replikaState) {}, sourceListBasis{generation: 2}, time.Unix(50, 0), false},
+		"another account":        {func(*replikaState) {}, sourceListBasis{generation: 1, as: identity{"a", "copier"}}, time.Unix(50, 0), false},
+		"a source changed":       {(*replikaState).expireSourceList, basis, time.Unix(50, 0), false},
+		"one source in between":  {(*replikaState).forgetSources, basis, time.Unix(50, 0), false},
+		"another kind of source": {func(s *replikaState) { s.useResource(schema.GroupResource{Resource: "secrets"}) }, basis, time.Unix(50, 0), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := newManyState("settings")
+			test.change(state)
+			list, got := state.sourceList(test.basis, test.since)
+			if got != test.want || got && list["settings"] != "7" {
+				t.Errorf("got %v, %t, want %t", list, got, test.want)
+			}
+		})
+	}
+}
+
+// The state of a source outlives it while writes of its copies are in flight: their end must be known before the copies are written again.
+func TestReplikaState_KeepSources(t *testing.T) {
+	state := newManyState("kept", "dropped", "in-flight")
+	resource, copied := schema.GroupResource{Resource: "configmaps"}, types.NamespacedName{Namespace: "a", Name: "in-flight"}
+	inFlight := state.ofSource("in-flight")
+	inFlight.addInFlight(resource, []types.NamespacedName{copied})
+	state.keepSources(map[string]bool{"kept": true})
+	names := state.copyNames()
+	slices.Sort(names)
+	if want := []string{"in-flight", "kept"}; !slices.Equal(names, want) {
+		t.Errorf("got %v, want %v", names, want)
+	}
+
+	state.forgetSources()
+	if source, known := state.findSource("in-flight"); source != inFlight || !known {
+		t.Error("a write in flight was forgotten")
+	}
+	inFlight.endInFlight(resource, &lateResult{copied: copied, synced: true})
+	state.forgetSources()
+	if _, known := state.findSource("in-flight"); known {
+		t.Error("the sources are still known")
+	}
+}
+
+func TestSourceState_RestAt(t *testing.T) {
+	store := &tracking.CopyStore{}
+	for name, test := range map[string]struct {
+		change     func(*sourceState)
+		version    string
+		generation int64
+		store      *tracking.CopyStore
+		want       bool
+	}{
+		"nothing changed":     {func(*sourceState) {}, "7", 1, store, true},
+		"another version":     {func(*sourceState) {}, "8", 1, store, false},
+		"the source is gone":  {func(*sourceState) {}, "", 1, store, false},
+		"another spec":        {func(*sourceState) {}, "7", 2, store, false},
+		"another store":       {func(*sourceState) {}, "7", 1, nil, false},
+		"a copy changed":      {func(s *sourceState) { s.markChanged("a") }, "7", 1, store, false},
+		"anything can have":   {func(s *sourceState) { s.markAllChanged() }, "7", 1, store, false},
+		"the source has":      {func(s *sourceState) { s.markSourceChanged(time.Unix(1, 0)) }, "7", 1, store, false},
+		"something is to do":  {func(s *sourceState) { s.record(sourceIdentity{}, v1alpha1.ReplikaStatus{}, nil) }, "7", 1, store, false},
+		"a status was stored": {func(s *sourceState) { _, _ = s.lastStatus(sourceIdentity{}) }, "7", 1, store, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := &sourceState{}
+			state.record(sourceIdentity{}, v1alpha1.ReplikaStatus{}, &sourceRest{version: "7", generation: 1, store: store})
+			test.change(state)
+			if got := state.restAt(test.version, test.generation, test.store) != nil; got != test.want {
+				t.Errorf("at rest: %t, want %t", got, test.want)
+			}
+		})
+	}
+}
+
+// The status of a source says nothing about another one whose copies have the same name.
+func TestSourceState_LastStatus(t *testing.T) {
+	a := sourceIdentity{key: tracking.Key{Namespace: "a", Name: "settings"}}
+	b := sourceIdentity{key: tracking.Key{Namespace: "b", Name: "settings"}}
+	state := &sourceState{}
+	state.record(a, v1alpha1.ReplikaStatus{ObservedGeneration: 3}, nil)
+	if status, known := state.lastStatus(a); !known || status.ObservedGeneration != 3 {
+		t.Errorf("got %+v, %t", status, known)
+	}
+	if status, known := state.lastStatus(b); known || status.ObservedGeneration != 0 {
+		t.Errorf("got %+v, %t for another source", status, known)
+	}
+}
+
+// A plan is carried on only with the same selection, so it must be the same one while nothing changes.
+func TestSourceState_Restrict(t *testing.T) {
+	replika := replikasByTeam(1)[0]
+	all, err := planner.NewSelection(&replika)
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowing := func(namespaces ...string) *v1alpha1.SourceStatus {
+		return &v1alpha1.SourceStatus{AllowedNamespaces: namespaces}
+	}
+	state := &sourceState{}
+	first := state.restrict(all, allowing("a"))
+	if state.restrict(all, allowing("a")) != first {
+		t.Error("another selection although nothing changed")
+	}
+	if state.restrict(all, allowing("b")) == first || state.restrict(all, nil) == first {
+		t.Error("the same selection although the source allows other namespaces")
+	}
+	if state.restrict(all, nil) != state.restrict(all, &v1alpha1.SourceStatus{}) {
+		t.Error("a source that was read, and allows all, has another selection than one that was not")
+	}
+}
