@@ -114,9 +114,7 @@ func (r *ReplikaReconciler) newInput(s *scope, mapping tracking.Mapping) *planne
 	for _, state := range s.state.withSources() {
 		maps.Copy(in.InFlight, state.currentInFlight(mapping.Resource.GroupResource()))
 	}
-	if s.many != nil {
-		in.Sources = s.many.selector
-	}
+	in.Sources = s.sourceSelectorAmong(mapping)
 	if s.replika.DeletionTimestamp == nil { // the retries of a cleanup are limited by its timeout
 		in.Refusals = s.state.currentRefusals(mapping.Resource.GroupResource())
 	}

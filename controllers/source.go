@@ -81,6 +81,21 @@ func (s *scope) sourceNameAmong(kind schema.GroupKind) string {
 	return s.replika.Spec.Source.Name
 }
 
+// sourceSelectorAmong returns the selector of many sources if the objects of the kind include them, else nil.
+func (s *scope) sourceSelectorAmong(mapping tracking.Mapping) *planner.SourceSelector {
+	if s.many != nil {
+		return s.many.selector
+	}
+	if !s.replika.HasManySources() || sourceGVK(s.replika).GroupKind() != mapping.GroupKind() {
+		return nil
+	}
+	selector, err := planner.NewSourceSelector(mapping.Resource.GroupResource(), s.replika)
+	if err != nil {
+		return nil // it selects nothing, and names nothing
+	}
+	return selector
+}
+
 // resolveKind maps the source's kind to its resource, and checks that its objects can be copied.
 func (r *ReplikaReconciler) resolveKind(ctx context.Context, s *scope) (tracking.Mapping, error) {
 	gvk := sourceGVK(s.replika)

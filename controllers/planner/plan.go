@@ -70,6 +70,8 @@ const (
 		"delete or rename it, or exclude the namespace"
 	couldBeSourceMessage = "an object with this name already exists in the source's namespace, and can itself be one of the sources: " +
 		"delete or rename it, choose another prefix or suffix, or remove the source's namespace from the targets"
+	namedAsSourceMessage = "spec.source.names has the name of this copy, and the operator never writes to a source: " +
+		"choose another prefix or suffix, or remove the source's namespace from the targets"
 	ownedByOtherMessage = "the object is owned by Replika %s: " +
 		"use a different spec.target.name or different namespaces"
 	sourceNamespaceMessage = "an old copy exists in the source's namespace, which the operator never writes to: delete it manually"
@@ -120,7 +122,7 @@ type Input struct {
 	// KeysWithdrawn is true if, without a template, copies of the source are not kept: they can have keys that the source's owner
 	// no longer allows.
 	KeysWithdrawn bool
-	// Sources is nil unless the Replika has many sources. Then it says which objects in the source's namespace can be others of them.
+	// Sources is nil unless the Replika has many sources, of this kind. Then it says which objects in their namespace can be sources.
 	Sources *SourceSelector
 	// Selection is nil if no namespace is a target: the Replika is being deleted, or its source is gone and its copies are
 	// deleted with it.
@@ -215,16 +217,16 @@ func (in *Input) selects(namespace Namespace) bool {
 	return in.Selection != nil && key != in.source() && in.Selection.Selects(namespace)
 }
 
-// isProtected reports whether nothing is ever written to the object: it is the source itself, or it is in the source's namespace
-// and was not made for it, so that the source's namespace has received no copy on purpose.
+// isProtected reports whether nothing is ever written to the object: it is the source itself, or the spec names it as one of many, or it
+// is in the source's namespace and was not made for it, so that the source's namespace has received no copy on purpose.
 func (in *Input) isProtected(object *Observed) bool {
-	return object.Key() == in.source() ||
+	return object.Key() == in.source() || object.Namespace == in.SourceNamespace && in.Sources.Names(object.Name) ||
 		object.Namespace == in.SourceNamespace && object.Origin.Value().Source.Namespace != object.Namespace
 }
 
 // couldBeSource reports whether the object can be one of the Replika's other sources, which are never written.
 func (in *Input) couldBeSource(object *Observed) bool {
-	return in.Sources != nil && object.Namespace == in.SourceNamespace && in.SourceName != "" && in.Sources.CouldMatch(object.Name)
+	return in.Sources != nil && object.Namespace == in.SourceNamespace && in.Sources.CouldMatch(object.Name)
 }
 
 // withdrawn reports whether the object is a copy of the source that is not kept.
@@ -245,6 +247,8 @@ func (in *Input) Decide(namespace Namespace, object *Observed) Action {
 	switch {
 	case in.Template == nil:
 		action.Type = Keep
+	case namespace.Name == in.SourceNamespace && in.Sources.Names(in.Name):
+		action.conflict(namedAsSourceMessage)
 	case in.nameProblem(object) != "":
 		action.conflict(in.nameProblem(object))
 		action.Reason = v1alpha1.FailureRejected

@@ -65,7 +65,7 @@ func TestPlan_ManySources_SimulationCoversAllStates(t *testing.T) {
 		simulate(t, true, func(n int, _ string) int { return random.IntN(n) }, seen)
 	}
 	for _, state := range []string{
-		"another source", "former source", "prune a renamed copy", "no longer a source", "conflict: could be a source", "take over", "hand over", "adopt",
+		"another source", "former source", "prune a renamed copy", "no longer a source", "conflict: could be a source", "conflict: named as a source", "take over", "hand over", "adopt",
 		"copy in the source's namespace", "consent withdrawn", "consent to keys withdrawn",
 	} {
 		if seen[state] == 0 {

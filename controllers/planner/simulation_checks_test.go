@@ -51,7 +51,8 @@ func (c *cluster) checkPlace(in *Input, action Action, live *unstructured.Unstru
 	if key == source {
 		c.fatalf("%s of the source %s by %s", action.Type, key, in.Replika)
 	}
-	if in.Sources != nil && live != nil && key.Namespace == in.SourceNamespace && !in.Sources.isCopy(live) && in.Sources.Matches(live) {
+	if in.Sources != nil && live != nil && key.Namespace == in.SourceNamespace &&
+		(in.Sources.Names(key.Name) || !in.Sources.isCopy(live) && in.Sources.Matches(live)) {
 		c.fatalf("%s of %s, one of the sources, by %s", action.Type, key, in.Replika)
 	}
 	if original := c.objects[source]; c.recovering && action.Template != nil && original != nil {
@@ -77,6 +78,7 @@ func (c *cluster) checkPlace(in *Input, action Action, live *unstructured.Unstru
 func (c *cluster) isProtected(in *Input, key types.NamespacedName) bool {
 	object := c.objects[key]
 	return key == types.NamespacedName{Namespace: in.SourceNamespace, Name: in.SourceName} ||
+		key.Namespace == in.SourceNamespace && in.Sources.Names(key.Name) ||
 		key.Namespace == in.SourceNamespace && !strings.HasPrefix(object.GetAnnotations()[v1alpha1.AnnotationSource], in.SourceNamespace+"/")
 }
 
@@ -190,14 +192,14 @@ func (c *cluster) mayRemain(in *Input, key types.NamespacedName) bool {
 func (c *cluster) checkStable() {
 	before := c.clone()
 	for _, name := range sortedKeys(c.replikas) {
-		mayExist := map[types.NamespacedName]bool{}
+		desired := map[types.NamespacedName]bool{}
 		parts, _ := c.parts(c.replikas[name], c.clone(), c.snapshot)
 		for _, part := range parts {
-			c.checkPart(part, mayExist)
+			c.checkPart(part, desired)
 		}
 		in, _ := c.input(c.replikas[name].DeepCopy(), c.clone())
 		for key, object := range c.objects {
-			if !mayExist[key] && c.observe(object).OwnedBy(name) && !c.mayRemain(in, key) {
+			if !desired[key] && c.observe(object).OwnedBy(name) && !c.mayRemain(in, key) {
 				c.fatalf("%s owns %s, which it does not desire", name, key)
 			}
 		}
@@ -212,9 +214,8 @@ func (c *cluster) checkStable() {
 	}
 }
 
-// checkPart checks the copies of a Replika of one source, or of one of many sources, and adds those that may exist: those that it desires,
-// and a former copy that the spec now names as a source.
-func (c *cluster) checkPart(part *v1alpha1.Replika, mayExist map[types.NamespacedName]bool) {
+// checkPart checks the copies of a Replika of one source, or of one of many sources, and adds those that it desires.
+func (c *cluster) checkPart(part *v1alpha1.Replika, desired map[types.NamespacedName]bool) {
 	part = part.DeepCopy()
 	in, _ := c.input(part, c.clone())
 	for _, action := range Plan(in) {
@@ -223,10 +224,9 @@ func (c *cluster) checkPart(part *v1alpha1.Replika, mayExist map[types.Namespace
 	}
 	for name, namespace := range c.namespaces {
 		if in.Selection != nil && naiveSelects(part, namespace) {
-			mayExist[types.NamespacedName{Namespace: name, Name: in.Name}] = true
+			desired[types.NamespacedName{Namespace: name, Name: in.Name}] = true
 		}
 	}
-	mayExist[in.source()] = true
 	c.checkKeys(in)
 	c.checkCoverage(in, part)
 }
@@ -302,6 +302,10 @@ func (c *cluster) checkConflict(in *Input, action Action, live *unstructured.Uns
 			c.fatalf("%s does not prune %s/%s", in.Replika, action.Namespace, action.Name)
 		}
 		c.record("conflict: source's namespace")
+		return
+	}
+	if action.Namespace == in.SourceNamespace && in.Sources.Names(action.Name) {
+		c.record("conflict: named as a source")
 		return
 	}
 	annotations := live.GetAnnotations()

@@ -237,8 +237,8 @@ func (c *cluster) input(replika *v1alpha1.Replika, view snapshot) (*Input, strin
 		Claimants:       c.claimants(view),
 	}
 	stored := c.replikas[name]
-	ofMany := stored != nil && stored.HasManySources() && replika.DeletionTimestamp == nil
-	if ofMany {
+	ofMany := stored != nil && stored.HasManySources() && !replika.HasManySources()
+	if stored != nil && stored.HasManySources() {
 		in.Sources = c.sourceSelector(stored)
 	}
 	for _, namespace := range slices.Sorted(maps.Keys(view.namespaces)) {

@@ -223,13 +223,15 @@ func (c *cluster) randomSpec(spec *v1alpha1.ReplikaSpec) {
 func (c *cluster) randomSources(spec *v1alpha1.ReplikaSpec) {
 	spec.Source.Name, spec.Target.Name = "", ""
 	spec.Target.NamePrefix = []string{"", namePrefix}[c.pick(2, "prefix")]
-	switch c.pick(4, "sources") {
+	switch c.pick(5, "sources") {
 	case 0:
 		spec.Source.Names = []string{"*"}
 	case 1:
 		spec.Source.Names = []string{"x", "y"}
 	case 2:
 		spec.Source.Names = []string{"x*", "y"}
+	case 4:
+		spec.Source.Names = []string{"x", "px"} // the second can be the name of a copy
 	case 3:
 		spec.Source.Selector = &v1alpha1.LabelSelector{MatchLabels: map[string]string{"source.example/tier": "gold"}}
 	}

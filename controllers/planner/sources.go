@@ -73,10 +73,15 @@ func (s *SourceSelector) MatchesNothing() bool {
 
 // Matches reports whether the object, of which at least the metadata is known, is one of the sources.
 func (s *SourceSelector) Matches(object metav1.Object) bool {
-	if s.names != nil && s.names.has(object.GetName()) {
+	if s.Names(object.GetName()) {
 		return true
 	}
 	return s.CouldMatch(object.GetName()) && s.labels.Matches(labels.Set(object.GetLabels())) && !s.neverTaken(object)
+}
+
+// Names reports whether the spec names the source, other than by a glob. It names none if s is nil.
+func (s *SourceSelector) Names(name string) bool {
+	return s != nil && s.names != nil && s.names.has(name)
 }
 
 // CouldMatch reports whether an object of this name can be one of the sources.
