@@ -270,6 +270,12 @@ func TestDecide_ManySources(t *testing.T) {
 		want      ActionType
 		reason    string
 	}{
+		"name of another source": {
+			in("second", func(input *Input) {
+				input.Sources = mustSourceSelector(t, newReplika(withSourceNames("settings", "second")))
+			}),
+			"vault", false, Conflict, v1alpha1.FailureConflict,
+		},
 		"object that can be a source":            {in("second"), "vault", true, Conflict, v1alpha1.FailureConflict},
 		"object that cannot be a source":         {in("other"), "vault", true, Update, ""},
 		"object in another namespace":            {in("second"), "a", true, Update, ""},
