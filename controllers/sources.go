@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -37,7 +38,8 @@ import (
 // Each has its template, consent, plan and status, which are kept in memory; the status of the Replika is their sum.
 
 const (
-	// concurrentSources is the number of sources that are reconciled at the same time, and whose content is in memory together.
+	// concurrentSources is the number of sources that are reconciled at the same time, while as many are read. Their content is in
+	// memory together.
 	concurrentSources = 8
 	// sourcePageSize is the number of objects in one page of a list of sources.
 	sourcePageSize = 500
@@ -94,13 +96,8 @@ func (r *ReplikaReconciler) syncSources(ctx context.Context, s *scope, mapping t
 	if s.replika.Status.Sources == nil {
 		s.replika.Status.Sources = &v1alpha1.SourcesStatus{}
 	}
-	for batch := range slices.Chunk(changed, concurrentSources) {
-		if err := r.syncBatch(ctx, s, mapping, many, batch); err != nil {
-			return err
-		}
-		if r.Clock.Since(start) >= r.Timeouts.ProgressDelay {
-			r.patchProgress(ctx, s, "reconciling "+s.sourceTitle())
-		}
+	if err := r.syncChanged(ctx, s, mapping, many, changed, start); err != nil {
+		return err
 	}
 	otherErr := r.pruneOthers(ctx, s, mapping, others)
 	s.results.missingSources = many.selector.MissingNames(many.list)
@@ -298,15 +295,43 @@ func (r *ReplikaReconciler) tooManyCopies(copies int) error {
 	}
 }
 
-// syncBatch reads some sources, and then brings their copies in sync. In between, the status shows which keys the copies can have. An
-// error means that the reconcile was aborted, or that the kind is gone.
+// syncChanged reads the sources and brings their copies in sync, some at a time. The next ones are read meanwhile. The status reports
+// progress if that takes long. An error means that the reconcile was aborted, or that the kind is gone.
+func (r *ReplikaReconciler) syncChanged(
+	ctx context.Context, s *scope, mapping tracking.Mapping, many *manySources, changed []*sourceScope, start time.Time,
+) error {
+	batches := slices.Collect(slices.Chunk(changed, concurrentSources))
+	read := func(i int) {
+		if i < len(batches) {
+			inParallel(batches[i], func(one *sourceScope) { r.readOne(ctx, one, mapping) })
+		}
+	}
+	read(0)
+	for i, batch := range batches {
+		var next sync.WaitGroup
+		next.Go(func() { read(i + 1) })
+		err := r.syncBatch(ctx, s, mapping, many, batch)
+		next.Wait()
+		if err != nil {
+			return err
+		}
+		if r.Clock.Since(start) >= r.Timeouts.ProgressDelay {
+			r.patchProgress(ctx, s, "reconciling "+s.sourceTitle())
+		}
+	}
+	return nil
+}
+
+// readOne reads the source.
+func (r *ReplikaReconciler) readOne(ctx context.Context, one *sourceScope, mapping tracking.Mapping) {
+	one.state.popSourceChangedAt() // what changes from now on is for the next reconcile
+	one.source, one.err = r.reconcileSource(ctx, one.scope, mapping)
+}
+
+// syncBatch brings the copies of some sources in sync. Before that, the status shows which keys the copies can have.
 func (r *ReplikaReconciler) syncBatch(
 	ctx context.Context, s *scope, mapping tracking.Mapping, many *manySources, batch []*sourceScope,
 ) error {
-	inParallel(batch, func(one *sourceScope) {
-		one.state.popSourceChangedAt() // what changes from now on is for the next reconcile
-		one.source, one.err = r.reconcileSource(ctx, one.scope, mapping)
-	})
 	if err := r.recordManyCopied(ctx, s, many, batch); err != nil {
 		return err
 	}
