@@ -20,6 +20,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -30,8 +31,8 @@ import (
 // startTimeout is generous: with 100,000 copies, the first lists take a while.
 const startTimeout = 2 * time.Minute
 
-// memoryLimit is the environment variable by which the Deployment passes its memory limit on to the Go runtime.
-const memoryLimit = "GOMEMLIMIT=256MiB"
+// garbageCollection are the environment variables by which the Deployment configures the garbage collector.
+var garbageCollection = []string{"GOMEMLIMIT=256MiB", "GOGC=50"}
 
 // instance is a running process of the operator's binary.
 type instance struct {
@@ -51,7 +52,7 @@ func (e *environment) startOperator(ctx context.Context, environment ...string) 
 	}
 	o.Process, err = operator.Start(operator.Options{
 		Binary: e.opts.operator, Kubeconfig: e.kubeconfig, LogFile: filepath.Join(e.dir, "operator.log"),
-		Environment: append([]string{memoryLimit}, environment...),
+		Environment: append(slices.Clone(garbageCollection), environment...),
 		Args: []string{
 			"--leader-elect", "--leader-election-namespace=" + accountNamespace, "--pprof-bind-address=" + o.pprofAddress,
 			fmt.Sprintf("--max-concurrent-writes=%d", e.opts.parallel),
