@@ -40,8 +40,8 @@ type execution struct {
 	// results are those of the actions that have ended, by the index in the plan. waiting holds the indexes of all others.
 	results []actionResult
 	waiting map[int]bool
-	// ended receives each action that has ended.
-	ended chan endedAction
+	// ended receives each action that has ended. It has room for all, so it holds pointers.
+	ended chan *endedAction
 }
 
 type endedAction struct {
@@ -95,7 +95,7 @@ func newExecution(resource schema.GroupResource, in *planner.Input, plan []plann
 		namespaces: make(map[string]planner.Namespace, len(in.Namespaces)),
 		results:    make([]actionResult, len(plan)),
 		waiting:    make(map[int]bool, len(plan)),
-		ended:      make(chan endedAction, len(plan)), // an action never waits for a reader
+		ended:      make(chan *endedAction, len(plan)), // an action never waits for a reader
 	}
 	for _, namespace := range in.Namespaces {
 		e.namespaces[namespace.Name] = namespace
@@ -106,7 +106,7 @@ func newExecution(resource schema.GroupResource, in *planner.Input, plan []plann
 	return e
 }
 
-func (e *execution) record(ended endedAction) {
+func (e *execution) record(ended *endedAction) {
 	e.results[ended.index] = ended.result
 	delete(e.waiting, ended.index)
 }
@@ -125,7 +125,7 @@ func (r *ReplikaReconciler) startActions(ctx context.Context, s *scope, mapping 
 		for _, i := range order {
 			execute := func() {
 				action := e.plan[i]
-				e.ended <- endedAction{i, r.executeAction(ctx, s, mapping, store, e.in, e.namespaces[action.Namespace], action)}
+				e.ended <- &endedAction{i, r.executeAction(ctx, s, mapping, store, e.in, e.namespaces[action.Namespace], action)}
 			}
 			if !e.plan[i].Type.Writes() {
 				execute()
@@ -181,7 +181,7 @@ func (r *ReplikaReconciler) leaveInFlight(ctx context.Context, s *scope, mapping
 
 // endInFlight records how an action ended that no reconcile waited for.
 func (r *ReplikaReconciler) endInFlight(
-	ctx context.Context, name types.NamespacedName, state *replikaState, mapping tracking.Mapping, e *execution, ended endedAction,
+	ctx context.Context, name types.NamespacedName, state *replikaState, mapping tracking.Mapping, e *execution, ended *endedAction,
 ) {
 	planned, result := &e.plan[ended.index], &ended.result
 	late := &lateResult{
