@@ -149,7 +149,7 @@ func (r *ReplikaReconciler) handleWatchEvent(ctx context.Context, event tracking
 		r.states.markSourceChanged(r.Clock.Now(), users...)
 		r.enqueuer.enqueue(users...)
 	case event.Watch.Type == tracking.Sources:
-		concerned := r.markSourcesChanged(ctx, event, users)
+		concerned := r.markSourcesChanged(event, users)
 		r.enqueuer.enqueue(concerned...)
 	case event.Watch.Type == tracking.Copies && aboutObject:
 		replikas := r.replikasForCopy(ctx, event)
@@ -167,22 +167,11 @@ func (r *ReplikaReconciler) handleWatchEvent(ctx context.Context, event tracking
 // markSourcesChanged records a change for those of the Replikas with many sources that an event of the metadata of their namespace
 // concerns, and returns them: the object is or was one of the sources, or its labels say that it can be one now. An event of the watch
 // itself concerns all.
-func (r *ReplikaReconciler) markSourcesChanged(
-	ctx context.Context, event tracking.Event, users []types.NamespacedName,
-) (concerned []types.NamespacedName) {
+func (r *ReplikaReconciler) markSourcesChanged(event tracking.Event, users []types.NamespacedName) (concerned []types.NamespacedName) {
 	now := r.Clock.Now()
 	for _, user := range users {
-		replika := &v1alpha1.Replika{}
-		if event.Key == (tracking.Key{}) || r.Get(ctx, user, replika) != nil {
-			concerned = append(concerned, user) // at worst, it is reconciled in vain
-			continue
-		}
-		source, _ := r.stateOfSource(user, replika.TargetNameOf(event.Key.Name))
-		if source != nil {
-			source.markSourceChanged(now)
-		}
-		selector, err := planner.NewSourceSelector(event.Watch.Resource.GroupResource(), replika)
-		if source != nil || err != nil || selector.MatchesEvent(event.Key.Name, event.Labels) {
+		state := r.states.find(user)
+		if state == nil || event.Key == (tracking.Key{}) || state.sourceChanged(now, event.Key.Name, event.Labels) {
 			concerned = append(concerned, user)
 		}
 	}

@@ -115,6 +115,7 @@ func (r *ReplikaReconciler) readSources(ctx context.Context, s *scope, mapping t
 	if err != nil {
 		return nil, &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
 	}
+	s.state.setSourceSelector(selector, s.original)
 	many := &manySources{selector: selector, store: r.copyStore(ctx, mapping), keysRecorded: s.replika.Status.Sources != nil}
 	if many.selection, err = r.selection(s); err != nil {
 		return nil, err
@@ -208,6 +209,7 @@ func (r *ReplikaReconciler) sourceScopes(s *scope, many *manySources) (scopes []
 			byCopy[object.Name] = r.sourceScope(s, many, source, "")
 		}
 	}
+	s.state.setSourcesKnown()
 	for _, one := range byCopy {
 		scopes = append(scopes, one)
 	}

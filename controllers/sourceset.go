@@ -21,6 +21,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -35,8 +36,13 @@ type sourceSet struct {
 	list     map[string]string
 	listedAt time.Time
 	basis    sourceListBasis
-	// byCopy are the sources by the name of their copies, also those that are gone while copies are left.
+	// selector is the one that the list was made with, and replika has the spec.
+	selector *planner.SourceSelector
+	replika  *v1alpha1.Replika
+	// byCopy are the sources by the name of their copies, also those that are gone while copies are left. It is complete once known is
+	// true.
 	byCopy map[string]*sourceState
+	known  bool
 }
 
 // sourceListBasis is what a list of sources depends on.
@@ -141,6 +147,31 @@ func (s *replikaState) setSourceList(basis sourceListBasis, list map[string]stri
 	s.sources.basis, s.sources.list, s.sources.listedAt = basis, list, listedAt
 }
 
+// setSourceSelector keeps how the sources are selected, for events that arrive from now on. Neither is changed afterwards.
+func (s *replikaState) setSourceSelector(selector *planner.SourceSelector, replika *v1alpha1.Replika) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sources == nil {
+		s.sources = &sourceSet{byCopy: map[string]*sourceState{}}
+	}
+	s.sources.selector, s.sources.replika = selector, replika
+}
+
+// sourceChanged records that an object of this name, which has or had the labels, changed. It reports whether it can be, or was, one of
+// the sources.
+func (s *replikaState) sourceChanged(now time.Time, name string, versions []labels.Set) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sources == nil || s.sources.selector == nil {
+		return true
+	}
+	source := s.sources.byCopy[s.sources.replika.TargetNameOf(name)]
+	if source != nil {
+		source.markSourceChanged(now)
+	}
+	return source != nil || s.sources.selector.MatchesEvent(name, versions)
+}
+
 // nextSourceList returns the time until the sources must be listed again.
 func (s *replikaState) nextSourceList(now time.Time, synchronization time.Duration) time.Duration {
 	s.mu.Lock()
@@ -163,15 +194,22 @@ func (s *replikaState) ofSource(copyName string) *sourceState {
 	return source
 }
 
-// findSource returns the state of the source whose copies have the name; nil if there is none. It is known only after the sources
-// were listed.
+// setSourcesKnown records that every source has a state.
+func (s *replikaState) setSourcesKnown() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sources.known = true
+}
+
+// findSource returns the state of the source whose copies have the name; nil if there is none. It is known only after the first
+// reconcile has found all sources: before that, a Replika may have copies of sources without a state.
 func (s *replikaState) findSource(copyName string) (source *sourceState, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sources == nil {
 		return nil, false
 	}
-	return s.sources.byCopy[copyName], true
+	return s.sources.byCopy[copyName], s.sources.known
 }
 
 // keepSources drops all sources but those whose copies have one of the names, or have writes in flight.

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -37,6 +38,7 @@ func newManyState(copyNames ...string) *replikaState {
 	for _, name := range copyNames {
 		state.ofSource(name)
 	}
+	state.setSourcesKnown()
 	return state
 }
 
@@ -156,5 +158,58 @@ func TestSourceState_Restrict(t *testing.T) {
 	}
 	if state.restrict(all, nil) != state.restrict(all, &v1alpha1.SourceStatus{}) {
 		t.Error("a source that was read, and allows all, has another selection than one that was not")
+	}
+}
+
+// Until every source has a state, nothing says that a Replika does not claim a copy.
+func TestReplikaState_FindSource(t *testing.T) {
+	state := &replikaState{}
+	if _, known := state.findSource("settings"); known {
+		t.Error("known before the first list")
+	}
+	state.setSourceList(sourceListBasis{}, map[string]string{"settings": "7"}, time.Unix(1, 0))
+	if _, known := state.findSource("settings"); known {
+		t.Error("known before every source has a state")
+	}
+	want := state.ofSource("settings")
+	state.setSourcesKnown()
+	if source, known := state.findSource("settings"); source != want || !known {
+		t.Error("not found")
+	}
+	if source, known := state.findSource("other"); source != nil || !known {
+		t.Error("found a source that does not exist")
+	}
+}
+
+// An event concerns a Replika if the object is one of its sources, if its labels say that it can be one, or if nothing is known yet.
+func TestReplikaState_SourceChanged(t *testing.T) {
+	replika := &v1alpha1.Replika{}
+	replika.Spec.Source.Kind = "ConfigMap"
+	replika.Spec.Source.Selector = &v1alpha1.LabelSelector{MatchLabels: map[string]string{"app": "db"}}
+	replika.Spec.Target.NamePrefix = "x-"
+	selector, err := planner.NewSourceSelector(schema.GroupResource{Resource: "configmaps"}, replika)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, now := newManyState("x-settings"), time.Unix(200, 0)
+	if !state.sourceChanged(now, "other", nil) {
+		t.Error("no concern although nothing is known")
+	}
+	state.setSourceSelector(selector, replika)
+	for name, test := range map[string]struct {
+		object string
+		labels labels.Set
+		want   bool
+	}{
+		"one of the sources": {"settings", nil, true},
+		"labels":             {"other", labels.Set{"app": "db"}, true},
+		"neither":            {"other", labels.Set{"app": "cache"}, false},
+	} {
+		if got := state.sourceChanged(now, test.object, []labels.Set{test.labels}); got != test.want {
+			t.Errorf("%s: %t, want %t", name, got, test.want)
+		}
+	}
+	if state.ofSource("x-settings").popSourceChangedAt() != now {
+		t.Error("the source does not know of the change")
 	}
 }
