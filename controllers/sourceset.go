@@ -172,14 +172,19 @@ func (s *replikaState) sourceChanged(now time.Time, name string, versions []labe
 	return source != nil || s.sources.selector.MatchesEvent(name, versions)
 }
 
-// nextSourceList returns the time until the sources must be listed again.
+// nextSourceList returns the time until the sources must be listed again: the synchronization time if the reconcile that has just ended
+// was to list them and could not.
 func (s *replikaState) nextSourceList(now time.Time, synchronization time.Duration) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sources == nil || s.sources.listedAt.IsZero() {
+	if s.sources == nil {
 		return synchronization
 	}
-	return max(s.sources.listedAt.Add(synchronization).Sub(now), time.Millisecond)
+	next := s.sources.listedAt.Add(synchronization).Sub(now)
+	if next <= 0 {
+		return synchronization
+	}
+	return next
 }
 
 // ofSource returns the state of the source whose copies have the name, a new one for a new source. The sources were listed before.

@@ -213,3 +213,33 @@ func TestReplikaState_SourceChanged(t *testing.T) {
 		t.Error("the source does not know of the change")
 	}
 }
+
+// A reconcile can end before the sources are listed, because the kind is gone for example. It is not repeated without end.
+func TestReplikaState_NextSourceList(t *testing.T) {
+	const synchronization = time.Minute
+	listedAt := time.Unix(100, 0)
+	for name, test := range map[string]struct {
+		state *replikaState
+		now   time.Time
+		want  time.Duration
+	}{
+		"just listed":      {newManyState(), listedAt, synchronization},
+		"listed before":    {newManyState(), listedAt.Add(20 * time.Second), 40 * time.Second},
+		"due":              {newManyState(), listedAt.Add(synchronization), synchronization},
+		"overdue":          {newManyState(), listedAt.Add(time.Hour), synchronization},
+		"one source":       {&replikaState{}, listedAt, synchronization},
+		"not listed again": {expiredManyState(), listedAt, synchronization},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := test.state.nextSourceList(test.now, synchronization); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func expiredManyState() *replikaState {
+	state := newManyState()
+	state.expireSourceList()
+	return state
+}
