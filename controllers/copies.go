@@ -18,7 +18,6 @@ package controllers
 
 import (
 	"context"
-	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -108,11 +107,8 @@ func (r *ReplikaReconciler) newInput(s *scope, mapping tracking.Mapping) *planne
 		Now:             now,
 		Synchronization: synchronization,
 		Generation:      s.replika.Generation,
-		InFlight:        map[types.NamespacedName]bool{},
+		InFlight:        s.state.currentInFlight(mapping.Resource.GroupResource()),
 		OutOfSync:       s.state.currentOutOfSync(),
-	}
-	for _, state := range s.state.withSources() {
-		maps.Copy(in.InFlight, state.currentInFlight(mapping.Resource.GroupResource()))
 	}
 	in.Sources = s.sourceSelectorAmong(mapping)
 	if s.replika.DeletionTimestamp == nil { // the retries of a cleanup are limited by its timeout
@@ -255,6 +251,15 @@ func (r *ReplikaReconciler) writeAndRecord(
 	}
 	endWrite(object, object != nil || result.Outcome == planner.Done || result.Outcome == planner.Stale)
 	return result
+}
+
+// executeAndRecord executes a plan that prunes copies, and adds the results to those of the reconcile.
+func (r *ReplikaReconciler) executeAndRecord(
+	ctx context.Context, s *scope, mapping tracking.Mapping, in *planner.Input, plan []planner.Action,
+) {
+	for _, result := range r.executePlan(ctx, s, mapping, in, plan) {
+		r.recordResult(s, mapping, in, &result)
+	}
 }
 
 // recordResult adds the result of an action to the results.

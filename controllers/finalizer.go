@@ -91,9 +91,7 @@ func (r *ReplikaReconciler) pruneKindByName(ctx context.Context, s *scope, mappi
 			in.Observed = append(in.Observed, object)
 		}
 	}
-	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
-		r.recordResult(s, mapping, in, &result)
-	}
+	r.executeAndRecord(ctx, s, mapping, in, planner.Plan(in))
 	return err
 }
 

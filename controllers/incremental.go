@@ -79,22 +79,30 @@ func (r *ReplikaReconciler) settledCheckpoint(ctx context.Context, s *scope, map
 	if same, _ := s.state.statusIsOf(sourceIdentityOf(s.replika)); !same || s.watchState != tracking.Synced {
 		return nil
 	}
-	selection, err := r.selection(s)
-	if err != nil {
+	checkpoint, version := r.lastCheckpoint(s, r.copyStore(ctx, mapping))
+	if checkpoint == nil {
 		return nil
 	}
-	basis := planner.Basis{UID: s.replika.UID, Generation: s.replika.Generation, Selection: selection}
-	checkpoint, version := s.state.settledCheckpoint(r.copyStore(ctx, mapping), basis)
-	now, synchronization := r.Clock.Now(), s.replika.Spec.Synchronization.Time.Duration
-	if checkpoint == nil || checkpoint.FullPlanDue(s.name, now, synchronization) {
-		return nil
-	}
-	source := sourceObjectOf(s.replika, mapping)
-	if !r.sourceReads.confirmsSince(now.Add(-synchronization), s.name, source, s.identity, version) &&
+	since := r.Clock.Now().Add(-s.replika.Spec.Synchronization.Time.Duration)
+	if !r.sourceReads.confirmsSince(since, s.name, sourceObjectOf(s.replika, mapping), s.identity, version) &&
 		r.readSourceVersion(ctx, s, mapping) != version {
 		return nil
 	}
 	return checkpoint
+}
+
+// lastCheckpoint returns the checkpoint if nothing is to be planned unless the source has another version than this one, else nil.
+func (r *ReplikaReconciler) lastCheckpoint(s *scope, store *tracking.CopyStore) (checkpoint *planner.Checkpoint, version string) {
+	selection, err := r.selection(s)
+	if err != nil {
+		return nil, ""
+	}
+	basis := planner.Basis{UID: s.replika.UID, Generation: s.replika.Generation, Selection: selection}
+	checkpoint, version = s.state.settledCheckpoint(store, basis)
+	if checkpoint == nil || checkpoint.FullPlanDue(s.name, r.Clock.Now(), s.replika.Spec.Synchronization.Time.Duration) {
+		return nil, ""
+	}
+	return checkpoint, version
 }
 
 // selection returns the compiled selectors of the Replika, and what its source allows.

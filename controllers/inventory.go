@@ -152,8 +152,6 @@ func (r *ReplikaReconciler) pruneKind(ctx context.Context, s *scope, mapping tra
 		return false, r.copiesNotReady(mapping, err)
 	}
 	before := s.results.incomplete()
-	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
-		r.recordResult(s, mapping, in, &result)
-	}
+	r.executeAndRecord(ctx, s, mapping, in, planner.Plan(in))
 	return s.results.incomplete() == before, nil
 }

@@ -243,8 +243,11 @@ func (r *ReplikaReconciler) replikasForCopy(ctx context.Context, event tracking.
 	candidates := namesOf(targeting, func(replika *v1alpha1.Replika) bool {
 		owned = owned || slices.Contains(event.Owners, client.ObjectKeyFromObject(replika)) &&
 			r.desiresCopy(ctx, replika, event.Watch.Resource.GroupResource(), event.Key)
+		if !replika.HasManySources() {
+			return true // the index has it under this name
+		}
 		_, claims := r.claimantOf(replika, event.Key.Name)
-		return claims || !replika.HasManySources()
+		return claims
 	})
 	if owned {
 		return event.Owners

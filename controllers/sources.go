@@ -20,13 +20,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -109,91 +106,6 @@ func (r *ReplikaReconciler) syncSources(ctx context.Context, s *scope, mapping t
 	return err
 }
 
-// readSources lists the sources and reads what their reconciles have in common.
-func (r *ReplikaReconciler) readSources(ctx context.Context, s *scope, mapping tracking.Mapping) (*manySources, error) {
-	selector, err := planner.NewSourceSelector(mapping.Resource.GroupResource(), s.replika)
-	if err != nil {
-		return nil, &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
-	}
-	s.state.setSourceSelector(selector, s.original)
-	many := &manySources{selector: selector, store: r.copyStore(ctx, mapping), keysRecorded: s.replika.Status.Sources != nil}
-	if many.selection, err = r.selection(s); err != nil {
-		return nil, err
-	}
-	if many.list, err = r.listSources(ctx, s, mapping, selector); err != nil {
-		return nil, err
-	}
-	if len(many.list) > v1alpha1.MaxSources {
-		return nil, &notReadyError{
-			Reason: v1alpha1.ReasonTooMany, Stalled: true,
-			Message: fmt.Sprintf("spec.source matches more than %d objects: choose fewer, or use several Replikas", v1alpha1.MaxSources),
-		}
-	}
-	if many.store != nil {
-		many.removed = many.store.PopRemovedByOthers(s.name)
-		return many, nil
-	}
-	copies, err := r.Lister.List(ctx, mapping.Resource, s.name)
-	if err != nil {
-		return nil, r.copiesNotReady(mapping, err)
-	}
-	many.polled = map[string][]*planner.Observed{}
-	for _, object := range copies {
-		many.polled[object.Name] = append(many.polled[object.Name], object)
-	}
-	return many, nil
-}
-
-// listSources returns the resourceVersions of the sources by name, or of one more than the maximum. While the watch of their namespace
-// works, they are listed again only after a change, and at the synchronization time.
-func (r *ReplikaReconciler) listSources(
-	ctx context.Context, s *scope, mapping tracking.Mapping, selector *planner.SourceSelector,
-) (map[string]string, error) {
-	if selector.MatchesNothing() {
-		s.state.setSourceList(sourceListBasis{}, nil, r.Clock.Now())
-		return nil, nil
-	}
-	now, basis := r.Clock.Now(), sourceListBasis{uid: s.replika.UID, generation: s.replika.Generation, as: s.identity}
-	if list, current := s.state.sourceList(basis, now.Add(-s.replika.Spec.Synchronization.Time.Duration)); current && s.watchState == tracking.Synced {
-		return list, nil
-	}
-	s.state.expireSourceList()
-	list := map[string]string{}
-	options := metav1.ListOptions{LabelSelector: selector.LabelSelector(), Limit: sourcePageSize}
-	for {
-		page, err := s.client.metadata.Resource(mapping.Resource).Namespace(s.replika.SourceNamespace()).List(ctx, options)
-		if err != nil {
-			_, err = r.handleSourceError(s, mapping, err)
-			return nil, err
-		}
-		for i := range page.Items {
-			if object := &page.Items[i]; len(list) <= v1alpha1.MaxSources && selector.Matches(object) {
-				list[object.Name] = object.ResourceVersion
-			}
-		}
-		if options.Continue = page.Continue; options.Continue == "" || len(list) > v1alpha1.MaxSources {
-			s.state.setSourceList(basis, list, now)
-			return list, nil
-		}
-	}
-}
-
-// noSources returns the *notReadyError of a Replika without a source.
-func (s *scope) noSources() error {
-	return &notReadyError{
-		Reason: v1alpha1.ReasonSourceNotFound, Message: "no object matches spec.source: there are no " + s.sourceTitle() + s.missingSources(),
-	}
-}
-
-// missingSources names, at the end of a message, the names in spec.source.names for which there is no object. A Replika is ready without
-// them: they are sources once they exist.
-func (s *scope) missingSources() string {
-	if len(s.results.missingSources) == 0 {
-		return ""
-	}
-	return "; spec.source.names without an object: " + strings.Join(s.results.missingSources, ", ")
-}
-
 // sourceScopes returns a scope for each source, and for each former one with copies that are left, sorted by the names of the copies.
 // others are the copies that no source has any more: the Replika gave them another name, or names other sources now.
 func (r *ReplikaReconciler) sourceScopes(s *scope, many *manySources) (scopes []*sourceScope, others []*planner.Observed) {
@@ -254,47 +166,16 @@ func (r *ReplikaReconciler) carryOverSource(one *sourceScope, many *manySources)
 	if one.version != "" {
 		one.state.popSourceChangedAt() // the list says whether it changed
 	}
-	now, synchronization := r.Clock.Now(), one.replika.Spec.Synchronization.Time.Duration
-	basis := planner.Basis{
-		UID: one.replika.UID, Generation: one.replika.Generation, Selection: one.memory.restrict(many.selection, one.replika.Status.Source),
-	}
-	checkpoint, version := one.state.settledCheckpoint(many.store, basis)
-	if checkpoint != nil && version == one.version && !checkpoint.FullPlanDue(one.name, now, synchronization) {
+	if checkpoint, version := r.lastCheckpoint(one.scope, many.store); checkpoint != nil && version == one.version {
 		one.results.carryOver(checkpoint)
 		return true
 	}
 	rest := one.memory.restAt(one.version, one.replika.Generation, many.store)
-	if rest == nil || planner.FullPlanDue(rest.at, one.name, now, synchronization) {
+	if rest == nil || planner.FullPlanDue(rest.at, one.name, r.Clock.Now(), one.replika.Spec.Synchronization.Time.Duration) {
 		return false
 	}
 	one.source, one.results, one.notReady = rest.source, rest.results, rest.notReady
 	return true
-}
-
-// limitCopies returns an error if the Replika would have too many copies.
-func (r *ReplikaReconciler) limitCopies(ctx context.Context, many *manySources) error {
-	namespaces, err := r.listNamespaces(ctx)
-	if err != nil || len(namespaces)*len(many.list) <= r.Policy.MaxCopies {
-		return err
-	}
-	selected := 0
-	for _, namespace := range namespaces {
-		if many.selection.Selects(namespace) {
-			selected++
-		}
-	}
-	if copies := selected * len(many.list); copies > r.Policy.MaxCopies {
-		return r.tooManyCopies(copies)
-	}
-	return nil
-}
-
-func (r *ReplikaReconciler) tooManyCopies(copies int) error {
-	return &notReadyError{
-		Reason: v1alpha1.ReasonTooMany, Stalled: true,
-		Message: fmt.Sprintf("the spec asks for %d copies, and at most %d are allowed (--max-copies-per-replika): "+
-			"select fewer namespaces or sources, or use several Replikas", copies, r.Policy.MaxCopies),
-	}
 }
 
 // syncChanged reads the sources and brings their copies in sync, some at a time. The next ones are read meanwhile. The status reports
@@ -475,9 +356,7 @@ func (r *ReplikaReconciler) pruneOthers(ctx context.Context, s *scope, mapping t
 	if in.Claimants, err = r.listClaimants(ctx, mapping.Group, in.Name, others); err != nil {
 		return err
 	}
-	for _, result := range r.executePlan(ctx, s, mapping, in, planner.Plan(in)) {
-		r.recordResult(s, mapping, in, &result)
-	}
+	r.executeAndRecord(ctx, s, mapping, in, planner.Plan(in))
 	return nil
 }
 

@@ -137,13 +137,10 @@ func (s *replikaState) expireSourceList() {
 	}
 }
 
-// setSourceList keeps a list of the sources, which is not changed afterwards.
+// setSourceList keeps a list of the sources, which is not changed afterwards. The selector was set before.
 func (s *replikaState) setSourceList(basis sourceListBasis, list map[string]string, listedAt time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sources == nil {
-		s.sources = &sourceSet{byCopy: map[string]*sourceState{}}
-	}
 	s.sources.basis, s.sources.list, s.sources.listedAt = basis, list, listedAt
 }
 
@@ -162,7 +159,7 @@ func (s *replikaState) setSourceSelector(selector *planner.SourceSelector, repli
 func (s *replikaState) sourceChanged(now time.Time, name string, versions []labels.Set) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sources == nil || s.sources.selector == nil {
+	if s.sources == nil {
 		return true
 	}
 	source := s.sources.byCopy[s.sources.replika.TargetNameOf(name)]

@@ -34,6 +34,11 @@ import (
 func newManyState(copyNames ...string) *replikaState {
 	state := &replikaState{}
 	state.useResource(schema.GroupResource{Resource: "configmaps"})
+	selector, err := planner.NewSourceSelector(schema.GroupResource{}, &v1alpha1.Replika{})
+	if err != nil {
+		panic(err)
+	}
+	state.setSourceSelector(selector, &v1alpha1.Replika{})
 	state.setSourceList(sourceListBasis{generation: 1}, map[string]string{"settings": "7"}, time.Unix(100, 0))
 	for _, name := range copyNames {
 		state.ofSource(name)
@@ -167,6 +172,7 @@ func TestReplikaState_FindSource(t *testing.T) {
 	if _, known := state.findSource("settings"); known {
 		t.Error("known before the first list")
 	}
+	state.setSourceSelector(nil, nil)
 	state.setSourceList(sourceListBasis{}, map[string]string{"settings": "7"}, time.Unix(1, 0))
 	if _, known := state.findSource("settings"); known {
 		t.Error("known before every source has a state")
@@ -192,7 +198,7 @@ func TestReplikaState_SourceChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	state, now := newManyState("x-settings"), time.Unix(200, 0)
-	if !state.sourceChanged(now, "other", nil) {
+	if !new(replikaState).sourceChanged(now, "other", nil) {
 		t.Error("no concern although nothing is known")
 	}
 	state.setSourceSelector(selector, replika)

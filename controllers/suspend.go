@@ -123,8 +123,6 @@ func (r *ReplikaReconciler) pruneDenied(ctx context.Context, s *scope, mapping t
 	if err != nil {
 		return r.copiesNotReady(mapping, err)
 	}
-	for _, result := range r.executePlan(ctx, s, mapping, in, planner.PlanSuspended(in, consent)) {
-		r.recordResult(s, mapping, in, &result)
-	}
+	r.executeAndRecord(ctx, s, mapping, in, planner.PlanSuspended(in, consent))
 	return nil
 }

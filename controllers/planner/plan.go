@@ -244,13 +244,14 @@ func (in *Input) Decide(namespace Namespace, object *Observed) Action {
 		Observed:  object,
 		Template:  in.Template,
 	}
+	nameProblem := in.nameProblem(object)
 	switch {
 	case in.Template == nil:
 		action.Type = Keep
 	case namespace.Name == in.SourceNamespace && in.Sources.Names(in.Name):
 		action.conflict(namedAsSourceMessage)
-	case in.nameProblem(object) != "":
-		action.conflict(in.nameProblem(object))
+	case nameProblem != "":
+		action.conflict(nameProblem)
 		action.Reason = v1alpha1.FailureRejected
 	case object == nil:
 		action.Type = in.createOrLookUp()

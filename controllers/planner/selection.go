@@ -65,8 +65,8 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 		selector:        labels.Nothing(),
 		exclude:         NewPatterns(targets.ExcludeFrom),
 	}
-	if source := replika.Status.Source; source != nil && len(source.AllowedNamespaces) > 0 {
-		selection.allowed = NewPatterns(source.AllowedNamespaces)
+	if source := replika.Status.Source; source != nil {
+		selection = selection.Restrict(source.AllowedNamespaces)
 	}
 	if targets.Selector != nil {
 		selector, err := metav1.LabelSelectorAsSelector(targets.Selector.AsMetaV1())
