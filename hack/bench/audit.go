@@ -147,20 +147,11 @@ func (e *environment) waitForIdle(ctx context.Context) error {
 	}
 }
 
-// perCopy returns the lowest and the highest number of requests per copy. There is one copy in each namespace.
+// perCopy returns the lowest and the highest number of requests per copy.
 func (r auditRecord) perCopy(copies int) (least, most int) {
-	return r.perKey(copies, func(event cluster.AuditEvent) string { return event.Namespace })
-}
-
-// perObject is like perCopy, with copies of several names in each namespace.
-func (r auditRecord) perObject(copies int) (least, most int) {
-	return r.perKey(copies, func(event cluster.AuditEvent) string { return event.Namespace + "/" + event.Name })
-}
-
-func (r auditRecord) perKey(copies int, key func(cluster.AuditEvent) string) (least, most int) {
 	counts := map[string]int{}
 	for _, event := range r {
-		counts[key(event)]++
+		counts[event.Namespace+"/"+event.Name]++
 	}
 	all := slices.Collect(maps.Values(counts))
 	if len(all) == 0 {

@@ -76,19 +76,28 @@ func (b *bench) fanOutAt(ctx context.Context, namespaces, pairs int) (*fanOut, e
 }
 
 func (b *bench) reportFanOut(f *fanOut, what string, of func(round) phase) {
-	var operatorTimes, baselineTimes, ratios []float64
-	least, most := of(f.Operator[0]).Min, of(f.Operator[0]).Max
+	var operator, baseline []phase
 	for i := range f.Operator {
-		operator, baseline := of(f.Operator[i]), of(f.Baseline[i])
-		operatorTimes = append(operatorTimes, operator.Seconds)
-		baselineTimes = append(baselineTimes, baseline.Seconds)
-		ratios = append(ratios, operator.Seconds/baseline.Seconds)
-		least, most = min(least, operator.Min), max(most, operator.Max)
+		operator, baseline = append(operator, of(f.Operator[i])), append(baseline, of(f.Baseline[i]))
+	}
+	b.reportPhases(fmt.Sprintf("%s to %d namespaces", what, f.Namespaces), what, operator, baseline)
+}
+
+// reportPhases compares the phases of operator and baseline, which were run in pairs. name is that of the row with the times, and what
+// begins those of the others.
+func (b *bench) reportPhases(name, what string, operator, baseline []phase) {
+	var operatorTimes, baselineTimes, ratios []float64
+	least, most := operator[0].Min, operator[0].Max
+	for i := range operator {
+		operatorTimes = append(operatorTimes, operator[i].Seconds)
+		baselineTimes = append(baselineTimes, baseline[i].Seconds)
+		ratios = append(ratios, operator[i].Seconds/baseline[i].Seconds)
+		least, most = min(least, operator[i].Min), max(most, operator[i].Max)
 	}
 	ratio := median(ratios)
-	others := of(f.Operator[len(f.Operator)-1]).Others
+	others := operator[len(operator)-1].Others
 	b.report.add(row{
-		Name: fmt.Sprintf("%s to %d namespaces", what, f.Namespaces), Goal: fmt.Sprintf("at most %.2f × the baseline", fanOutGoal),
+		Name: name, Goal: fmt.Sprintf("at most %.2f × the baseline", fanOutGoal),
 		Measured: formatSeconds(median(operatorTimes)), Baseline: formatSeconds(median(baselineTimes)), Ratio: ratio,
 		Verdict: verdictOf(ratio <= fanOutGoal), Data: ratios,
 	})

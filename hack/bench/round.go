@@ -61,7 +61,7 @@ func (e *environment) operatorRound(ctx context.Context, copies int, inspect fun
 	}
 	defer func() { err = errors.Join(err, e.delete(ctx, workload), e.stopOperator()) }()
 	created := request("create", "replikas", workload.name)
-	r.Create, err = e.measureOperator(copies, created, func() error {
+	r.Create, err = e.measureOperator(copies, onCopies(fanOutName), created, func() error {
 		return e.withCPUProfile(ctx, "create.pprof", func() error {
 			return errors.Join(e.createReplika(ctx, workload), e.waitForSync(ctx, workload, copies))
 		})
@@ -70,7 +70,7 @@ func (e *environment) operatorRound(ctx context.Context, copies int, inspect fun
 		return r, err
 	}
 	edited := request("patch", "configmaps", workload.name)
-	r.Edit, err = e.measureOperator(copies, edited, func() error {
+	r.Edit, err = e.measureOperator(copies, onCopies(fanOutName), edited, func() error {
 		return e.withCPUProfile(ctx, "edit.pprof", func() error {
 			return errors.Join(e.edit(ctx, workload), e.waitForSync(ctx, workload, copies))
 		})
@@ -84,8 +84,9 @@ func (e *environment) operatorRound(ctx context.Context, copies int, inspect fun
 // idlePeriod is the pause before each measurement, in which earlier work can finish.
 const idlePeriod = time.Second
 
-// measureOperator measures the operator's reaction to one request of the benchmark, which do sends.
-func (e *environment) measureOperator(copies int, trigger cluster.Filter, do func() error) (phase, error) {
+// measureOperator measures the operator's reaction to one request of the benchmark, which do sends. onCopy matches the requests for the
+// copies.
+func (e *environment) measureOperator(copies int, onCopy, trigger cluster.Filter, do func() error) (phase, error) {
 	time.Sleep(idlePeriod)
 	mark, before := e.cluster.Mark(), e.operator.cpuTime()
 	if err := do(); err != nil {
@@ -97,14 +98,14 @@ func (e *environment) measureOperator(copies int, trigger cluster.Filter, do fun
 	}
 	triggers := record.only(byBench, trigger)
 	requests := record.only(byOperator)
-	copyRequests := requests.only(onCopies(fanOutName))
+	copyRequests := requests.only(onCopy)
 	if len(triggers) != 1 || len(copyRequests) == 0 {
 		return phase{}, fmt.Errorf("the audit log has %d triggering requests and %d requests for copies", len(triggers), len(copyRequests))
 	}
 	p := phase{
 		Seconds: copyRequests.only(writes).lastCompleted().Sub(triggers[0].Completed).Seconds(),
 		CPU:     (e.operator.cpuTime() - before).Seconds(),
-		Others:  requests.only(not(onCopies(fanOutName))).tally(),
+		Others:  requests.only(not(onCopy)).tally(),
 	}
 	p.Min, p.Max = copyRequests.perCopy(copies)
 	return p, nil

@@ -82,7 +82,8 @@ func (b *bench) measureSources(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.reportSources(b.newManySources(noResync), operator, baseline)
+	title := b.newManySources(noResync).title()
+	b.reportPhases(title+": first fan-out", title, operator, baseline)
 	_, err = b.fanOutSources(ctx, b.newManySources(b.opts.interval), func(many *manySources) error { return b.measureIdleSources(ctx, many) })
 	return err
 }
@@ -98,28 +99,14 @@ func (b *bench) fanOutSources(ctx context.Context, many *manySources, inspect fu
 	defer func() {
 		err = errors.Join(err, b.delete(ctx, many.workload), b.deleteSources(ctx, many), b.stopOperator())
 	}()
-	time.Sleep(idlePeriod)
-	mark, before := b.cluster.Mark(), b.operator.cpuTime()
-	err = b.withCPUProfile(ctx, "sources.pprof", func() error {
-		return errors.Join(b.createReplika(ctx, many.workload), b.waitForSync(ctx, many.workload, many.copies()))
+	p, err = b.measureOperator(many.copies(), onTargets, request("create", "replikas", many.name), func() error {
+		return b.withCPUProfile(ctx, "sources.pprof", func() error {
+			return errors.Join(b.createReplika(ctx, many.workload), b.waitForSync(ctx, many.workload, many.copies()))
+		})
 	})
 	if err != nil {
 		return p, err
 	}
-	record, err := b.auditSince(mark)
-	if err != nil {
-		return p, err
-	}
-	requests := record.only(byOperator)
-	triggers, onTarget := record.only(byBench, request("create", "replikas", many.name)), requests.only(onTargets)
-	if len(triggers) != 1 || len(onTarget) == 0 {
-		return p, fmt.Errorf("the audit log has %d triggering requests and %d requests for copies", len(triggers), len(onTarget))
-	}
-	p = phase{
-		Seconds: onTarget.only(writes).lastCompleted().Sub(triggers[0].Completed).Seconds(),
-		CPU:     (b.operator.cpuTime() - before).Seconds(), Others: requests.only(not(onTargets), not(onLease)).tally(),
-	}
-	p.Min, p.Max = onTarget.perObject(many.copies())
 	return p, inspect(many)
 }
 
@@ -143,29 +130,6 @@ func (b *bench) baselineSources(ctx context.Context, many *manySources) (p phase
 
 func (b *bench) deleteSources(ctx context.Context, many *manySources) error {
 	return b.inParallel(ctx, many.sources, func(ctx context.Context, source *workload) error { return b.client.Delete(ctx, source.source) })
-}
-
-// reportSources has the goal of a fan-out with one source.
-func (b *bench) reportSources(many *manySources, operator, baseline []phase) {
-	var operatorTimes, baselineTimes, ratios []float64
-	least, most := operator[0].Min, operator[0].Max
-	for i := range operator {
-		operatorTimes = append(operatorTimes, operator[i].Seconds)
-		baselineTimes = append(baselineTimes, baseline[i].Seconds)
-		ratios = append(ratios, operator[i].Seconds/baseline[i].Seconds)
-		least, most = min(least, operator[i].Min), max(most, operator[i].Max)
-	}
-	ratio := median(ratios)
-	b.report.add(row{
-		Name: many.title() + ": first fan-out", Goal: fmt.Sprintf("at most %.2f × the baseline", fanOutGoal),
-		Measured: formatSeconds(median(operatorTimes)), Baseline: formatSeconds(median(baselineTimes)), Ratio: ratio,
-		Verdict: verdictOf(ratio <= fanOutGoal), Data: ratios,
-	})
-	b.report.add(row{
-		Name: many.title() + ": requests per copy", Goal: "exactly 1", Measured: formatRange(least, most), Baseline: "1",
-		Verdict: verdictOf(least == 1 && most == 1),
-		Notes:   []string{fmt.Sprintf("%s: other requests of the operator: %s", many.title(), formatCounts(operator[len(operator)-1].Others))},
-	})
 }
 
 // measureIdleSources expects one list of the sources in each interval, and no other request.
