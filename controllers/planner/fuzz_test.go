@@ -261,6 +261,7 @@ func FuzzMarksRoundTrip(f *testing.F) {
 	f.Add("ops", "sync", "vault", "settings", "shop", "settings", "app", "note", true)
 	f.Add("a", "b/c", "d", "", "e/f", "g", "\"", "{}", false)
 	f.Add("", "/", "é", "\x00", "\xff", "x", "", ",", true)
+	f.Add("ops", "sync", "vault", strings.Repeat("s", maxNameLength), "shop", "settings", "app", "note", false)
 	f.Fuzz(func(t *testing.T, ownerNamespace, owner, sourceNamespace, source, selfNamespace, selfName, label, annotation string, adopted bool) {
 		marks := Marks{
 			Owner:    types.NamespacedName{Namespace: ownerNamespace, Name: owner},
@@ -273,8 +274,11 @@ func FuzzMarksRoundTrip(f *testing.F) {
 		annotations := marks.Annotations()
 		got, state := readMarks(configMaps, marks.Self, annotations)
 		valid := true
-		for _, part := range []string{ownerNamespace, owner, sourceNamespace, source, selfNamespace, selfName} {
-			valid = valid && part != "" && !strings.Contains(part, "/")
+		for _, name := range []types.NamespacedName{marks.Owner, marks.Source, marks.Self} {
+			for _, part := range []string{name.Namespace, name.Name} {
+				valid = valid && part != "" && !strings.Contains(part, "/")
+			}
+			valid = valid && len(name.String()) <= maxNameLength
 		}
 		// JSON contains valid UTF-8 only, and so do keys.
 		valid = valid && utf8.ValidString(label) && utf8.ValidString(annotation)
