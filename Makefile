@@ -250,6 +250,10 @@ catalog: bin/opm ## Generate and validate bin/catalog, a file-based OLM catalog 
 build: ## Compile the operator to bin/manager.
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/manager .
 
+.PHONY: kubectl-replika
+kubectl-replika: ## Compile the kubectl plugin to bin/kubectl-replika.
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/kubectl-replika ./cmd/kubectl-replika
+
 # Additional flags of the image build commands.
 BUILD_FLAGS ?=
 # Build arguments of the image.
