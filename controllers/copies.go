@@ -107,6 +107,7 @@ func (r *ReplikaReconciler) newInput(s *scope, mapping tracking.Mapping) *planne
 		Now:             now,
 		Synchronization: synchronization,
 		Generation:      s.replika.Generation,
+		RetryRefused:    s.anew,
 		InFlight:        s.state.currentInFlight(mapping.Resource.GroupResource()),
 		OutOfSync:       s.state.currentOutOfSync(),
 	}

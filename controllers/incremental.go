@@ -55,7 +55,7 @@ func (r *ReplikaReconciler) planCopies(ctx context.Context, s *scope, mapping tr
 	plan, basis := &copyPlan{in: in, store: r.copyStore(ctx, mapping)}, basisOf(s, in)
 	// Before anything else is read: what changes from now on is for the next reconcile.
 	last, changes := s.state.popCheckpoint(plan.store, basis)
-	if last != nil && !changes.All() && !last.FullPlanDue(s.name, in.Now, in.Synchronization) {
+	if last != nil && !s.anew && !changes.All() && !last.FullPlanDue(s.name, in.Now, in.Synchronization) {
 		namespaces := last.ToPlan(changes)
 		if s.many != nil || last.InSync()+len(namespaces) <= r.Policy.MaxCopies {
 			return plan, r.planChanged(ctx, s, mapping, plan, last, namespaces)
@@ -94,7 +94,7 @@ func (r *ReplikaReconciler) settledCheckpoint(ctx context.Context, s *scope, map
 // lastCheckpoint returns the checkpoint if nothing is to be planned unless the source has another version than this one, else nil.
 func (r *ReplikaReconciler) lastCheckpoint(s *scope, store *tracking.CopyStore) (checkpoint *planner.Checkpoint, version string) {
 	selection, err := r.selection(s)
-	if err != nil {
+	if err != nil || s.anew {
 		return nil, ""
 	}
 	basis := planner.Basis{UID: s.replika.UID, Generation: s.replika.Generation, Selection: selection}

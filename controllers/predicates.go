@@ -59,3 +59,17 @@ func namespaceSelectionChanged() predicate.Predicate {
 		},
 	}
 }
+
+// reconcileRequested drops updates of a Replika other than those that request a reconcile by a new value of the annotation.
+func reconcileRequested() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(update event.UpdateEvent) bool {
+			before := update.ObjectOld.GetAnnotations()[v1alpha1.AnnotationRequestedAt]
+			after := update.ObjectNew.GetAnnotations()[v1alpha1.AnnotationRequestedAt]
+			return after != "" && after != before
+		},
+	}
+}

@@ -77,15 +77,16 @@ type ReplikaReconciler struct {
 	detacher                  *detacher
 }
 
-// SetupWithManager registers the controller. A Replika is reconciled when its spec changes or it loses its finalizer, when a namespace that it may
-// select changes, when a Replika with the same targets changes or is deleted, and when a watch reports a change of its
+// SetupWithManager registers the controller. A Replika is reconciled when its spec changes or it loses its finalizer, when the annotation
+// requests it, when a namespace that it may select changes, when a Replika with the same targets changes or is deleted, and when a watch reports a change of its
 // source or copies.
 func (r *ReplikaReconciler) SetupWithManager(manager ctrl.Manager) error {
 	// The standby warms up the caches, too, so that a takeover needs no list.
 	warmup := true
 	return ctrl.NewControllerManagedBy(manager).
 		Named("replika").
-		For(&v1alpha1.Replika{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, ownMetadataLost()))).
+		For(&v1alpha1.Replika{}, builder.WithPredicates(predicate.Or(
+			predicate.GenerationChangedPredicate{}, ownMetadataLost(), reconcileRequested()))).
 		Watches(&v1alpha1.Replika{}, handler.EnqueueRequestsFromMapFunc(r.replikaToCompetingReplikas),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{}, predicate.Funcs{CreateFunc: ignoreInitialList})).
 		WatchesMetadata(namespaceMetadata(), r.namespaceHandler(),

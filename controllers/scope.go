@@ -33,6 +33,8 @@ type scope struct {
 	replika, original *v1alpha1.Replika
 	// state outlives the reconcile.
 	state *replikaState
+	// anew is true if source and namespaces are read anew, although nothing says that they changed: the annotation requests it.
+	anew bool
 	// client impersonates identity.
 	identity identity
 	client   *Client
@@ -67,6 +69,7 @@ func (r *ReplikaReconciler) newScope(cached *v1alpha1.Replika) (*scope, error) {
 		replika:  replika,
 		original: replika.DeepCopy(),
 		state:    state,
+		anew:     requested(replika),
 		identity: identity,
 		client:   client,
 	}, nil
@@ -83,4 +86,10 @@ func (s *scope) sourceTitle() string {
 // suspended reports whether only copies without consent are touched. Deletion is not suspended.
 func (s *scope) suspended() bool {
 	return s.replika.Spec.Suspend && s.replika.DeletionTimestamp == nil
+}
+
+// requested reports whether the annotation requests a reconcile that has not been finished yet.
+func requested(replika *v1alpha1.Replika) bool {
+	request := v1alpha1.HandledRequest(replika.Annotations[v1alpha1.AnnotationRequestedAt])
+	return request != "" && request != replika.Status.LastHandledRequest
 }

@@ -185,13 +185,13 @@ func (r *ReplikaReconciler) reconcileSource(ctx context.Context, s *scope, mappi
 }
 
 // readSource reads the source, live. Replikas with one source share the request, unless an event could have been missed: the
-// Replika did not use the watch of the source before, or the watch does not work.
+// Replika did not use the watch of the source before, the watch does not work, or the annotation requests a read.
 func (r *ReplikaReconciler) readSource(ctx context.Context, s *scope, mapping tracking.Mapping) (*unstructured.Unstructured, error) {
 	key := sourceKey(s.replika)
 	request := func() (*unstructured.Unstructured, error) {
 		return s.client.objects.Resource(mapping.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
 	}
-	if same, _ := s.state.statusIsOf(sourceIdentityOf(s.replika)); !same || s.many != nil || s.watchState != tracking.Synced {
+	if same, _ := s.state.statusIsOf(sourceIdentityOf(s.replika)); !same || s.anew || s.many != nil || s.watchState != tracking.Synced {
 		return request()
 	}
 	return r.sourceReads.get(ctx, s.name, sourceObjectOf(s.replika, mapping), s.identity, request)

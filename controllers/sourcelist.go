@@ -72,7 +72,7 @@ func (r *ReplikaReconciler) listSources(
 		return nil, nil
 	}
 	now, basis := r.Clock.Now(), sourceListBasis{uid: s.replika.UID, generation: s.replika.Generation, as: s.identity}
-	if list, current := s.state.sourceList(basis, now.Add(-s.replika.Spec.Synchronization.Time.Duration)); current && s.watchState == tracking.Synced {
+	if list, current := s.state.sourceList(basis, now.Add(-s.replika.Spec.Synchronization.Time.Duration)); current && !s.anew && s.watchState == tracking.Synced {
 		return list, nil
 	}
 	s.state.expireSourceList()

@@ -156,7 +156,7 @@ func (r *ReplikaReconciler) sourceScope(s *scope, many *manySources, name, versi
 	}
 	replika.Status = status
 	return &sourceScope{version: version, scope: &scope{
-		name: s.name, replika: replika, original: replika, state: &memory.replikaState, identity: s.identity, client: s.client,
+		name: s.name, replika: replika, original: replika, state: &memory.replikaState, anew: s.anew, identity: s.identity, client: s.client,
 		watchState: s.watchState, many: many, memory: memory,
 	}}
 }
@@ -171,7 +171,7 @@ func (r *ReplikaReconciler) carryOverSource(one *sourceScope, many *manySources)
 		return true
 	}
 	rest := one.memory.restAt(one.version, one.replika.Generation, many.store)
-	if rest == nil || planner.FullPlanDue(rest.at, one.name, r.Clock.Now(), one.replika.Spec.Synchronization.Time.Duration) {
+	if rest == nil || one.anew || planner.FullPlanDue(rest.at, one.name, r.Clock.Now(), one.replika.Spec.Synchronization.Time.Duration) {
 		return false
 	}
 	one.source, one.results, one.notReady = rest.source, rest.results, rest.notReady
@@ -388,7 +388,7 @@ func (r *ReplikaReconciler) pruneDeniedSources(ctx context.Context, s *scope, ma
 	}
 	scopes, _ := r.sourceScopes(s, many)
 	for _, one := range scopes {
-		if one.version == "" || one.memory.restAt(one.version, one.replika.Generation, many.store) != nil {
+		if one.version == "" || !one.anew && one.memory.restAt(one.version, one.replika.Generation, many.store) != nil {
 			continue
 		}
 		one.state.popSourceChangedAt()

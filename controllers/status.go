@@ -53,6 +53,9 @@ func (s *scope) dropFormerSource() {
 func (r *ReplikaReconciler) setStatus(s *scope) {
 	status, results := &s.replika.Status, &s.results
 	status.ObservedGeneration = s.replika.Generation
+	if s.anew {
+		status.LastHandledRequest = v1alpha1.HandledRequest(s.replika.Annotations[v1alpha1.AnnotationRequestedAt])
+	}
 	if s.suspended() {
 		s.setSuspended()
 		return

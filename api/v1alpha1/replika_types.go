@@ -425,6 +425,13 @@ type ReplikaStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
+	// lastHandledRequest is the value of the annotation
+	// replika.prosimcorp.com/requested-at that the most recent reconcile has
+	// handled, or its SHA-256 if it is longer than 64 bytes.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	LastHandledRequest string `json:"lastHandledRequest,omitempty"`
+
 	// source is the last observed state of the source. It is absent until the
 	// source has been read, and with several sources.
 	// +optional

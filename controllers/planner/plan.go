@@ -154,8 +154,10 @@ type Input struct {
 	Now             time.Time
 	Synchronization time.Duration
 	// Refusals are the histories of copies that the API server refuses. Generation is that of the Replika's spec.
-	Refusals   map[types.NamespacedName]Refusal
-	Generation int64
+	Refusals map[types.NamespacedName]Refusal
+	// RetryRefused requests refused copies again before their delay is over.
+	RetryRefused bool
+	Generation   int64
 	// InFlight are the copies of which an earlier write has not been answered yet.
 	InFlight map[types.NamespacedName]bool
 }

@@ -83,7 +83,7 @@ func (in *Input) requestFor(action *Action, namespace Namespace) request {
 // backOffRefused delays an action that was refused before, while nothing changed that its answer is known to depend on.
 func (in *Input) backOffRefused(action *Action, namespace Namespace) {
 	refusal, found := in.Refusals[action.Key()]
-	if !found || !action.Type.Writes() || !in.Now.Before(refusal.Last.Add(refusal.Delay)) {
+	if !found || in.RetryRefused || !action.Type.Writes() || !in.Now.Before(refusal.Last.Add(refusal.Delay)) {
 		return
 	}
 	if refusal.request != in.requestFor(action, namespace) || !maps.Equal(refusal.labels, namespace.Labels) {
