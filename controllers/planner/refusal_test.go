@@ -105,6 +105,7 @@ func TestDecide_Refused(t *testing.T) {
 		"labels of the namespace":  {namespace: labeled, want: Create},
 		"another namespace":        {namespace: recreated, want: Create},
 		"another spec":             {change: func(in *Input) { in.Generation++ }, want: Create},
+		"requested":                {change: func(in *Input) { in.RetryRefused = true }, want: Create},
 		"another source": {change: func(in *Input) {
 			in.Template = mustTemplate(t, newReplika(), newObject("vault", "settings", withField("new", "data", "mode")))
 		}, want: Create},

@@ -18,6 +18,7 @@ package commands
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -34,6 +35,9 @@ const pageSize = 500
 // resourceTitle is how kubectl names Replikas in front of a slash and a name.
 const resourceTitle = "replika.replika.prosimcorp.com"
 
+// fieldManager is the name under which the API server records the plugin's changes.
+const fieldManager = "kubectl-replika"
+
 // getReplika reads a Replika of the namespace of the flags.
 func (e *environment) getReplika(ctx context.Context, name string) (*v1alpha1.Replika, error) {
 	namespace, err := e.namespace()
@@ -48,11 +52,42 @@ func (e *environment) getReplika(ctx context.Context, name string) (*v1alpha1.Re
 	err = reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, replika)
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("there is no Replika %s in namespace %s: name another one, or another namespace with -n", name, namespace)
+		return nil, noReplika(namespace, name)
 	case err != nil:
 		return nil, fmt.Errorf("reading Replika %s/%s: %w", namespace, name, err)
 	}
 	return replika, nil
+}
+
+// patchReplika changes a Replika of the namespace of the flags by a JSON merge patch, and returns it.
+func (e *environment) patchReplika(ctx context.Context, name string, patch map[string]any) (*v1alpha1.Replika, error) {
+	namespace, err := e.namespace()
+	if err != nil {
+		return nil, err
+	}
+	writer, err := e.client()
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return nil, err
+	}
+	replika := &v1alpha1.Replika{}
+	replika.Namespace, replika.Name = namespace, name
+	err = writer.Patch(ctx, replika, client.RawPatch(types.MergePatchType, body), client.FieldOwner(fieldManager))
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, noReplika(namespace, name)
+	case err != nil:
+		return nil, fmt.Errorf("changing Replika %s/%s: %w", namespace, name, err)
+	}
+	return replika, nil
+}
+
+// noReplika is the error for a name that does not exist.
+func noReplika(namespace, name string) error {
+	return fmt.Errorf("there is no Replika %s in namespace %s: name another one, or another namespace with -n", name, namespace)
 }
 
 // forEachReplika calls visit for each Replika of a namespace, or of all namespaces if it is empty.

@@ -76,7 +76,12 @@ func newRootCommand(version string, streams genericiooptions.IOStreams) *cobra.C
 	env.config.AddFlags(root.PersistentFlags())
 	root.PersistentFlags().StringVar(&env.operatorNamespace, "operator-namespace", "",
 		"Namespace of the operator's Deployment. If empty, it is found by its labels.")
-	root.AddCommand(newOptionsCommand())
+	root.AddCommand(
+		newSuspendCommand(env),
+		newResumeCommand(env),
+		newSyncCommand(env),
+		newOptionsCommand(),
+	)
 	return root
 }
 
