@@ -101,7 +101,7 @@ func (l *Lister) ListByName(ctx context.Context, resource schema.GroupVersionRes
 	}
 	objects := make([]*planner.Observed, 0, len(list.Items))
 	for i := range list.Items {
-		observed, err := observeMetadata(l.cleaner, resource.GroupResource(), &list.Items[i])
+		observed, err := ObserveMetadata(l.cleaner, resource.GroupResource(), &list.Items[i])
 		if err != nil {
 			return nil, err
 		}

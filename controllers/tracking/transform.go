@@ -61,7 +61,7 @@ func (w *watch) transform(object any) (any, error) {
 		if w.keepsVersions() {
 			return newReducedMetadata(typed), nil
 		}
-		observed, err = observeMetadata(w.watches.cleaner, w.key.Resource.GroupResource(), typed)
+		observed, err = ObserveMetadata(w.watches.cleaner, w.key.Resource.GroupResource(), typed)
 	default:
 		err = fmt.Errorf("unexpected object of type %T in a watch", object)
 	}
@@ -81,8 +81,8 @@ func (w *watch) observe(object *unstructured.Unstructured) (*planner.Observed, e
 	return w.watches.cleaner.Observe(w.key.Resource.GroupResource(), object)
 }
 
-// observeMetadata reduces an object whose content is not known.
-func observeMetadata(
+// ObserveMetadata reduces an object whose content is not known.
+func ObserveMetadata(
 	cleaner *planner.Cleaner, resource schema.GroupResource, metadata *metav1.PartialObjectMetadata,
 ) (*planner.Observed, error) {
 	object := &unstructured.Unstructured{Object: map[string]any{}}

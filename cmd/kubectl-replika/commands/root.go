@@ -80,6 +80,7 @@ func newRootCommand(version string, streams genericiooptions.IOStreams) *cobra.C
 		newSuspendCommand(env),
 		newResumeCommand(env),
 		newSyncCommand(env),
+		newWhoCommand(env),
 		newOptionsCommand(),
 	)
 	return root

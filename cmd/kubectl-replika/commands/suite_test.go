@@ -30,8 +30,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/e2e"
+	"github.com/prosimcorp/replika/test/kit"
 	"github.com/prosimcorp/replika/test/kit/expect"
 	"github.com/prosimcorp/replika/test/operator"
 )
@@ -124,4 +126,14 @@ func fail(ctx context.Context, args ...string) string {
 	Expect(result.code).To(Equal(exitError), result.out)
 	Expect(result.errOut).To(MatchRegexp(`^error: [^\n]+\n$`))
 	return result.errOut
+}
+
+// orphan deletes the Replika without its finalizer: its copies stay. The operator is paused meanwhile, so that it cannot put the
+// finalizer back.
+func orphan(ctx context.Context, replika *v1alpha1.Replika) {
+	GinkgoHelper()
+	Expect(leader.Pause()).To(Succeed())
+	defer func() { Expect(leader.Resume()).To(Succeed()) }()
+	Expect(kit.SetFinalizers(ctx, admin, replika)).To(Succeed())
+	expect.Delete(ctx, admin, replika)
 }
