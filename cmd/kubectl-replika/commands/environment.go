@@ -77,6 +77,8 @@ func newEnvironment(version string, streams genericiooptions.IOStreams) *environ
 		return dynamic.NewForConfigAndClient(config, httpClient)
 	})
 	env.metadata = buildOnce(env, func(config *rest.Config, httpClient *http.Client) (metadata.Interface, error) {
+		config = rest.CopyConfig(config)
+		config.WarningHandler = rest.NoWarnings{} // whoever lists all kinds does not ask for the deprecated ones
 		return metadata.NewForConfigAndClient(config, httpClient)
 	})
 	return env

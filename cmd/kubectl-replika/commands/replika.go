@@ -23,6 +23,7 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -84,6 +85,9 @@ func (e *environment) patchReplika(ctx context.Context, name string, patch map[s
 	}
 	return replika, nil
 }
+
+// isKindMissing reports whether the error of a request for Replikas says that the API server has no such kind.
+func isKindMissing(err error) bool { return meta.IsNoMatchError(err) || apierrors.IsNotFound(err) }
 
 // noReplika is the error for a name that does not exist.
 func noReplika(namespace, name string) error {

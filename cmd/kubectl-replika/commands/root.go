@@ -81,6 +81,8 @@ func newRootCommand(version string, streams genericiooptions.IOStreams) *cobra.C
 		newResumeCommand(env),
 		newSyncCommand(env),
 		newWhoCommand(env),
+		newOrphansCommand(env),
+		newRBACCommand(env),
 		newOptionsCommand(),
 	)
 	return root

@@ -77,7 +77,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 
 var _ = AfterEach(func() {
 	if CurrentSpecReport().Failed() && leader != nil {
-		GinkgoWriter.Printf("\nThe operator's log:\n%s\n", leader.Log())
+		GinkgoWriter.Println(leader.Tail())
 	}
 })
 
@@ -128,9 +128,9 @@ func fail(ctx context.Context, args ...string) string {
 	return result.errOut
 }
 
-// orphan deletes the Replika without its finalizer: its copies stay. The operator is paused meanwhile, so that it cannot put the
+// orphanCopies deletes the Replika without its finalizer: its copies stay. The operator is paused meanwhile, so that it cannot put the
 // finalizer back.
-func orphan(ctx context.Context, replika *v1alpha1.Replika) {
+func orphanCopies(ctx context.Context, replika *v1alpha1.Replika) {
 	GinkgoHelper()
 	Expect(leader.Pause()).To(Succeed())
 	defer func() { Expect(leader.Resume()).To(Succeed()) }()

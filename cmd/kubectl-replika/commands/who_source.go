@@ -35,9 +35,6 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// maxHolderRows is the number of copies that are listed one by one without --all.
-const maxHolderRows = 20
-
 // Answers about a copy. A copy that is not in sync has the fields that differ.
 const (
 	syncYes     = "yes"
@@ -248,20 +245,12 @@ func (w *whoCommand) printHolders(object *namedObject, holders *sourceHolders) e
 		return err
 	}
 	v := &view{object: holders}
+	var rows [][]any
 	for _, copied := range holders.Copies {
 		v.names = append(v.names, object.resourceName()+"/"+copied.Name)
+		rows = append(rows, []any{copied.Namespace, copied.Name, copied.Replika, copied.InSync})
 	}
-	if w.all || len(holders.Copies) <= maxHolderRows {
-		v.columns = []metav1.TableColumnDefinition{column("Namespace"), column("Name"), column("Replika"), column("In sync")}
-		for _, copied := range holders.Copies {
-			v.rows = append(v.rows, []any{copied.Namespace, copied.Name, copied.Replika, copied.InSync})
-		}
-	} else {
-		v.columns = []metav1.TableColumnDefinition{
-			column("Namespaces"), column("Such as"), column("Name"), column("Replika"), column("In sync"),
-		}
-		v.rows = holders.groups()
-	}
+	v.setObjectRows([]metav1.TableColumnDefinition{column("Name"), column("Replika"), column("In sync")}, rows, w.all)
 	return w.print(w.Out, v)
 }
 
@@ -275,31 +264,4 @@ func (h *sourceHolders) noCopies(object *namedObject) string {
 		replikas = append(replikas, fmt.Sprintf("%s (%s)", replika.Name, cmp.Or(replika.Reason, "not reconciled yet")))
 	}
 	return fmt.Sprintf("%s has no copies. It is a source of: %s.", object.title(), strings.Join(replikas, ", "))
-}
-
-// groups returns a row for all namespaces with the same answer: the largest group first.
-func (h *sourceHolders) groups() [][]any {
-	namespaces := map[sourceCopy][]string{}
-	for _, copied := range h.Copies {
-		group := copied
-		group.Namespace = ""
-		namespaces[group] = append(namespaces[group], copied.Namespace)
-	}
-	var groups []sourceCopy
-	for group := range namespaces {
-		groups = append(groups, group)
-	}
-	slices.SortFunc(groups, func(a, b sourceCopy) int {
-		return cmp.Or(cmp.Compare(len(namespaces[b]), len(namespaces[a])), cmp.Compare(namespaces[a][0], namespaces[b][0]))
-	})
-	var rows [][]any
-	for _, group := range groups {
-		names := namespaces[group]
-		suchAs := strings.Join(names[:min(len(names), 3)], ",")
-		if len(names) > 3 {
-			suchAs += ",…"
-		}
-		rows = append(rows, []any{fmt.Sprint(len(names)), suchAs, group.Name, group.Replika, group.InSync})
-	}
-	return rows
 }

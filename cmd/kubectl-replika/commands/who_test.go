@@ -94,7 +94,7 @@ var _ = Describe("who", func() {
 		succeed(ctx, "suspend", "settings", "-n", home)
 		expect.Reason(ctx, admin, replika, v1alpha1.ReasonSuspended)
 		expect.Delete(ctx, admin, source)
-		orphan(ctx, replika)
+		orphanCopies(ctx, replika)
 		Expect(rows(succeed(ctx, "who", "cm/settings", "-n", target))).To(Equal(
 			[][]string{{home + "/settings", "does not exist", home + "/settings", "does not exist", "unknown", "no"}}))
 	})
@@ -113,13 +113,13 @@ var _ = Describe("who", func() {
 	})
 
 	It("groups many namespaces", func(ctx SpecContext) {
-		f := e2e.NewFixture(admin, "who-groups", maxHolderRows+1)
+		f := e2e.NewFixture(admin, "who-groups", maxRows+1)
 		source := f.CreateSource("settings")
-		expect.Ready(ctx, admin, f.CreateReplika(source), maxHolderRows+1)
+		expect.Ready(ctx, admin, f.CreateReplika(source), maxRows+1)
 		home := f.SourceNamespace
 		Expect(rows(succeed(ctx, "who", "cm/settings", "-n", home))).To(ConsistOf(
 			ConsistOf("21", HavePrefix(f.TargetNamespaces[0]+","), "settings", home+"/settings", "yes")))
-		Expect(rows(succeed(ctx, "who", "cm/settings", "-n", home, "--all"))).To(HaveLen(maxHolderRows + 1))
+		Expect(rows(succeed(ctx, "who", "cm/settings", "-n", home, "--all"))).To(HaveLen(maxRows + 1))
 	})
 
 	It("says that an object has no copies, and is none", func(ctx SpecContext) {
