@@ -57,7 +57,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 help: ## List the targets.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target>" } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 ##@ Development
 
@@ -254,6 +254,10 @@ build: ## Compile the operator to bin/manager.
 kubectl-replika: ## Compile the kubectl plugin to bin/kubectl-replika.
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/kubectl-replika ./cmd/kubectl-replika
 
+.PHONY: kubectl-replika-all
+kubectl-replika-all: ## Compile the kubectl plugin for all platforms to bin/plugin, with checksums and the manifest for krew.
+	go run ./hack/plugin --version v$(VERSION) --output bin/plugin
+
 # Additional flags of the image build commands.
 BUILD_FLAGS ?=
 # Build arguments of the image.
@@ -307,11 +311,11 @@ release-notes: ## Generate bin/release-notes.md from the changelog's section abo
 	@[ -s bin/release-notes.md ] || { echo 'CHANGELOG.md has no entries for $(VERSION)' >&2; exit 1; }
 
 .PHONY: release-files
-release-files: ## Generate bin/release with all manifests in one file, and the dashboard.
+release-files: kubectl-replika-all ## Generate bin/release with all manifests in one file, the dashboard, and the kubectl plugin.
 	rm -rf bin/release
 	mkdir -p bin/release
 	$(KUSTOMIZE) build manifests >bin/release/replika.yaml
-	cp config/prometheus/dashboards/*.json bin/release
+	cp config/prometheus/dashboards/*.json bin/plugin/* bin/release
 
 ##@ Your cluster (the current kubectl context)
 
