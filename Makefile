@@ -301,7 +301,7 @@ release-check: ## Verify that all version references match TAG.
 	@[ "$(TAG)" = "v$(VERSION)" ] || { echo 'the tag is $(TAG), VERSION is $(VERSION)' >&2; exit 1; }
 	@grep -q '^## \[$(VERSION)\] - [0-9]\{4\}-[0-9][0-9]-[0-9][0-9]$$' CHANGELOG.md || \
 		{ echo 'CHANGELOG.md has no section "## [$(VERSION)] - YYYY-MM-DD"' >&2; exit 1; }
-	@! grep -nE '(ref=|targetRevision: |tag: )v[0-9]' README.md docs/operations.md | grep -v 'v$(VERSION)\b' || \
+	@! grep -nE '(ref=|targetRevision: |tag: |releases/download/)v[0-9]' README.md docs/operations.md docs/kubectl-replika.md | grep -v 'v$(VERSION)\b' || \
 		{ echo 'these lines refer to another version than $(VERSION)' >&2; exit 1; }
 
 .PHONY: release-notes

@@ -21,9 +21,9 @@ import (
 	"encoding/hex"
 )
 
-// AnnotationRequestedAt, on a Replika, requests a reconcile that reads
-// everything anew, before synchronization.time is over. A new value is a new
-// request, whatever it is; `kubectl replika sync` sets the time. The operator
+// AnnotationRequestedAt requests a reconcile of the Replika that has it. The
+// operator then reads everything anew, before synchronization.time is over. A
+// new value is a new request, whatever it is; `kubectl replika sync` sets the time. The operator
 // does not change it. When a reconcile has handled it, status.lastHandledRequest
 // is HandledRequest of the value.
 const AnnotationRequestedAt = KeyPrefix + "requested-at"

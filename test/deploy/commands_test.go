@@ -49,6 +49,9 @@ const (
 	needsIdleMachine  = "needs an idle machine: CI runs a short benchmark"
 )
 
+// pluginPage has examples with their output. Tests of the plugin, in cmd/kubectl-replika, run them.
+const pluginPage = "kubectl-replika.md"
+
 // testedCommands are all commands in the README and the docs.
 var testedCommands = map[string][]string{
 	byCI: {
@@ -91,6 +94,7 @@ var testedCommands = map[string][]string{
 		"export IMG=prosimcorp/replika:v$VERSION",
 		"git tag --sign v0.3.0",
 		"git push origin v0.3.0",
+		"kubectl krew install --manifest-url https://github.com/prosimcorp/replika/releases/download/v0.3.0/kubectl-replika_krew.yaml",
 		"gh attestation verify oci://docker.io/prosimcorp/replika:v0.3.0 --owner prosimcorp",
 	},
 }
@@ -316,9 +320,15 @@ func documentedCommands() []string {
 		Expect(err).NotTo(HaveOccurred())
 		for _, match := range regexp.MustCompile("(?ms)^ *```console\n(.*?)^ *```$").FindAllStringSubmatch(string(text), -1) {
 			joined := regexp.MustCompile(`\s*\\\n\s*`).ReplaceAllString(match[1], " ")
+			withOutput := strings.HasPrefix(joined, "$ ") && filepath.Base(page) == pluginPage
 			for line := range strings.Lines(joined) {
 				line, _, _ = strings.Cut(line, " #")
-				commands = append(commands, strings.TrimPrefix(strings.TrimSpace(line), "$ "))
+				line, isCommand := strings.CutPrefix(strings.TrimSpace(line), "$ ")
+				if !withOutput {
+					commands = append(commands, line)
+				} else if isCommand {
+					Expect(line).To(HavePrefix("kubectl replika "), "a test of the plugin runs it")
+				}
 			}
 		}
 	}

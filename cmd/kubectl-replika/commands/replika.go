@@ -60,30 +60,30 @@ func (e *environment) getReplika(ctx context.Context, name string) (*v1alpha1.Re
 	return replika, nil
 }
 
-// patchReplika changes a Replika of the namespace of the flags by a JSON merge patch, and returns it.
-func (e *environment) patchReplika(ctx context.Context, name string, patch map[string]any) (*v1alpha1.Replika, error) {
+// patchReplika changes a Replika of the namespace of the flags by a JSON merge patch.
+func (e *environment) patchReplika(ctx context.Context, name string, patch map[string]any) error {
 	namespace, err := e.namespace()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	writer, err := e.client()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	body, err := json.Marshal(patch)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	replika := &v1alpha1.Replika{}
 	replika.Namespace, replika.Name = namespace, name
 	err = writer.Patch(ctx, replika, client.RawPatch(types.MergePatchType, body), client.FieldOwner(fieldManager))
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, noReplika(namespace, name)
+		return noReplika(namespace, name)
 	case err != nil:
-		return nil, fmt.Errorf("changing Replika %s/%s: %w", namespace, name, err)
+		return fmt.Errorf("changing Replika %s/%s: %w", namespace, name, err)
 	}
-	return replika, nil
+	return nil
 }
 
 // isKindMissing reports whether the error of a request for Replikas says that the API server has no such kind.

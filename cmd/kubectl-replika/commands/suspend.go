@@ -17,6 +17,7 @@ limitations under the License.
 package commands
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ func newSuspendCommand(env *environment) *cobra.Command {
 		),
 		Args:              oneArgument("NAME"),
 		ValidArgsFunction: env.completeReplikas,
-		RunE:              func(command *cobra.Command, args []string) error { return setSuspend(command, env, args[0], true) },
+		RunE:              func(command *cobra.Command, args []string) error { return setSuspend(command.Context(), env, args[0], true) },
 	}
 }
 
@@ -48,14 +49,14 @@ func newResumeCommand(env *environment) *cobra.Command {
 		),
 		Args:              oneArgument("NAME"),
 		ValidArgsFunction: env.completeReplikas,
-		RunE:              func(command *cobra.Command, args []string) error { return setSuspend(command, env, args[0], false) },
+		RunE:              func(command *cobra.Command, args []string) error { return setSuspend(command.Context(), env, args[0], false) },
 	}
 }
 
 // setSuspend sets spec.suspend, whatever it was.
-func setSuspend(command *cobra.Command, env *environment, name string, suspend bool) error {
+func setSuspend(ctx context.Context, env *environment, name string, suspend bool) error {
 	patch := map[string]any{"spec": map[string]any{"suspend": suspend}}
-	if _, err := env.patchReplika(command.Context(), name, patch); err != nil {
+	if err := env.patchReplika(ctx, name, patch); err != nil {
 		return err
 	}
 	done := "resumed"

@@ -80,7 +80,7 @@ func (s *syncCommand) run(ctx context.Context, name string) error {
 	}
 	request := time.Now().UTC().Format(time.RFC3339Nano)
 	patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationRequestedAt: request}}}
-	if _, err := s.patchReplika(ctx, name, patch); err != nil {
+	if err := s.patchReplika(ctx, name, patch); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintf(s.Out, "%s/%s sync requested\n", resourceTitle, name); err != nil || !s.wait {

@@ -25,5 +25,5 @@ import (
 // isTerminal reports whether a stream, such as stdin or stderr, is a terminal.
 func isTerminal(stream any) bool {
 	file, isFile := stream.(*os.File)
-	return isFile && term.IsTerminal(int(file.Fd())) //nolint:gosec // a file descriptor fits an int
+	return isFile && term.IsTerminal(int(file.Fd()))
 }

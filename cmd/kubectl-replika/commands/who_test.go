@@ -37,7 +37,7 @@ func rows(table string) [][]string {
 	var cells [][]string
 	for _, line := range strings.Split(strings.TrimSpace(table), "\n")[1:] {
 		var row []string
-		for _, cell := range strings.Split(line, "  ") {
+		for cell := range strings.SplitSeq(line, "  ") {
 			if cell = strings.TrimSpace(cell); cell != "" {
 				row = append(row, cell)
 			}
@@ -78,8 +78,8 @@ var _ = Describe("who", func() {
 		Expect(answer.Replikas).To(ConsistOf(
 			sourceReplika{Name: home + "/renamed", Ready: "True", Reason: v1alpha1.ReasonSynced},
 			sourceReplika{Name: home + "/settings", Ready: "True", Reason: v1alpha1.ReasonSuspended}))
-		Expect(succeed(ctx, "who", "cm/settings", "-n", home, "-o", "name")).
-			To(Equal("configmaps/other\nconfigmaps/settings\nconfigmaps/settings\n"))
+		Expect(strings.Fields(succeed(ctx, "who", "cm/settings", "-n", home, "-o", "name"))).
+			To(Equal([]string{"configmaps/other", "configmaps/settings", "configmaps/settings"}))
 	})
 
 	It("says where a copy comes from, and whether that still exists", func(ctx SpecContext) {
