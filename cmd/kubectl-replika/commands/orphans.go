@@ -131,15 +131,19 @@ func (o *orphansCommand) verb() string {
 }
 
 // plan sets the action on an orphan: what the operator would do if its Replika were deleted now.
-func (o *orphansCommand) plan(found *orphan, kind schema.GroupKind) {
+func (o *orphansCommand) plan(ctx context.Context, found *orphan, kind schema.GroupKind) error {
 	owner, _ := found.observed.Owner()
 	source := found.observed.Origin.Value().Source
-	if heir := o.replikas.heirOf(kind, found); heir != nil {
+	heir, err := o.replikas.heirOf(ctx, kind, found)
+	if err != nil {
+		return err
+	}
+	if heir != nil {
 		found.action = planner.Action{
 			Type: planner.Conflict, Namespace: found.observed.Namespace, Name: found.observed.Name,
 			Message: "Replika " + heir.String() + " can take it over",
 		}
-		return
+		return nil
 	}
 	in := &planner.Input{
 		Replika: owner, Kind: kind, Name: found.observed.Name,
@@ -153,6 +157,7 @@ func (o *orphansCommand) plan(found *orphan, kind schema.GroupKind) {
 	if actions := planner.Plan(in); len(actions) == 1 {
 		found.action = actions[0]
 	}
+	return nil
 }
 
 // orphanRow is an orphan in JSON and YAML.

@@ -29,12 +29,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/metadata"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
@@ -177,99 +175,5 @@ func (o *orphansCommand) observe(ctx context.Context, kind listedKind, object *m
 		return nil, err
 	}
 	found := &orphan{resource: kind.resource, observed: observed}
-	o.plan(found, kind.kind)
-	return found, nil
-}
-
-// existingReplikas are the Replikas of the cluster, as far as they could be read.
-type existingReplikas struct {
-	env *environment
-	// byName has all Replikas, unless complete is false.
-	byName   map[types.NamespacedName]*v1alpha1.Replika
-	complete bool
-
-	mu sync.Mutex
-	// asked are the Replikas that were read one by one.
-	asked map[types.NamespacedName]bool
-}
-
-// readExistingReplikas reads all Replikas. If they cannot be listed, they are read one by one later.
-func (e *environment) readExistingReplikas(ctx context.Context) (*existingReplikas, error) {
-	replikas := &existingReplikas{
-		env: e, byName: map[types.NamespacedName]*v1alpha1.Replika{}, complete: true, asked: map[types.NamespacedName]bool{},
-	}
-	err := e.forEachReplika(ctx, metav1.NamespaceAll, func(replika *v1alpha1.Replika) {
-		reduced := &v1alpha1.Replika{Spec: replika.Spec}
-		reduced.Namespace, reduced.Name = replika.Namespace, replika.Name
-		replikas.byName[types.NamespacedName{Namespace: replika.Namespace, Name: replika.Name}] = reduced
-	})
-	switch {
-	case isKindMissing(err):
-		e.note("The API server has no Replikas: their CustomResourceDefinition is not installed.")
-	case apierrors.IsForbidden(err):
-		e.note("You may not list Replikas in all namespaces: whether others can take copies over is unknown.")
-		replikas.complete = false
-	case err != nil:
-		return nil, err
-	}
-	return replikas, nil
-}
-
-// exists reports whether the Replika exists, or may exist.
-func (r *existingReplikas) exists(ctx context.Context, name types.NamespacedName) (bool, error) {
-	if r.complete {
-		return r.byName[name] != nil, nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if exists, asked := r.asked[name]; asked {
-		return exists, nil
-	}
-	exists, err := r.existsNow(ctx, name)
-	if apierrors.IsForbidden(err) {
-		r.env.note("You may not read Replika %s: its copies are taken for no orphans.", name)
-		exists, err = true, nil
-	}
-	r.asked[name] = exists
-	return exists, err
-}
-
-// existsNow reads the Replika.
-func (r *existingReplikas) existsNow(ctx context.Context, name types.NamespacedName) (bool, error) {
-	reader, err := r.env.client()
-	if err != nil {
-		return false, err
-	}
-	err = reader.Get(ctx, name, &v1alpha1.Replika{})
-	if apierrors.IsNotFound(err) || isKindMissing(err) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// heirOf returns a Replika whose copies have the kind and name of the orphan, so that it can take it over; nil if there is none.
-func (r *existingReplikas) heirOf(kind schema.GroupKind, found *orphan) *types.NamespacedName {
-	for name, replika := range r.byName {
-		source := &replika.Spec.Source
-		if source.Group != kind.Group || source.Kind != kind.Kind {
-			continue
-		}
-		if copiesAs(replika, found) {
-			return &name
-		}
-	}
-	return nil
-}
-
-// copiesAs reports whether the Replika can have copies with the name of the orphan.
-func copiesAs(replika *v1alpha1.Replika, found *orphan) bool {
-	if !replika.HasManySources() {
-		return replika.TargetName() == found.observed.Name
-	}
-	source, possible := planner.SourceOfCopy(replika, found.observed.Name)
-	if !possible {
-		return false
-	}
-	selector, err := planner.NewSourceSelector(found.resource.GroupResource(), replika)
-	return err == nil && selector.CouldMatch(source)
+	return found, o.plan(ctx, found, kind.kind)
 }

@@ -63,6 +63,7 @@ var _ = Describe("orphans", func() {
 		f := orphaned(ctx, "orphans-list")
 		target, home := f.TargetNamespaces[0], f.SourceNamespace
 		expect.Ready(ctx, admin, f.CreateReplika(f.CreateSource("kept")), 1)
+		f.CreateReplika(kit.ConfigMap(home, "settings", ""), kit.WithName("elsewhere"), kit.TargetNamespaces("elsewhere"))
 		want := [][]string{
 			{target, "configmaps/adopted", home + "/adopted", "release"},
 			{target, "configmaps/settings", home + "/settings", "delete"},
@@ -70,7 +71,7 @@ var _ = Describe("orphans", func() {
 		}
 		Expect(rows(succeed(ctx, "orphans", "-n", target))).To(Equal(want))
 		answer := struct{ Orphans []orphanRow }{}
-		Expect(json.Unmarshal([]byte(succeed(ctx, "orphans", "--all", "-o", "json")), &answer)).To(Succeed(), "of all namespaces")
+		Expect(json.Unmarshal([]byte(succeed(ctx, "orphans", "-o", "json")), &answer)).To(Succeed(), "of all namespaces")
 		Expect(answer.Orphans).To(ContainElement(orphanRow{
 			Resource: "configmaps", Namespace: target, Name: "adopted",
 			Replika: home + "/adopted", Source: home + "/adopted", Adopted: true, Action: "release",

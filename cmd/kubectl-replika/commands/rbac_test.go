@@ -60,9 +60,9 @@ func apply(ctx context.Context, manifest string) {
 }
 
 // manifestRole reads a role of the operator.
-func manifestRole(name string) *rbacv1.ClusterRole {
+func manifestRole(folder, name string) *rbacv1.ClusterRole {
 	GinkgoHelper()
-	content, err := os.ReadFile(filepath.Join("..", "..", "..", "config", "rbac", name))
+	content, err := os.ReadFile(filepath.Join("..", "..", "..", "config", folder, name))
 	Expect(err).NotTo(HaveOccurred())
 	role := &rbacv1.ClusterRole{}
 	Expect(k8syaml.UnmarshalStrict(content, role)).To(Succeed())
@@ -73,10 +73,11 @@ func manifestRole(name string) *rbacv1.ClusterRole {
 // aggregated to it. Until the spec ends, it takes the place of the operator of the suite.
 func startRestrictedOperator(ctx context.Context, user string) {
 	GinkgoHelper()
-	base, aggregated := manifestRole("role.yaml"), manifestRole("aggregated_role.yaml")
-	base.Name, aggregated.Name = user, user+"-aggregated"
+	base, aggregated := manifestRole("rbac", "role.yaml"), manifestRole("rbac", "aggregated_role.yaml")
+	impersonation := manifestRole("impersonation", "role.yaml")
+	base.Name, aggregated.Name, impersonation.Name = user, user+"-aggregated", user+"-impersonation"
 	base.Rules = base.Rules[1:]
-	for _, role := range []*rbacv1.ClusterRole{base, aggregated} {
+	for _, role := range []*rbacv1.ClusterRole{base, aggregated, impersonation} {
 		expect.CreateForAttempt(ctx, admin, role)
 		expect.CreateForAttempt(ctx, admin, &rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: role.Name},
@@ -101,8 +102,11 @@ var _ = Describe("rbac", func() {
 		f := e2e.NewFixture(admin, "rbac-operator", 1)
 		home := f.SourceNamespace
 		policy := expect.Create(ctx, admin, &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "deny"}})
+		password := expect.Create(ctx, admin, kit.Secret(home, "password", "secret"))
+		expect.Create(ctx, admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "copier"}})
 		startRestrictedOperator(ctx, f.Name)
 		settings, deny := f.CreateReplika(f.CreateSource("settings")), f.CreateReplika(policy)
+		asAccount := f.CreateReplika(password, func(replika *v1alpha1.Replika) { replika.Spec.ServiceAccountName = "copier" })
 		expect.Reason(ctx, admin, settings, v1alpha1.ReasonForbidden)
 		expect.Reason(ctx, admin, deny, v1alpha1.ReasonForbidden)
 
@@ -126,6 +130,15 @@ rules:
   - patch
   - delete
 - apiGroups:
+  - ""
+  resources:
+  - secrets
+  verbs:
+  - list
+  - watch
+  - patch
+  - delete
+- apiGroups:
   - networking.k8s.io
   resources:
   - networkpolicies
@@ -139,13 +152,19 @@ rules:
 `))
 		Expect(succeed(ctx, "rbac", "deny", "-n", home)).NotTo(ContainSubstring("configmaps"))
 		apply(ctx, printed)
+		apply(ctx, succeed(ctx, "rbac", "password", "-n", home, "--for-service-account"))
 		DeferCleanup(func(ctx SpecContext) {
 			expect.Delete(ctx, admin, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: operatorRoleName}})
 		})
 		expect.Ready(ctx, admin, settings, 1)
 		expect.Ready(ctx, admin, deny, 1)
+		expect.Ready(ctx, admin, asAccount, 1)
+		// The operator sees a copy that somebody deletes, and puts it back as the account.
+		Expect(admin.Delete(ctx, kit.CopyIn(f.TargetNamespaces[0], password))).To(Succeed())
+		expect.Copied(ctx, admin, password, f.TargetNamespaces...)
 		f.DeleteReplikas()
 		expect.Gone(ctx, admin, policy, f.TargetNamespaces...)
+		expect.Gone(ctx, admin, password, f.TargetNamespaces...)
 	})
 
 	DescribeTable("prints the permissions with which a ServiceAccount that has no others serves a Replika",

@@ -35,7 +35,9 @@ func newSuspendCommand(env *environment) *cobra.Command {
 		),
 		Args:              oneArgument("NAME"),
 		ValidArgsFunction: env.completeReplikas,
-		RunE:              func(command *cobra.Command, args []string) error { return setSuspend(command.Context(), env, args[0], true) },
+		RunE: func(command *cobra.Command, args []string) error {
+			return setSuspend(command.Context(), env, args[0], true)
+		},
 	}
 }
 
@@ -49,7 +51,9 @@ func newResumeCommand(env *environment) *cobra.Command {
 		),
 		Args:              oneArgument("NAME"),
 		ValidArgsFunction: env.completeReplikas,
-		RunE:              func(command *cobra.Command, args []string) error { return setSuspend(command.Context(), env, args[0], false) },
+		RunE: func(command *cobra.Command, args []string) error {
+			return setSuspend(command.Context(), env, args[0], false)
+		},
 	}
 }
 
