@@ -185,18 +185,17 @@ func quoteEntry(entry string) string {
 // the administrator or the source do not allow copies there. It is empty for a target namespace, and for one that is not
 // listed by name, because globs and label selectors silently skip what is not allowed.
 func (s *Selection) DenialReason(namespace Namespace) string {
-	if namespace.Terminating || namespace.Name == s.sourceNamespace && !s.includesSource ||
-		!s.Names(namespace.Name) || s.exclude.Match(namespace.Name) {
+	if !s.Names(namespace.Name) {
 		return ""
 	}
-	switch {
-	case namespace.Excluded:
+	switch rule, _ := s.decide(&namespace); rule {
+	case RuleExcludedNamespaces:
 		return "the namespace is excluded by the administrator (--excluded-namespaces): " +
 			"remove it from spec.target.namespaces.replicateIn"
-	case namespace.optedOut():
+	case RuleOptOut:
 		return "the namespace has opted out with the label " + v1alpha1.LabelOptOut + ": " +
 			"remove the label, or remove the namespace from spec.target.namespaces.replicateIn"
-	case !s.allows(namespace):
+	case RuleConsent:
 		return "the source's annotation " + v1alpha1.AnnotationAllowedNamespaces + " does not allow this namespace: " +
 			"add it there, or remove it from spec.target.namespaces.replicateIn"
 	default:
@@ -205,9 +204,9 @@ func (s *Selection) DenialReason(namespace Namespace) string {
 }
 
 // allows reports whether the source allows a copy in the namespace.
-func (s *Selection) allows(namespace Namespace) bool {
+func (s *Selection) allows(namespace *Namespace) bool {
 	return s.allowed == nil || s.allowed.Match(namespace.Name)
 }
 
 // optedOut reports whether the namespace's owners refuse copies by label.
-func (n Namespace) optedOut() bool { return n.Labels[v1alpha1.LabelOptOut] == v1alpha1.OptOutValue }
+func (n *Namespace) optedOut() bool { return n.Labels[v1alpha1.LabelOptOut] == v1alpha1.OptOutValue }

@@ -20,7 +20,7 @@ limitations under the License.
 // The package is pure: it has no I/O, no clock and no client. The same input always gives the same plan, so table tests,
 // property tests and fuzzers can cover states that are rare in a real cluster.
 //
-// Each rule has a file: selection.go (target namespaces), consent.go (who allows a copy), clean.go (what is stripped),
+// Each rule has a file: selection.go (target namespaces), explanation.go (which rule decides about one), consent.go (who allows a copy), clean.go (what is stripped),
 // template.go (the desired copy), marks.go (ownership annotations), digest.go and observed.go (comparing copies),
 // claims.go (Replikas that select the same object), plan.go (the actions), outcome.go (what to do with the result of an
 // action), retry.go (the backoff) and contest.go (copies that another client keeps changing).

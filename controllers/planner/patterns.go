@@ -36,8 +36,8 @@ func IsNamespacePattern(pattern string) bool {
 // namespace, so most entries that do not match a name are not looked at.
 type Patterns struct {
 	names map[string]bool
-	// globs have what is between the first and the last `*` of each glob, by what is before and after.
-	globs map[ends][][]string
+	// globs are the globs by what is before the first `*` and after the last one.
+	globs map[ends][]glob
 	// lengths are those of the ends of all globs, without duplicates.
 	lengths []endLengths
 }
@@ -45,12 +45,18 @@ type Patterns struct {
 // ends are what a glob has before the first `*` and after the last one.
 type ends struct{ prefix, suffix string }
 
+// glob is a glob with what is between the first and the last `*` of it.
+type glob struct {
+	text    string
+	between []string
+}
+
 type endLengths struct{ prefix, suffix int }
 
 // NewPatterns compiles names and globs. In a glob, `*` matches any number of characters, including none; no other character
 // is special.
 func NewPatterns(patterns []string) *Patterns {
-	compiled := &Patterns{names: make(map[string]bool, len(patterns)), globs: map[ends][][]string{}}
+	compiled := &Patterns{names: make(map[string]bool, len(patterns)), globs: map[ends][]glob{}}
 	seen, seenLengths := map[string]bool{}, map[endLengths]bool{}
 	for _, pattern := range patterns {
 		parts := strings.Split(pattern, "*")
@@ -63,9 +69,9 @@ func NewPatterns(patterns []string) *Patterns {
 			continue
 		}
 		seen[pattern] = true
-		glob := ends{prefix: parts[0], suffix: parts[last]}
-		compiled.globs[glob] = append(compiled.globs[glob], parts[1:last])
-		if lengths := (endLengths{len(glob.prefix), len(glob.suffix)}); !seenLengths[lengths] {
+		around := ends{prefix: parts[0], suffix: parts[last]}
+		compiled.globs[around] = append(compiled.globs[around], glob{text: pattern, between: parts[1:last]})
+		if lengths := (endLengths{len(around.prefix), len(around.suffix)}); !seenLengths[lengths] {
 			seenLengths[lengths] = true
 			compiled.lengths = append(compiled.lengths, lengths)
 		}
@@ -75,24 +81,30 @@ func NewPatterns(patterns []string) *Patterns {
 
 // Match reports whether one of the patterns matches the name. None matches without a list.
 func (p *Patterns) Match(name string) bool {
+	_, found := p.Find(name)
+	return found
+}
+
+// Find returns a pattern that matches the name, the name itself if it is one, or false if none matches.
+func (p *Patterns) Find(name string) (pattern string, found bool) {
 	if p == nil {
-		return false
+		return "", false
 	}
 	if p.names[name] {
-		return true
+		return name, true
 	}
 	for _, lengths := range p.lengths {
 		end := len(name) - lengths.suffix
 		if end < lengths.prefix {
 			continue
 		}
-		for _, between := range p.globs[ends{prefix: name[:lengths.prefix], suffix: name[end:]}] {
-			if containsInOrder(name[lengths.prefix:end], between) {
-				return true
+		for _, candidate := range p.globs[ends{prefix: name[:lengths.prefix], suffix: name[end:]}] {
+			if containsInOrder(name[lengths.prefix:end], candidate.between) {
+				return candidate.text, true
 			}
 		}
 	}
-	return false
+	return "", false
 }
 
 // has reports whether the name itself is one of the patterns.

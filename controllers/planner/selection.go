@@ -47,8 +47,9 @@ type Selection struct {
 	includesSource bool
 	matchAll       bool
 	include        *Patterns
-	selector       labels.Selector
-	exclude        *Patterns
+	// selector is nil if the spec has none.
+	selector labels.Selector
+	exclude  *Patterns
 	// allowed are the names and globs that the source allows, as recorded in the status. If nil, all are allowed.
 	allowed *Patterns
 }
@@ -62,7 +63,6 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 		includesSource:  includesSourceNamespace(replika),
 		matchAll:        targets.MatchAll,
 		include:         NewPatterns(targets.ReplicateIn),
-		selector:        labels.Nothing(),
 		exclude:         NewPatterns(targets.ExcludeFrom),
 	}
 	if source := replika.Status.Source; source != nil {
@@ -88,6 +88,13 @@ func (s *Selection) Restrict(allowed []string) *Selection {
 	return &restricted
 }
 
+// RestrictToNone returns the selection with a source that allows no namespace.
+func (s *Selection) RestrictToNone() *Selection {
+	restricted := *s
+	restricted.allowed = NewPatterns(nil)
+	return &restricted
+}
+
 // includesSourceNamespace reports whether the source's own namespace is a target. It must be named: a glob, a label selector or
 // matchAll would include it by accident. The copy must have another name, or it would be the source.
 func includesSourceNamespace(replika *v1alpha1.Replika) bool {
@@ -99,16 +106,8 @@ func includesSourceNamespace(replika *v1alpha1.Replika) bool {
 // Selects reports whether the namespace is a target. The source's own namespace is one only if the spec names it, and the copy
 // has another name. A namespace is a target only if the administrator, the namespace's owners and the source allow copies in it.
 func (s *Selection) Selects(namespace Namespace) bool {
-	if namespace.Terminating || s.exclude.Match(namespace.Name) {
-		return false
-	}
-	if namespace.Excluded || namespace.optedOut() || !s.allows(namespace) {
-		return false
-	}
-	if namespace.Name == s.sourceNamespace {
-		return s.includesSource
-	}
-	return s.matchAll || s.include.Match(namespace.Name) || s.selector.Matches(namespaceLabels{&namespace})
+	_, selected := s.decide(&namespace)
+	return selected
 }
 
 // Names reports whether the spec selects the namespace by its name.

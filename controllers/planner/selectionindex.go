@@ -44,6 +44,9 @@ func (s *Selection) IndexKeys() []IndexKey {
 		}
 		keys = append(keys, IndexKey{"prefix", glob.prefix})
 	}
+	if s.selector == nil {
+		return keys
+	}
 	requirements, selectable := s.selector.Requirements()
 	if !selectable {
 		return keys
