@@ -39,6 +39,11 @@ type notReadyError struct {
 // Error implements error.
 func (e *notReadyError) Error() string { return e.Reason + ": " + e.Message }
 
+// newNotReadyError returns the error of a source that is not copied.
+func newNotReadyError(problem *planner.TemplateError) *notReadyError {
+	return &notReadyError{Reason: problem.Reason, Message: problem.Message, Stalled: problem.Stalled}
+}
+
 // firstError returns the first error that is not nil. What follows from the first one is not worth reporting.
 func firstError(errs ...error) error {
 	for _, err := range errs {

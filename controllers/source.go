@@ -144,22 +144,12 @@ func (r *ReplikaReconciler) reconcileSource(ctx context.Context, s *scope, mappi
 	if s.many != nil && !s.many.selector.Matches(object) {
 		return source{NoneDesired: true, Unmatched: true}, nil
 	}
-	template, templateErr := r.Cleaner.NewTemplate(mapping.Resource.GroupResource(), s.replika, object)
-	problem, known := errors.AsType[*planner.TemplateError](templateErr)
-	if templateErr != nil && !known {
-		return source{}, &notReadyError{Reason: v1alpha1.ReasonSourceNotAllowed, Message: templateErr.Error(), Stalled: true}
+	assessed := r.Cleaner.Assess(mapping.Resource.GroupResource(), s.replika, object, r.Policy.RequireSourceConsent)
+	if !assessed.ConsentKnown {
+		return source{}, newNotReadyError(assessed.Problem)
 	}
-	allowed, err := planner.AllowedNamespaces(object)
-	if err != nil {
-		// Neither consent nor its withdrawal: the copies stay as they are, and the last list in the status still applies.
-		return source{}, &notReadyError{
-			Reason:  v1alpha1.ReasonSourceNotAllowed,
-			Message: planner.UnreadableConsentMessage(v1alpha1.AnnotationAllowedNamespaces, object, err),
-			Stalled: true,
-		}
-	}
-	src := source{Template: template}
-	if template != nil {
+	src := source{Template: assessed.Template}
+	if template := assessed.Template; template != nil {
 		unchanged, version := s.state.recordTemplate(template.Digests, object.GetResourceVersion())
 		src.Unchanged = unchanged
 		src.CopiedKeys = planner.CopiedKeys(s.replika, object)
@@ -167,21 +157,17 @@ func (r *ReplikaReconciler) reconcileSource(ctx context.Context, s *scope, mappi
 			return source{}, err
 		}
 	}
-	recordAllowed(&s.replika.Status, allowed)
-	if denial := r.consentProblem(allowed); denial != "" {
-		return source{Unchanged: src.Unchanged, NoneDesired: true}, &notReadyError{
-			Reason: v1alpha1.ReasonSourceNotAllowed,
-			Message: fmt.Sprintf("%s %s %s: ask its owner to list the namespaces that may receive a copy",
-				sourceTitle(object), denial, v1alpha1.AnnotationAllowedNamespaces),
-			Stalled: true,
-		}
-	}
-	if known {
+	recordAllowed(&s.replika.Status, assessed.Allowed)
+	switch {
+	case assessed.NoneAllowed:
+		return source{Unchanged: src.Unchanged, NoneDesired: true}, newNotReadyError(assessed.Problem)
+	case assessed.Problem != nil:
 		// Consent wins over keys that are waited for: copies with keys that are no longer allowed do not stay as they are.
-		src.KeysWithdrawn = planner.KeysWithdrawn(s.replika, object, problem)
-		return src, &notReadyError{Reason: problem.Reason, Message: problem.Message, Stalled: problem.Stalled}
+		src.KeysWithdrawn = planner.KeysWithdrawn(s.replika, object, assessed.Problem)
+		return src, newNotReadyError(assessed.Problem)
+	default:
+		return src, nil
 	}
-	return src, nil
 }
 
 // readSource reads the source, live. Replikas with one source share the request, unless an event could have been missed: the
@@ -246,19 +232,6 @@ func recordAllowed(status *v1alpha1.ReplikaStatus, allowed []string) {
 	}
 }
 
-// consentProblem returns why the source allows no copies at all; empty when it allows some. allowed is nil for a source
-// without the annotation, and empty for one that allows no namespace.
-func (r *ReplikaReconciler) consentProblem(allowed []string) string {
-	switch {
-	case allowed == nil && r.Policy.RequireSourceConsent:
-		return "does not have the annotation"
-	case allowed != nil && len(allowed) == 0:
-		return "allows no namespaces in the annotation"
-	default:
-		return ""
-	}
-}
-
 // handleSourceError distinguishes a source that does not exist from one that cannot be read now.
 func (r *ReplikaReconciler) handleSourceError(s *scope, mapping tracking.Mapping, err error) (source, error) {
 	title := s.sourceTitle()
@@ -282,8 +255,4 @@ func (r *ReplikaReconciler) handleSourceError(s *scope, mapping tracking.Mapping
 			Transient: true,
 		}
 	}
-}
-
-func sourceTitle(object *unstructured.Unstructured) string {
-	return fmt.Sprintf("%s %s/%s", object.GetKind(), object.GetNamespace(), object.GetName())
 }

@@ -109,7 +109,7 @@ func (r *ReplikaReconciler) readConsent(ctx context.Context, s *scope, mapping t
 		Source: key, Allowed: allowed, Template: template, KeysWithdrawn: planner.KeysWithdrawn(s.replika, object, problem),
 	}
 	switch {
-	case r.consentProblem(allowed) != "":
+	case planner.ConsentProblem(allowed, r.Policy.RequireSourceConsent) != "":
 		consent.Allowed = nil
 	case allowed == nil:
 		consent.Allowed = []string{"*"}
