@@ -131,9 +131,9 @@ func (c *Clients) impersonate(as identity) (*rest.Config, *http.Client, error) {
 	return config, httpClient, err
 }
 
-// requireServiceAccount returns an error if the administrator requires a ServiceAccount and the Replika has none.
-func (r *ReplikaReconciler) requireServiceAccount(s *scope) error {
-	if !r.Policy.RequireServiceAccount || s.identity != operatorIdentity {
+// requireServiceAccount returns an error if the administrator requires a ServiceAccount and the identity is none.
+func (p *Policy) requireServiceAccount(as identity) error {
+	if !p.RequireServiceAccount || as != operatorIdentity {
 		return nil
 	}
 	return &notReadyError{

@@ -44,6 +44,12 @@ func newNotReadyError(problem *planner.TemplateError) *notReadyError {
 	return &notReadyError{Reason: problem.Reason, Message: problem.Message, Stalled: problem.Stalled}
 }
 
+// invalidSelector returns the error of a label selector that cannot be compiled. The schema rejects it, but a stored Replika can be
+// older than the schema.
+func invalidSelector(err error) *notReadyError {
+	return &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
+}
+
 // firstError returns the first error that is not nil. What follows from the first one is not worth reporting.
 func firstError(errs ...error) error {
 	for _, err := range errs {

@@ -24,7 +24,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
@@ -65,7 +64,7 @@ func (r *ReplikaReconciler) planCopies(ctx context.Context, s *scope, mapping tr
 		return nil, err
 	}
 	if copies := planner.Desired(plan.actions); s.many == nil && copies > r.Policy.MaxCopies {
-		return nil, r.tooManyCopies(copies)
+		return nil, r.Policy.tooManyCopies(copies)
 	}
 	if last != nil {
 		plan.missed = last.Missed(plan.actions, changes)
@@ -112,7 +111,7 @@ func (r *ReplikaReconciler) selection(s *scope) (*planner.Selection, error) {
 	}
 	selection, err := r.selections.compile(s.replika)
 	if err != nil {
-		return nil, &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
+		return nil, invalidSelector(err)
 	}
 	return selection, nil
 }

@@ -132,7 +132,7 @@ func (r *ReplikaReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 // reconcileNormal brings the copies in sync: kind, watches, inventory, source, copies. It returns a *notReadyError for what
 // the status reports; any other error means that the reconcile was aborted.
 func (r *ReplikaReconciler) reconcileNormal(ctx context.Context, s *scope) error {
-	if err := r.requireServiceAccount(s); err != nil {
+	if err := r.Policy.requireServiceAccount(s.identity); err != nil {
 		r.releaseWatches(s.name)
 		return err
 	}

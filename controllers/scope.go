@@ -76,11 +76,13 @@ func (r *ReplikaReconciler) newScope(cached *v1alpha1.Replika) (*scope, error) {
 }
 
 // sourceTitle names the source, or many sources, in messages.
-func (s *scope) sourceTitle() string {
-	if s.replika.HasManySources() {
-		return fmt.Sprintf("sources of kind %s in namespace %s", s.replika.Spec.Source.Kind, s.replika.SourceNamespace())
+func (s *scope) sourceTitle() string { return sourceTitle(s.replika) }
+
+func sourceTitle(replika *v1alpha1.Replika) string {
+	if replika.HasManySources() {
+		return fmt.Sprintf("sources of kind %s in namespace %s", replika.Spec.Source.Kind, replika.SourceNamespace())
 	}
-	return fmt.Sprintf("%s %s/%s", s.replika.Spec.Source.Kind, s.replika.SourceNamespace(), s.replika.Spec.Source.Name)
+	return fmt.Sprintf("%s %s/%s", replika.Spec.Source.Kind, replika.SourceNamespace(), replika.Spec.Source.Name)
 }
 
 // suspended reports whether only copies without consent are touched. Deletion is not suspended.

@@ -98,10 +98,14 @@ func (s *scope) sourceSelectorAmong(mapping tracking.Mapping) *planner.SourceSel
 
 // resolveKind maps the source's kind to its resource, and checks that its objects can be copied.
 func (r *ReplikaReconciler) resolveKind(ctx context.Context, s *scope) (tracking.Mapping, error) {
-	gvk := sourceGVK(s.replika)
+	return resolveKind(ctx, r.Mapper, s.replika)
+}
+
+func resolveKind(ctx context.Context, mapper *tracking.Mapper, replika *v1alpha1.Replika) (tracking.Mapping, error) {
+	gvk := sourceGVK(replika)
 	title := fmt.Sprintf("kind %s in %s", gvk.Kind, gvk.GroupVersion())
 
-	mapping, err := r.Mapper.Resolve(ctx, gvk)
+	mapping, err := mapper.Resolve(ctx, gvk)
 	switch {
 	case errors.Is(err, tracking.ErrKindNotFound):
 		return mapping, &notReadyError{
@@ -118,7 +122,7 @@ func (r *ReplikaReconciler) resolveKind(ctx context.Context, s *scope) (tracking
 	if problem := kindProblem(mapping); problem != "" {
 		// A CustomResourceDefinition that is being removed offers less and less, and may be installed again with another
 		// scope: the next reconcile calls discovery again.
-		r.Mapper.Invalidate(mapping.GroupVersionKind)
+		mapper.Invalidate(mapping.GroupVersionKind)
 		return mapping, &notReadyError{Reason: v1alpha1.ReasonKindNotAllowed, Message: title + " " + problem, Stalled: true}
 	}
 	return mapping, nil
@@ -232,6 +236,11 @@ func recordAllowed(status *v1alpha1.ReplikaStatus, allowed []string) {
 	}
 }
 
+// sourceNotFound returns the error of the one source that does not exist.
+func sourceNotFound(replika *v1alpha1.Replika) *notReadyError {
+	return &notReadyError{Reason: v1alpha1.ReasonSourceNotFound, Message: sourceTitle(replika) + " not found"}
+}
+
 // handleSourceError distinguishes a source that does not exist from one that cannot be read now.
 func (r *ReplikaReconciler) handleSourceError(s *scope, mapping tracking.Mapping, err error) (source, error) {
 	title := s.sourceTitle()
@@ -245,7 +254,7 @@ func (r *ReplikaReconciler) handleSourceError(s *scope, mapping tracking.Mapping
 		}
 	case apierrors.IsNotFound(err):
 		return source{NoneDesired: s.replika.Spec.Synchronization.OnSourceDeletion == v1alpha1.SourceDeletionDelete},
-			&notReadyError{Reason: v1alpha1.ReasonSourceNotFound, Message: title + " not found"}
+			sourceNotFound(s.replika)
 	case apierrors.IsForbidden(err):
 		return source{}, &notReadyError{Reason: v1alpha1.ReasonForbidden, Message: s.forbiddenMessage(mapping, err)}
 	default:

@@ -22,6 +22,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/metadata"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
@@ -32,7 +33,7 @@ import (
 func (r *ReplikaReconciler) readSources(ctx context.Context, s *scope, mapping tracking.Mapping) (*manySources, error) {
 	selector, err := planner.NewSourceSelector(mapping.Resource.GroupResource(), s.replika)
 	if err != nil {
-		return nil, &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
+		return nil, invalidSelector(err)
 	}
 	s.state.setSourceSelector(selector, s.original)
 	many := &manySources{selector: selector, store: r.copyStore(ctx, mapping), keysRecorded: s.replika.Status.Sources != nil}
@@ -43,10 +44,7 @@ func (r *ReplikaReconciler) readSources(ctx context.Context, s *scope, mapping t
 		return nil, err
 	}
 	if len(many.list) > v1alpha1.MaxSources {
-		return nil, &notReadyError{
-			Reason: v1alpha1.ReasonTooMany, Stalled: true,
-			Message: fmt.Sprintf("spec.source matches more than %d objects: choose fewer, or use several Replikas", v1alpha1.MaxSources),
-		}
+		return nil, tooManySources()
 	}
 	if many.store != nil {
 		many.removed = many.store.PopRemovedByOthers(s.name)
@@ -76,12 +74,22 @@ func (r *ReplikaReconciler) listSources(
 		return list, nil
 	}
 	s.state.expireSourceList()
+	list, err := listMatching(ctx, s.client.metadata.Resource(mapping.Resource).Namespace(s.replika.SourceNamespace()), selector)
+	if err != nil {
+		_, err = r.handleSourceError(s, mapping, err)
+		return nil, err
+	}
+	s.state.setSourceList(basis, list, now)
+	return list, nil
+}
+
+// listMatching returns the resourceVersions of the objects that match by name, or of one more than the maximum.
+func listMatching(ctx context.Context, objects metadata.ResourceInterface, selector *planner.SourceSelector) (map[string]string, error) {
 	list := map[string]string{}
 	options := metav1.ListOptions{LabelSelector: selector.LabelSelector(), Limit: sourcePageSize}
 	for {
-		page, err := s.client.metadata.Resource(mapping.Resource).Namespace(s.replika.SourceNamespace()).List(ctx, options)
+		page, err := objects.List(ctx, options)
 		if err != nil {
-			_, err = r.handleSourceError(s, mapping, err)
 			return nil, err
 		}
 		for i := range page.Items {
@@ -90,26 +98,32 @@ func (r *ReplikaReconciler) listSources(
 			}
 		}
 		if options.Continue = page.Continue; options.Continue == "" || len(list) > v1alpha1.MaxSources {
-			s.state.setSourceList(basis, list, now)
 			return list, nil
 		}
 	}
 }
 
-// noSources returns the *notReadyError of a Replika without a source.
-func (s *scope) noSources() error {
+func tooManySources() error {
 	return &notReadyError{
-		Reason: v1alpha1.ReasonSourceNotFound, Message: "no object matches spec.source: there are no " + s.sourceTitle() + s.missingSources(),
+		Reason: v1alpha1.ReasonTooMany, Stalled: true,
+		Message: fmt.Sprintf("spec.source matches more than %d objects: choose fewer, or use several Replikas", v1alpha1.MaxSources),
+	}
+}
+
+// noSources returns the *notReadyError of a Replika without a source.
+func noSources(replika *v1alpha1.Replika, missing []string) error {
+	return &notReadyError{
+		Reason: v1alpha1.ReasonSourceNotFound, Message: "no object matches spec.source: there are no " + sourceTitle(replika) + missingSources(missing),
 	}
 }
 
 // missingSources names, at the end of a message, the names in spec.source.names for which there is no object. A Replika is ready without
 // them: they are sources once they exist.
-func (s *scope) missingSources() string {
-	if len(s.results.missingSources) == 0 {
+func missingSources(names []string) string {
+	if len(names) == 0 {
 		return ""
 	}
-	return "; spec.source.names without an object: " + strings.Join(s.results.missingSources, ", ")
+	return "; spec.source.names without an object: " + strings.Join(names, ", ")
 }
 
 // limitCopies returns an error if the Replika would have too many copies.
@@ -125,15 +139,15 @@ func (r *ReplikaReconciler) limitCopies(ctx context.Context, many *manySources) 
 		}
 	}
 	if copies := selected * len(many.list); copies > r.Policy.MaxCopies {
-		return r.tooManyCopies(copies)
+		return r.Policy.tooManyCopies(copies)
 	}
 	return nil
 }
 
-func (r *ReplikaReconciler) tooManyCopies(copies int) error {
+func (p *Policy) tooManyCopies(copies int) error {
 	return &notReadyError{
 		Reason: v1alpha1.ReasonTooMany, Stalled: true,
 		Message: fmt.Sprintf("the spec asks for %d copies, and at most %d are allowed (--max-copies-per-replika): "+
-			"select fewer namespaces or sources, or use several Replikas", copies, r.Policy.MaxCopies),
+			"select fewer namespaces or sources, or use several Replikas", copies, p.MaxCopies),
 	}
 }

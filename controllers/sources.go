@@ -310,7 +310,7 @@ func (s *scope) addSources(scopes []*sourceScope) error {
 	}
 	if status.Matched == 0 {
 		s.results.counted = true
-		return s.noSources()
+		return noSources(s.replika, s.results.missingSources)
 	}
 	return nil
 }

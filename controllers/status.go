@@ -174,7 +174,7 @@ func (s *scope) syncedMessage() string {
 	message := fmt.Sprintf("%s is in sync in %s", s.sourceTitle(), plural(int(s.results.desired), "namespace"))
 	if sources := s.replika.Status.Sources; sources != nil {
 		message = fmt.Sprintf("%s of %s (kind %s, namespace %s) in sync%s", plural(int(s.results.desired), "copy"),
-			plural(int(sources.Matched), "source"), s.replika.Spec.Source.Kind, s.replika.SourceNamespace(), s.missingSources())
+			plural(int(sources.Matched), "source"), s.replika.Spec.Source.Kind, s.replika.SourceNamespace(), missingSources(s.results.missingSources))
 	}
 	if s.results.mutated > 0 {
 		message += fmt.Sprintf("; the API server, a webhook or a policy changes %s of %s",

@@ -32,7 +32,7 @@ import (
 // excluded, or the source's owner withdrew consent. Nothing else is written. The source is read live, once per reconcile, as
 // for any other Replika.
 func (r *ReplikaReconciler) reconcileSuspended(ctx context.Context, s *scope) error {
-	if r.requireServiceAccount(s) != nil {
+	if r.Policy.requireServiceAccount(s.identity) != nil {
 		r.releaseWatches(s.name)
 		return nil //nolint:nilerr // existing copies are left untouched
 	}

@@ -86,7 +86,7 @@ func AllowedKeys(source *unstructured.Unstructured) ([]string, error) {
 func CopiedKeys(replika *v1alpha1.Replika, source *unstructured.Unstructured) []string {
 	allowed, err := AllowedKeys(source)
 	chosen := replika.Spec.Source.Keys
-	if err == nil && allowed != nil && (len(chosen) == 0 || slices.ContainsFunc(chosen, isGlob)) {
+	if err == nil && allowed != nil && (len(chosen) == 0 || slices.ContainsFunc(chosen, IsGlob)) {
 		return allowed
 	}
 	return chosen

@@ -137,13 +137,11 @@ func (s *Selection) Explain(namespace Namespace, excluded *Patterns) Explanation
 	return explanation
 }
 
-// String returns the explanation as a human-readable reason.
+// String returns the explanation as a human-readable reason. It is the same for all namespaces that are named one by one.
 func (e Explanation) String() string {
 	switch e.Rule {
-	case RuleName:
-		return "replicateIn has its name" + e.consent()
-	case RuleGlob:
-		return "replicateIn has the glob " + e.Entry + e.consent()
+	case RuleName, RuleGlob:
+		return "replicateIn has " + quotePattern(e.Entry) + e.consent()
 	case RuleSelector:
 		return "the label selector matches: " + e.Entry + e.consent()
 	case RuleMatchAll:
@@ -151,17 +149,17 @@ func (e Explanation) String() string {
 	case RuleSourceNamespace:
 		return "it is the source's own namespace, which receives a copy only by its name in replicateIn and under another name"
 	case RuleExcludeFrom:
-		return "excludeFrom has " + e.Entry
+		return "excludeFrom has " + quotePattern(e.Entry)
 	case RuleNotSelected:
 		return "nothing in spec.target.namespaces selects it"
 	case RuleTerminating:
 		return "it is being deleted"
 	case RuleExcludedNamespaces:
-		return "the administrator excludes " + e.Entry + " (--excluded-namespaces)"
+		return "the administrator excludes it: --excluded-namespaces has " + quotePattern(e.Entry)
 	case RuleOptOut:
 		return "its owners refuse copies by the label " + e.Entry
 	case RuleConsent:
-		return "the source's annotation " + v1alpha1.AnnotationAllowedNamespaces + " does not allow it"
+		return "the source's owner does not allow it by the annotation " + v1alpha1.AnnotationAllowedNamespaces
 	default:
 		return string(e.Rule)
 	}
@@ -172,5 +170,13 @@ func (e Explanation) consent() string {
 	if e.Consent == "" {
 		return ""
 	}
-	return ", and the source allows " + e.Consent
+	return ", and the source allows " + quotePattern(e.Consent)
+}
+
+// quotePattern returns how a reason names an entry of a list that matches a namespace.
+func quotePattern(entry string) string {
+	if IsGlob(entry) {
+		return "the glob " + entry
+	}
+	return "its name"
 }

@@ -169,7 +169,11 @@ func TestExplanation_String(t *testing.T) {
 		RuleName, RuleGlob, RuleSelector, RuleMatchAll, RuleSourceNamespace, RuleExcludeFrom, RuleNotSelected, RuleTerminating,
 		RuleExcludedNamespaces, RuleOptOut, RuleConsent,
 	} {
-		reason := Explanation{Rule: rule, Entry: "entry"}.String()
+		entry := "team-*"
+		if rule == RuleName {
+			entry = "team-a"
+		}
+		reason := Explanation{Rule: rule, Entry: entry}.String()
 		if other, found := seen[reason]; found || reason == "" || reason == string(rule) {
 			t.Errorf("%s has the reason %q, as %s", rule, reason, other)
 		}

@@ -69,7 +69,7 @@ func newKeyRules(replika *v1alpha1.Replika, allowed []string) *keyRules {
 	}
 	if chosen := replika.Spec.Source.Keys; len(chosen) > 0 {
 		rules.chosen = NewPatterns(chosen)
-		rules.named = slices.DeleteFunc(slices.Clone(chosen), isGlob)
+		rules.named = slices.DeleteFunc(slices.Clone(chosen), IsGlob)
 	}
 	return rules
 }
@@ -209,7 +209,8 @@ func lookUpKey(content map[string]any, key string) (value any, found bool) {
 	return nil, false
 }
 
-func isGlob(pattern string) bool { return strings.Contains(pattern, "*") }
+// IsGlob reports whether the pattern is a glob, not a name.
+func IsGlob(pattern string) bool { return strings.Contains(pattern, "*") }
 
 // maxListedKeys is the number of keys that a message lists.
 const maxListedKeys = 3
