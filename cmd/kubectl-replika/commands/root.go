@@ -41,7 +41,7 @@ var errChanges = errors.New("there are changes")
 // Run runs the command line, and returns the exit code: 0, or 1 after an error, which it prints in one line, or 2 if the
 // command succeeded and found something that would change.
 func Run(ctx context.Context, version string, args []string, streams genericiooptions.IOStreams) int {
-	root := newRootCommand(version, streams)
+	root := newRootCommand(version, streams) //nolint:contextcheck // cobra passes the context to the commands
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	switch {
@@ -77,6 +77,7 @@ func newRootCommand(version string, streams genericiooptions.IOStreams) *cobra.C
 	root.PersistentFlags().StringVar(&env.operatorNamespace, "operator-namespace", "",
 		"Namespace of the operator's Deployment. If empty, it is found by its labels.")
 	root.AddCommand(
+		newExplainCommand(env),
 		newSuspendCommand(env),
 		newResumeCommand(env),
 		newSyncCommand(env),
