@@ -78,6 +78,7 @@ func newRootCommand(version string, streams genericiooptions.IOStreams) *cobra.C
 		"Namespace of the operator's Deployment. If empty, it is found by its labels.")
 	root.AddCommand(
 		newExplainCommand(env),
+		newRenderCommand(env),
 		newSuspendCommand(env),
 		newResumeCommand(env),
 		newSyncCommand(env),
