@@ -23,6 +23,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/lru"
@@ -62,11 +63,16 @@ func (i identity) String() string {
 	return fmt.Sprintf("ServiceAccount %s/%s", i.namespace, i.name)
 }
 
+// user is the name under which the API server knows the ServiceAccount.
+func (i identity) user() string { return "system:serviceaccount:" + i.namespace + ":" + i.name }
+
 // Client reads sources and writes copies with the permissions of one identity.
 type Client struct {
 	objects dynamic.Interface
 	// metadata lists many sources.
 	metadata metadata.Interface
+	// reviews asks for the client's own permissions.
+	reviews  authorizationclient.AuthorizationV1Interface
 	executor *executor.Executor
 }
 
@@ -76,10 +82,12 @@ const maxClients = 1000
 
 // Clients returns clients by identity, each built once.
 type Clients struct {
-	config  *rest.Config
-	cleaner *planner.Cleaner
-	limit   *executor.FairSemaphore
-	cache   *lru.Cache
+	// asCaller is true if every identity has the client of the operator: only what the caller may read is read.
+	asCaller bool
+	config   *rest.Config
+	cleaner  *planner.Cleaner
+	limit    *executor.FairSemaphore
+	cache    *lru.Cache
 }
 
 // newClients returns clients that share the limit on concurrent writes.
@@ -89,6 +97,9 @@ func newClients(config *rest.Config, cleaner *planner.Cleaner, limit *executor.F
 
 // clientFor returns the client that impersonates the identity.
 func (c *Clients) clientFor(as identity) (*Client, error) {
+	if c.asCaller {
+		as = operatorIdentity
+	}
 	if cached, found := c.cache.Get(as); found {
 		return cached.(*Client), nil
 	}
@@ -113,11 +124,17 @@ func (c *Clients) build(as identity) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	reviews, err := authorizationclient.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, err
+	}
 	requests, err := executor.NewClient(config, httpClient)
 	if err != nil {
 		return nil, err
 	}
-	return &Client{objects: objects, metadata: metadataClient, executor: executor.New(requests, c.cleaner, c.limit)}, nil
+	return &Client{
+		objects: objects, metadata: metadataClient, reviews: reviews, executor: executor.New(requests, c.cleaner, c.limit),
+	}, nil
 }
 
 // impersonate returns the configuration and HTTP client for requests with the permissions of the identity. The API server
@@ -125,7 +142,7 @@ func (c *Clients) build(as identity) (*Client, error) {
 func (c *Clients) impersonate(as identity) (*rest.Config, *http.Client, error) {
 	config := rest.CopyConfig(c.config)
 	if as != operatorIdentity {
-		config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + as.namespace + ":" + as.name}
+		config.Impersonate = rest.ImpersonationConfig{UserName: as.user()}
 	}
 	httpClient, err := rest.HTTPClientFor(config)
 	return config, httpClient, err

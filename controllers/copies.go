@@ -62,7 +62,7 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	}
 	r.recordMissed(ctx, s, plan)
 	if plan.store != nil && src.Template != nil {
-		if verifyCheckpoints {
+		if verifyCheckpoints && s.dryRun == nil {
 			r.verifyCheckpoint(ctx, s, mapping, plan)
 		}
 		s.state.setCheckpoint(checkpoint, plan.store)
@@ -216,8 +216,8 @@ func (r *ReplikaReconciler) executeAction(
 ) actionResult {
 	namespace.Name = action.Namespace // the list may not have it yet
 	for attempt := 1; ; attempt++ {
-		result := r.writeAndRecord(ctx, s, mapping, store, &action)
-		if action.Type.Writes() && action.Type != planner.LookUp {
+		result := r.writeAndRecord(ctx, s, mapping, store, in, &action)
+		if s.dryRun == nil && action.Type.Writes() && action.Type != planner.LookUp {
 			r.metrics.recordWrite(action.Type, result.Outcome)
 			ctrl.LoggerFrom(ctx).V(2).Info("Wrote copy", "copy", action.Key(), "action", action.Type, "outcome", result.Outcome)
 		}
@@ -232,9 +232,11 @@ func (r *ReplikaReconciler) executeAction(
 // writeAndRecord executes an action, and records the response: for the plan of the next reconcile, it is newer than what a watch
 // has delivered, and only it shows whether the API server has changed what was written.
 func (r *ReplikaReconciler) writeAndRecord(
-	ctx context.Context, s *scope, mapping tracking.Mapping, store *tracking.CopyStore, action *planner.Action,
+	ctx context.Context, s *scope, mapping tracking.Mapping, store *tracking.CopyStore, in *planner.Input, action *planner.Action,
 ) executor.Result {
 	switch {
+	case s.dryRun != nil:
+		return r.predictAction(ctx, s, mapping, in, action)
 	case !action.Type.Writes():
 		return r.writeAs(ctx, s, mapping, action)
 	case store == nil:
@@ -267,6 +269,9 @@ func (r *ReplikaReconciler) executeAndRecord(
 func (r *ReplikaReconciler) recordResult(s *scope, mapping tracking.Mapping, in *planner.Input, result *actionResult) {
 	action := &result.action
 	s.results.add(in, result)
+	if s.dryRun != nil {
+		return
+	}
 	if action.RetryAfter > 0 {
 		s.results.backOff(action.Key(), r.Clock.Now().Add(action.RetryAfter))
 	}

@@ -72,7 +72,7 @@ func (r *ReplikaReconciler) recordReadyTransition(ctx context.Context, s *scope)
 		return
 	}
 	eventType := corev1.EventTypeWarning
-	if now.Status == metav1.ConditionTrue || now.Reason == v1alpha1.ReasonSuspended {
+	if now.Status == metav1.ConditionTrue || now.Reason == v1alpha1.ReasonSuspended || now.Reason == v1alpha1.ReasonDryRun {
 		eventType = corev1.EventTypeNormal
 	}
 	ctrl.LoggerFrom(ctx).Info("Ready condition changed", "ready", now.Status, "reason", now.Reason, "message", now.Message)

@@ -55,6 +55,9 @@ type endedAction struct {
 func (r *ReplikaReconciler) executePlan(
 	ctx context.Context, s *scope, mapping tracking.Mapping, in *planner.Input, plan []planner.Action,
 ) []actionResult {
+	if s.dryRun != nil {
+		return r.predictPlan(ctx, s, mapping, in, plan)
+	}
 	logPlan(ctx, mapping, plan)
 	e := newExecution(mapping.Resource.GroupResource(), in, plan)
 	started := r.startActions(ctx, s, mapping, e)

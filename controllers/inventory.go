@@ -104,7 +104,7 @@ func (r *ReplikaReconciler) addToInventory(ctx context.Context, s *scope, mappin
 // any time, by a PUT of their manifest, even with another kind in the same request.
 func (r *ReplikaReconciler) restoreInventory(ctx context.Context, s *scope) error {
 	resources := s.state.currentInventory()
-	if len(resources) == 0 || containsAll(annotatedInventory(s.replika), resources) && controllerutil.ContainsFinalizer(s.replika, v1alpha1.Finalizer) {
+	if s.dryRun != nil || len(resources) == 0 || containsAll(annotatedInventory(s.replika), resources) && controllerutil.ContainsFinalizer(s.replika, v1alpha1.Finalizer) {
 		return nil
 	}
 	return r.patchMetadata(ctx, s, func(replika *v1alpha1.Replika) {

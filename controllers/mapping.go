@@ -49,12 +49,17 @@ func indexTargets(ctx context.Context, indexer client.FieldIndexer) error {
 		if !ok {
 			return nil
 		}
-		var keys []string
-		for _, name := range targetNames(replika) {
-			keys = append(keys, targetKey(replika.Spec.Source.Group, name))
-		}
-		return keys
+		return targetKeys(replika)
 	})
+}
+
+// targetKeys returns the keys of the Replika in the index.
+func targetKeys(replika *v1alpha1.Replika) []string {
+	var keys []string
+	for _, name := range targetNames(replika) {
+		keys = append(keys, targetKey(replika.Spec.Source.Group, name))
+	}
+	return keys
 }
 
 func targetKey(group, name string) string { return group + "/" + name }

@@ -49,7 +49,7 @@ func newMetricSet(registerer prometheus.Registerer, watches *tracking.Watches) (
 	m := &metricSet{
 		ready: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "replika_ready",
-			Help: "Whether the Replika is ready (1) or not (0).",
+			Help: "Whether the Replika is ready (1) or not (0). Not exported in a dry run.",
 		}, replika),
 		copies: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "replika_copies",
@@ -122,7 +122,11 @@ func (m *metricSet) record(s *scope) {
 	if meta.IsStatusConditionTrue(s.replika.Status.Conditions, v1alpha1.ConditionReady) {
 		ready = 1
 	}
-	m.ready.WithLabelValues(namespace, name).Set(ready)
+	if s.dryRun != nil {
+		m.ready.DeleteLabelValues(namespace, name)
+	} else {
+		m.ready.WithLabelValues(namespace, name).Set(ready)
+	}
 	if copies := s.replika.Status.Copies; copies == nil {
 		m.copies.DeletePartialMatch(prometheus.Labels{"namespace": namespace, "name": name})
 	} else {

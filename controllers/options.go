@@ -53,6 +53,11 @@ type Policy struct {
 	ExcludedNamespaces []string
 }
 
+func (p Policy) withDefaults() Policy {
+	p.MaxCopies = cmp.Or(p.MaxCopies, defaultMaxCopies)
+	return p
+}
+
 // defaultMaxCopies is the default of Policy.MaxCopies.
 const defaultMaxCopies = 100_000
 

@@ -119,6 +119,9 @@ func (r *ReplikaReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	switch {
 	case s.replika.DeletionTimestamp != nil:
 		err = r.reconcileDelete(ctx, s)
+	case s.replika.Spec.Mode == v1alpha1.ModeDryRun:
+		s.dropFormerSource()
+		err = r.finish(ctx, s, r.reconcileDryRun(ctx, s))
 	case s.replika.Spec.Suspend:
 		s.dropFormerSource()
 		err = r.finish(ctx, s, r.reconcileSuspended(ctx, s))
@@ -214,6 +217,7 @@ func (r *ReplikaReconciler) finish(ctx context.Context, s *scope, err error) err
 	r.setStatus(s)
 	r.metrics.record(s)
 	r.recordChanges(ctx, s)
+	r.recordPlan(s)
 	r.recordReadyTransition(ctx, s)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return fmt.Errorf("updating status: %w", err)

@@ -36,6 +36,8 @@ type results struct {
 	desired int32
 	synced  int32
 	failed  int32
+	// planned is what would be done; nil unless this is a dry run. What would be done is then neither in sync nor failed.
+	planned *plannedActions
 	// changes counts the actions that changed an object, by type.
 	changes  map[planner.ActionType]int
 	failures []v1alpha1.Failure
@@ -59,6 +61,14 @@ type results struct {
 	backoffUntil map[types.NamespacedName]time.Time
 }
 
+// newResults returns empty results, of a dry run if there is one.
+func newResults(dryRun *dryRun) results {
+	if dryRun == nil {
+		return results{}
+	}
+	return results{planned: &plannedActions{}}
+}
+
 // pendingCopy is a copy whose first write has not been answered yet, and the input of its plan.
 type pendingCopy struct {
 	in     *planner.Input
@@ -77,11 +87,15 @@ func (r *results) add(in *planner.Input, finished *actionResult) {
 		r.counted = true
 		r.desired++
 	}
+	if r.planned != nil {
+		r.planned.add(in, finished)
+	}
 	switch {
 	case action.InFlight && !action.Refused:
 		r.pending = append(r.pending, pendingCopy{in, action})
 	case action.Type == planner.Conflict, action.Type == planner.Wait:
 		r.failAction(in, action, action.Reason, action.Message)
+	case result.Outcome == planner.Done && r.planned != nil:
 	case result.Outcome == planner.Done, result.Outcome == planner.Unchanged:
 		if desired {
 			r.synced++
@@ -131,6 +145,9 @@ func (r *results) merge(source string, one *results) {
 	r.failed += one.failed
 	r.transient = r.transient || one.transient
 	r.pending = append(r.pending, one.pending...)
+	if one.planned != nil {
+		r.planned.merge(one.planned)
+	}
 	for action, count := range one.changes {
 		r.recordChanges(action, count)
 	}

@@ -52,6 +52,8 @@ type scope struct {
 	memory *sourceState
 	// conflicts is true if foreign objects are where copies should be.
 	conflicts bool
+	// dryRun is set if nothing is written but the status.
+	dryRun *dryRun
 }
 
 func (r *ReplikaReconciler) newScope(cached *v1alpha1.Replika) (*scope, error) {

@@ -17,7 +17,6 @@ limitations under the License.
 package controllers
 
 import (
-	"cmp"
 	"fmt"
 	"time"
 
@@ -71,7 +70,6 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		return fmt.Errorf("creating the discovery client: %w", err)
 	}
 	cleaner := planner.NewCleaner(options.DropKeys...)
-	options.Policy.MaxCopies = cmp.Or(options.Policy.MaxCopies, defaultMaxCopies)
 	reconciler := &ReplikaReconciler{
 		Client:                  mgr.GetClient(),
 		Clients:                 newClients(config, cleaner, executor.NewFairSemaphore(options.MaxConcurrentWrites, maxSlowWrites*options.MaxConcurrentWrites)),
@@ -79,7 +77,7 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		Cleaner:                 cleaner,
 		Recorder:                mgr.GetEventRecorder("replika"),
 		Clock:                   clock.RealClock{},
-		Policy:                  options.Policy,
+		Policy:                  options.Policy.withDefaults(),
 		excluded:                planner.NewPatterns(options.Policy.ExcludedNamespaces),
 		Timeouts:                options.Timeouts.withDefaults(),
 		MaxConcurrentReconciles: options.MaxConcurrentReconciles,

@@ -202,6 +202,9 @@ func (r *ReplikaReconciler) readSourceVersion(ctx context.Context, s *scope, map
 // recordCopied shows in the status what is copied of the source. Until all copies are in sync, some can have former keys. More
 // keys than before are in the status before they are in any copy: an operator that is killed meanwhile must know of them.
 func (r *ReplikaReconciler) recordCopied(ctx context.Context, s *scope, version string, keys []string) error {
+	if s.dryRun != nil {
+		return nil // no copy has the keys
+	}
 	if s.replika.Status.Source == nil {
 		s.replika.Status.Source = &v1alpha1.SourceStatus{}
 	}
@@ -219,7 +222,7 @@ func (r *ReplikaReconciler) recordCopied(ctx context.Context, s *scope, version 
 // recordFormerKeysGone shows in the status that no copy has keys of a former template, once all copies are in sync.
 func (s *scope) recordFormerKeysGone(src source) {
 	results := &s.results
-	if src.Template != nil && results.failed == 0 && len(results.pending) == 0 && results.synced == results.desired {
+	if s.dryRun == nil && src.Template != nil && results.failed == 0 && len(results.pending) == 0 && results.synced == results.desired {
 		s.replika.Status.Source.CopiedKeys = src.CopiedKeys
 	}
 }

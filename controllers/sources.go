@@ -157,7 +157,7 @@ func (r *ReplikaReconciler) sourceScope(s *scope, many *manySources, name, versi
 	replika.Status = status
 	return &sourceScope{version: version, scope: &scope{
 		name: s.name, replika: replika, original: replika, state: &memory.replikaState, anew: s.anew, identity: s.identity, client: s.client,
-		watchState: s.watchState, many: many, memory: memory,
+		watchState: s.watchState, many: many, memory: memory, dryRun: s.dryRun, results: newResults(s.dryRun),
 	}}
 }
 
@@ -268,6 +268,9 @@ func (one *sourceScope) atRest() bool {
 
 // recordManyCopied shows in the status which keys the copies of the sources can have, before any copy has them, see recordCopied.
 func (r *ReplikaReconciler) recordManyCopied(ctx context.Context, s *scope, many *manySources, batch []*sourceScope) error {
+	if s.dryRun != nil {
+		return nil // no copy has the keys
+	}
 	status := s.replika.Status.Sources
 	former := status.CopiedKeys
 	for _, one := range batch {
@@ -305,7 +308,7 @@ func (s *scope) addSources(scopes []*sourceScope) error {
 			}
 		}
 	}
-	if status.Refused == 0 && s.results.incomplete() == 0 {
+	if s.dryRun == nil && status.Refused == 0 && s.results.incomplete() == 0 {
 		status.CopiedKeys = copiedKeysOf(scopes)
 	}
 	if status.Matched == 0 {

@@ -56,7 +56,8 @@ func (r *ReplikaReconciler) setStatus(s *scope) {
 	if s.anew {
 		status.LastHandledRequest = v1alpha1.HandledRequest(s.replika.Annotations[v1alpha1.AnnotationRequestedAt])
 	}
-	if s.suspended() {
+	status.Planned = nil
+	if s.suspended() && s.dryRun == nil {
 		s.setSuspended()
 		return
 	}
@@ -67,6 +68,8 @@ func (r *ReplikaReconciler) setStatus(s *scope) {
 		status.Failures = failures[:min(len(failures), v1alpha1.MaxFailures)]
 	} // else nothing was counted, and the last counts still apply
 	switch {
+	case s.dryRun != nil:
+		s.setDryRun()
 	case s.notReady != nil:
 		s.setReady(metav1.ConditionFalse, s.notReady.Reason, s.notReady.Message, s.notReady.Stalled)
 	case results.failed > 0, len(results.refused) > 0:
@@ -124,7 +127,7 @@ func (s *scope) setCondition(conditionType string, status metav1.ConditionStatus
 // patchProgress reports, during a long reconcile, that it is in progress. observedGeneration stays: the reconcile of this
 // generation is not finished. An error is only logged, because the end of the reconcile is reported in any case.
 func (r *ReplikaReconciler) patchProgress(ctx context.Context, s *scope, message string) {
-	if s.suspended() {
+	if s.suspended() || s.dryRun != nil {
 		return
 	}
 	s.setReady(s.readyInProgress(), v1alpha1.ReasonProgressing, message, false)

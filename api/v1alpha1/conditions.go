@@ -87,6 +87,10 @@ const (
 
 	// ReasonSuspended means that spec.suspend is true.
 	ReasonSuspended = "Suspended"
+
+	// ReasonDryRun means that spec.mode is DryRun. status.planned has what would be
+	// done.
+	ReasonDryRun = "DryRun"
 )
 
 // Reasons of a failure in status.failures.

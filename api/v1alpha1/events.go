@@ -22,6 +22,9 @@ const (
 	// EventReasonReplicated, on a Replika, means that a reconcile changed copies.
 	EventReasonReplicated = "Replicated"
 
+	// EventReasonPlanned, on a Replika in DryRun, means that the plan changed.
+	EventReasonPlanned = "Planned"
+
 	// EventReasonCopiesLeftBehind, on a deleted Replika or on its Namespace, means
 	// that copies remain that the operator could not delete.
 	EventReasonCopiesLeftBehind = "CopiesLeftBehind"

@@ -136,6 +136,17 @@ const (
 	ImmutableFieldsFail ImmutableFieldsPolicy = "Fail"
 )
 
+// Mode determines whether the operator writes copies.
+// +kubebuilder:validation:Enum=Enforce;DryRun
+type Mode string
+
+const (
+	// ModeEnforce writes copies.
+	ModeEnforce Mode = "Enforce"
+	// ModeDryRun reports what would be written, and writes no copy.
+	ModeDryRun Mode = "DryRun"
+)
+
 // The rule on ReplikaSpec uses __namespace__ because CEL in Kubernetes 1.30
 // reserves the word "namespace". A rule has no access to the Replika's own
 // namespace. If source.namespace is not set, the operator excludes the Replika's
@@ -182,6 +193,15 @@ type ReplikaSpec struct {
 	// +optional
 	// +kubebuilder:default:=false
 	Suspend bool `json:"suspend,omitempty"`
+
+	// mode determines whether the operator writes copies. DryRun plans as Enforce
+	// does, reports the plan in status.planned, and writes and deletes no copy,
+	// not even where consent is withdrawn. In DryRun the Replika does not compete
+	// with others for objects: another Replika may take its copies over. Deleting
+	// the Replika still applies deletionPolicy to the copies that it made before.
+	// +optional
+	// +kubebuilder:default:=Enforce
+	Mode Mode `json:"mode,omitempty"`
 
 	// serviceAccountName is the ServiceAccount in the Replika's namespace that
 	// the operator impersonates to read the source and write the copies.
@@ -455,6 +475,11 @@ type ReplikaStatus struct {
 	// +optional
 	Copies *CopiesStatus `json:"copies,omitempty"`
 
+	// planned is what the operator would do if spec.mode were Enforce. It is
+	// present only while spec.mode is DryRun.
+	// +optional
+	Planned *PlannedStatus `json:"planned,omitempty"`
+
 	// failures lists the copies that are not in sync, and those of several
 	// sources that cannot be copied, sorted by namespace. It contains at most 20
 	// items; copies.failed and sources.refused are the totals. One item without a
@@ -517,6 +542,86 @@ type SourcesStatus struct {
 	CopiedKeys []string `json:"copiedKeys,omitempty"`
 }
 
+// PlannedActionType is what the operator would do with one copy.
+// +kubebuilder:validation:Enum=Create;Update;Adopt;Recreate;Delete;Release;HandOver;Conflict;Wait;Fail
+type PlannedActionType string
+
+const (
+	// PlannedCreate creates the copy.
+	PlannedCreate PlannedActionType = "Create"
+	// PlannedUpdate updates the copy.
+	PlannedUpdate PlannedActionType = "Update"
+	// PlannedAdopt takes ownership of an existing object, and updates it.
+	PlannedAdopt PlannedActionType = "Adopt"
+	// PlannedRecreate deletes the copy and creates it again, because an immutable
+	// field changes.
+	PlannedRecreate PlannedActionType = "Recreate"
+	// PlannedDelete deletes the copy.
+	PlannedDelete PlannedActionType = "Delete"
+	// PlannedRelease removes the operator's labels and annotations from the copy.
+	PlannedRelease PlannedActionType = "Release"
+	// PlannedHandOver gives the copy to another Replika that claims it.
+	PlannedHandOver PlannedActionType = "HandOver"
+	// PlannedConflict leaves an object unchanged that is in the way.
+	PlannedConflict PlannedActionType = "Conflict"
+	// PlannedWait waits, for example for an object that is being deleted.
+	PlannedWait PlannedActionType = "Wait"
+	// PlannedFail fails, for example because a permission is missing.
+	PlannedFail PlannedActionType = "Fail"
+)
+
+// MaxPlannedActions is the maximum number of items in status.planned.actions.
+const MaxPlannedActions = 20
+
+// PlannedStatus is what the operator would do with the copies of a Replika.
+// Copies that are in sync are not part of it.
+type PlannedStatus struct {
+	// counts has the number of copies for each action that is planned, sorted by
+	// the name of the action.
+	// +optional
+	// +listType=map
+	// +listMapKey=action
+	// +kubebuilder:validation:MaxItems=10
+	Counts []PlannedCount `json:"counts,omitempty"`
+
+	// actions lists the first 20 of the planned actions, sorted by namespace and
+	// name.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	Actions []PlannedAction `json:"actions,omitempty"`
+}
+
+// PlannedCount is a number of copies.
+type PlannedCount struct {
+	// action is what would be done with the copies.
+	// +required
+	Action PlannedActionType `json:"action"`
+
+	// copies is the number of copies.
+	// +required
+	Copies int32 `json:"copies"`
+}
+
+// PlannedAction is what the operator would do with one copy.
+type PlannedAction struct {
+	// namespace is the namespace of the copy.
+	// +required
+	Namespace string `json:"namespace"`
+
+	// name is the name of the copy.
+	// +required
+	Name string `json:"name"`
+
+	// action is what would be done with the copy.
+	// +required
+	Action PlannedActionType `json:"action"`
+
+	// message explains the action. It never contains the content of a Secret.
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
 // CopiesStatus is a summary of the copies of one Replika.
 type CopiesStatus struct {
 	// desired is the number of copies that should exist: one per source and
@@ -568,6 +673,7 @@ type Failure struct {
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Synced",type=integer,JSONPath=`.status.copies.synced`
 // +kubebuilder:printcolumn:name="Desired",type=integer,JSONPath=`.status.copies.desired`
+// +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
 // +kubebuilder:printcolumn:name="Sources",type=integer,priority=1,JSONPath=`.status.sources.matched`
 // +kubebuilder:printcolumn:name="Kind",type=string,priority=1,JSONPath=`.spec.source.kind`
 // +kubebuilder:printcolumn:name="Source",type=string,JSONPath=`.spec.source.name`

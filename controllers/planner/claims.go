@@ -46,10 +46,10 @@ type Claimant struct {
 // Compile returns the compiled selectors of a Replika: [NewSelection], or a cache of what that returned.
 type Compile func(*v1alpha1.Replika) (*Selection, error)
 
-// NewClaimant returns the claims of the Replika, or false if it is being deleted and therefore claims nothing. A Replika
+// NewClaimant returns the claims of the Replika, or false if it claims nothing: it is being deleted, or in a dry run. A Replika
 // whose selectors are invalid claims nothing either.
 func NewClaimant(replika *v1alpha1.Replika, compile Compile) (Claimant, bool) {
-	if replika.DeletionTimestamp != nil {
+	if replika.DeletionTimestamp != nil || replika.Spec.Mode == v1alpha1.ModeDryRun {
 		return Claimant{}, false
 	}
 	return Claimant{

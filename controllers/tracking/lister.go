@@ -52,10 +52,10 @@ func NewLister(watches *Watches) *Lister {
 func (l *Lister) List(
 	ctx context.Context, resource schema.GroupVersionResource, replika types.NamespacedName,
 ) ([]*planner.Observed, error) {
-	copies, err := l.listByLabels(ctx, resource, labels.Set{
+	copies, err := l.list(ctx, resource, metav1.ListOptions{LabelSelector: labels.Set{
 		v1alpha1.LabelCreatedBy: v1alpha1.CreatedByValue,
 		v1alpha1.LabelPartOf:    v1alpha1.PartOf(replika.Name),
-	})
+	}.String()})
 	if err != nil {
 		return nil, err
 	}
@@ -74,10 +74,14 @@ func (l *Lister) RecordWrite(replika types.NamespacedName, resource schema.Group
 // Forget drops what is kept for a Replika.
 func (l *Lister) Forget(replika types.NamespacedName) { l.accepted.forget(replika) }
 
-func (l *Lister) listByLabels(
-	ctx context.Context, resource schema.GroupVersionResource, selected labels.Set,
+// ListNamed lists all objects of the name, whether they are copies or not.
+func (l *Lister) ListNamed(ctx context.Context, resource schema.GroupVersionResource, name string) ([]*planner.Observed, error) {
+	return l.list(ctx, resource, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String()})
+}
+
+func (l *Lister) list(
+	ctx context.Context, resource schema.GroupVersionResource, options metav1.ListOptions,
 ) ([]*planner.Observed, error) {
-	options := metav1.ListOptions{LabelSelector: selected.String()}
 	var copies []*planner.Observed
 	_, err := l.objects.each(ctx, resource, options, func(object *unstructured.Unstructured) error {
 		observed, err := l.cleaner.Observe(resource.GroupResource(), object)

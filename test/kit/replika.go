@@ -176,6 +176,11 @@ func Suspended() ReplikaOption {
 	return func(replika *v1alpha1.Replika) { replika.Spec.Suspend = true }
 }
 
+// DryRun sets spec.mode.
+func DryRun() ReplikaOption {
+	return func(replika *v1alpha1.Replika) { replika.Spec.Mode = v1alpha1.ModeDryRun }
+}
+
 // ServiceAccount sets spec.serviceAccountName.
 func ServiceAccount(name string) ReplikaOption {
 	return func(replika *v1alpha1.Replika) { replika.Spec.ServiceAccountName = name }

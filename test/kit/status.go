@@ -34,6 +34,7 @@ const longestMessage = 1024
 var abnormalConditions = map[string]string{
 	v1alpha1.ReasonSynced:                  "",
 	v1alpha1.ReasonSuspended:               "",
+	v1alpha1.ReasonDryRun:                  "",
 	v1alpha1.ReasonProgressing:             v1alpha1.ConditionReconciling,
 	v1alpha1.ReasonSourceNotFound:          v1alpha1.ConditionReconciling,
 	v1alpha1.ReasonKeyNotFound:             v1alpha1.ConditionReconciling,
@@ -137,7 +138,11 @@ func pairingViolations(status *v1alpha1.ReplikaStatus, ready *metav1.Condition) 
 		return violations{fmt.Sprintf("Ready has the unknown reason %q", ready.Reason)}
 	}
 	var found violations
-	if ready.Reason != v1alpha1.ReasonSuspended {
+	switch ready.Reason {
+	case v1alpha1.ReasonSuspended:
+	case v1alpha1.ReasonDryRun:
+		found.check(ready.Status == metav1.ConditionUnknown && status.Planned != nil, "Ready is %s in a dry run, planned %+v", ready.Status, status.Planned)
+	default:
 		found.check((ready.Status == metav1.ConditionTrue) == (ready.Reason == v1alpha1.ReasonSynced) &&
 			(ready.Status != metav1.ConditionUnknown || ready.Reason == v1alpha1.ReasonProgressing),
 			"Ready is %s with the reason %s", ready.Status, ready.Reason)

@@ -1,0 +1,180 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/executor"
+	"github.com/prosimcorp/replika/controllers/planner"
+	"github.com/prosimcorp/replika/controllers/tracking"
+)
+
+// Preview is what the operator would do with the copies of a Replika.
+type Preview struct {
+	// Status is the one that the operator would report in a dry run.
+	Status v1alpha1.ReplikaStatus
+	// Counts has the number of copies for each action that is planned, and Actions all of these copies, sorted by namespace and name.
+	Counts  map[v1alpha1.PlannedActionType]int32
+	Actions []v1alpha1.PlannedAction
+	// NotReady is why the Replika as a whole cannot be reconciled, and Message explains it; empty if only single copies can fail.
+	NotReady, Message string
+	// Notes say what could not be read, and what is not known therefore.
+	Notes []string
+}
+
+// Previewer plans by the steps of the operator, with the permissions of its own client, which only reads.
+type Previewer struct {
+	reconciler *ReplikaReconciler
+	cluster    *snapshot
+	// operator is the user that writes copies for Replikas without a ServiceAccount; empty if it is not known.
+	operator string
+	reviews  authorizationclient.AuthorizationV1Interface
+
+	mu    sync.Mutex
+	notes []string
+}
+
+// NewPreviewer returns a previewer for an operator with the options, which runs as the user. If the user is empty, it is not known, and
+// its permissions are not reviewed.
+func NewPreviewer(config *rest.Config, options Options, operator string) (*Previewer, error) {
+	config = rest.CopyConfig(config)
+	config.QPS = -1 // throttling is left to API Priority and Fairness
+	httpClient, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("creating the HTTP client: %w", err)
+	}
+	lists, err := executor.NewClient(config, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("creating the client that lists copies: %w", err)
+	}
+	metadataClient, err := metadata.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("creating the client that reads metadata: %w", err)
+	}
+	discoveryClient, err := discovery.NewDiscoveryClientForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("creating the discovery client: %w", err)
+	}
+	reviews, err := authorizationclient.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("creating the client that reviews permissions: %w", err)
+	}
+	cleaner := planner.NewCleaner(options.DropKeys...)
+	clients := newClients(config, cleaner, nil)
+	clients.asCaller = true
+	cluster := &snapshot{}
+	reconciler := &ReplikaReconciler{
+		Client:              cluster,
+		Clients:             clients,
+		Mapper:              tracking.NewMapper(discoveryClient),
+		Cleaner:             cleaner,
+		Clock:               clock.RealClock{},
+		Policy:              options.Policy.withDefaults(),
+		excluded:            planner.NewPatterns(options.Policy.ExcludedNamespaces),
+		Timeouts:            Timeouts{WatchSyncTimeout: time.Nanosecond}.withDefaults(), // no watch ever syncs
+		MaxConcurrentWrites: options.MaxConcurrentWrites,
+	}
+	// They are never started, and nothing is watched: whatever the steps need is listed.
+	reconciler.Watches = tracking.NewWatches(nil, lists, metadataClient, cleaner, reconciler.handleWatchEvent)
+	reconciler.Lister = tracking.NewLister(reconciler.Watches)
+	reconciler.sourceReads.clock = reconciler.Clock
+	return &Previewer{reconciler: reconciler, cluster: cluster, operator: operator, reviews: reviews}, nil
+}
+
+// Plan returns what the operator would do with the Replika, which does not have to exist, next to the other Replikas. The namespaces are
+// all that exist. An error means that this is not known.
+func (p *Previewer) Plan(
+	ctx context.Context, replika *v1alpha1.Replika, others []v1alpha1.Replika, namespaces []metav1.PartialObjectMetadata,
+) (*Preview, error) {
+	r := p.reconciler
+	planned := replika.DeepCopy()
+	planned.Spec.Mode = v1alpha1.ModeEnforce
+	p.cluster.set(planned, others, namespaces)
+	s, err := r.newScope(planned)
+	if err != nil {
+		return nil, err
+	}
+	s.dropFormerSource()
+	s.notReady = nil
+	err = r.predict(ctx, s, newDryRun(p.reviewAccess))
+	if notReady, ok := errors.AsType[*notReadyError](err); ok {
+		s.notReady = notReady
+	} else if err != nil {
+		return nil, err
+	}
+	r.setStatus(s)
+	preview := &Preview{
+		Status: s.replika.Status, Counts: s.results.planned.counts, Actions: s.results.planned.sorted(), Notes: p.notes,
+	}
+	if s.notReady != nil {
+		preview.NotReady, preview.Message = s.notReady.Reason, s.notReady.Message
+	}
+	return preview, nil
+}
+
+// reviewAccess asks as the caller for the permissions of the account. Without the permission to ask, every write counts as allowed.
+func (p *Previewer) reviewAccess(ctx context.Context, asked access) (bool, error) {
+	spec := authorizationv1.SubjectAccessReviewSpec{
+		User:               p.operator,
+		Groups:             []string{"system:authenticated"},
+		ResourceAttributes: asked.attributes(),
+	}
+	if asked.as != operatorIdentity {
+		spec.User = asked.as.user()
+	}
+	if spec.User == "" {
+		p.note("the permissions of the operator are not reviewed, because its ServiceAccount is not known")
+		return true, nil
+	}
+	if asked.as != operatorIdentity {
+		spec.Groups = append(spec.Groups, "system:serviceaccounts", "system:serviceaccounts:"+asked.as.namespace)
+	}
+	review, err := p.reviews.SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
+	switch {
+	case apierrors.IsForbidden(err):
+		p.note(fmt.Sprintf("the permissions of %s are not reviewed, because you may not create subjectaccessreviews.authorization.k8s.io", asked.as))
+		return true, nil
+	case err != nil:
+		return false, err
+	}
+	return review.Status.Allowed, nil
+}
+
+// note adds a note, unless it was added before.
+func (p *Previewer) note(note string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Contains(p.notes, note) {
+		p.notes = append(p.notes, note)
+	}
+}

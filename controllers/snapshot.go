@@ -1,0 +1,101 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+)
+
+// snapshot serves what the operator reads from its cache: the Replikas, and the metadata of the namespaces. Nothing else is read through
+// it, and nothing is written.
+type snapshot struct {
+	client.Client
+
+	replikas   []v1alpha1.Replika
+	namespaces map[string]*metav1.PartialObjectMetadata
+}
+
+// set replaces the snapshot: by the Replika, in the place of the one that has its name, and everything else that exists.
+func (s *snapshot) set(replika *v1alpha1.Replika, others []v1alpha1.Replika, namespaces []metav1.PartialObjectMetadata) {
+	name := client.ObjectKeyFromObject(replika)
+	s.replikas = slices.DeleteFunc(slices.Clone(others), func(other v1alpha1.Replika) bool {
+		return client.ObjectKeyFromObject(&other) == name
+	})
+	s.replikas = append(s.replikas, *replika)
+	s.namespaces = make(map[string]*metav1.PartialObjectMetadata, len(namespaces))
+	for i := range namespaces {
+		s.namespaces[namespaces[i].Name] = &namespaces[i]
+	}
+}
+
+// Get implements client.Reader.
+func (s *snapshot) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	switch object := object.(type) {
+	case *v1alpha1.Replika:
+		for i := range s.replikas {
+			if client.ObjectKeyFromObject(&s.replikas[i]) == key {
+				s.replikas[i].DeepCopyInto(object)
+				return nil
+			}
+		}
+	case *metav1.PartialObjectMetadata:
+		if namespace, found := s.namespaces[key.Name]; found {
+			namespace.DeepCopyInto(object)
+			return nil
+		}
+	}
+	return errors.NewNotFound(schema.GroupResource{}, key.String())
+}
+
+// List implements client.Reader.
+func (s *snapshot) List(_ context.Context, list client.ObjectList, options ...client.ListOption) error {
+	applied := client.ListOptions{}
+	applied.ApplyOptions(options)
+	switch list := list.(type) {
+	case *v1alpha1.ReplikaList:
+		for i := range s.replikas {
+			if hasTarget(&s.replikas[i], &applied) {
+				list.Items = append(list.Items, s.replikas[i])
+			}
+		}
+	case *metav1.PartialObjectMetadataList:
+		for _, namespace := range s.namespaces {
+			list.Items = append(list.Items, *namespace)
+		}
+	default:
+		return fmt.Errorf("a snapshot has no %T", list)
+	}
+	return nil
+}
+
+// hasTarget reports whether the Replika has the key of [targetIndex] that is selected, if any.
+func hasTarget(replika *v1alpha1.Replika, options *client.ListOptions) bool {
+	if options.FieldSelector == nil {
+		return true
+	}
+	key, _ := options.FieldSelector.RequiresExactMatch(targetIndex)
+	return slices.Contains(targetKeys(replika), key)
+}
