@@ -37,6 +37,8 @@ type plannedActions struct {
 	counts map[v1alpha1.PlannedActionType]int32
 	// actions lacks those in namespaces that the Replika's ServiceAccount cannot know.
 	actions []v1alpha1.PlannedAction
+	// templates are those of the copies, by their name.
+	templates map[string]*planner.Template
 }
 
 // add adds the predicted result of an action of the plan that was made of the input.
@@ -50,6 +52,12 @@ func (p *plannedActions) add(in *planner.Input, predicted *actionResult) {
 		p.counts = map[v1alpha1.PlannedActionType]int32{}
 	}
 	p.counts[planned]++
+	if action.Template != nil {
+		if p.templates == nil {
+			p.templates = map[string]*planner.Template{}
+		}
+		p.templates[action.Name] = action.Template
+	}
 	reason, message := action.Reason, in.Describe(action)
 	if planned == v1alpha1.PlannedFail {
 		reason, message = result.Outcome.FailureReason(), failureMessage(result.Outcome, result.Err)
@@ -70,6 +78,10 @@ func (p *plannedActions) merge(one *plannedActions) {
 		p.counts[action] += count
 	}
 	p.actions = append(p.actions, one.actions...)
+	if p.templates == nil {
+		p.templates = map[string]*planner.Template{}
+	}
+	maps.Copy(p.templates, one.templates)
 }
 
 // sorted returns the actions by namespace and name.

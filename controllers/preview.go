@@ -27,6 +27,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/discovery"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/metadata"
@@ -50,6 +51,58 @@ type Preview struct {
 	NotReady, Message string
 	// Notes say what could not be read, and what is not known therefore.
 	Notes []string
+
+	templates map[string]*planner.Template
+	previewer *Previewer
+}
+
+// Content returns the copy as it is and as it would be; nil for none. It has what the operator compares: the content, and the labels and
+// annotations.
+func (p *Preview) Content(
+	ctx context.Context, replika *v1alpha1.Replika, action *v1alpha1.PlannedAction,
+) (before, after *unstructured.Unstructured, err error) {
+	r := p.previewer.reconciler
+	mapping, err := r.Mapper.Resolve(ctx, sourceGVK(replika))
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := r.Clients.clientFor(operatorIdentity)
+	if err != nil {
+		return nil, nil, err
+	}
+	live, err := client.objects.Resource(mapping.Resource).Namespace(action.Namespace).Get(ctx, action.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		live, err = nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading %s %s/%s: %w", mapping.Resource.GroupResource(), action.Namespace, action.Name, err)
+	}
+	template := p.templates[action.Name]
+	switch action.Action {
+	case v1alpha1.PlannedCreate, v1alpha1.PlannedRecreate:
+		after, err = template.RenderOver(nil, planner.Keys{}, action.Namespace, false)
+	case v1alpha1.PlannedUpdate, v1alpha1.PlannedAdopt:
+		if live == nil {
+			return nil, nil, nil // it was deleted meanwhile
+		}
+		observed, observeErr := r.Cleaner.Observe(mapping.Resource.GroupResource(), live)
+		if observeErr != nil {
+			return nil, nil, observeErr
+		}
+		adopted := observed.Adopted || action.Action == v1alpha1.PlannedAdopt
+		after, err = template.RenderOver(live, observed.StaleKeys(template), action.Namespace, adopted)
+	case v1alpha1.PlannedDelete:
+	default:
+		after = live
+	}
+	return r.comparable(live), r.comparable(after), err
+}
+
+func (r *ReplikaReconciler) comparable(object *unstructured.Unstructured) *unstructured.Unstructured {
+	if object == nil {
+		return nil
+	}
+	return r.Cleaner.Comparable(object)
 }
 
 // Previewer plans by the steps of the operator, with the permissions of its own client, which only reads.
@@ -111,35 +164,69 @@ func NewPreviewer(config *rest.Config, options Options, operator string) (*Previ
 	return &Previewer{reconciler: reconciler, cluster: cluster, operator: operator, reviews: reviews}, nil
 }
 
-// Plan returns what the operator would do with the Replika, which does not have to exist, next to the other Replikas. The namespaces are
-// all that exist. An error means that this is not known.
-func (p *Previewer) Plan(
-	ctx context.Context, replika *v1alpha1.Replika, others []v1alpha1.Replika, namespaces []metav1.PartialObjectMetadata,
-) (*Preview, error) {
+// Cluster is what a preview depends on, besides the source and the copies.
+type Cluster struct {
+	// Replikas are all that exist. The one that is planned does not have to be among them.
+	Replikas []v1alpha1.Replika
+	// Namespaces are all that exist, or those that the caller may read.
+	Namespaces []metav1.PartialObjectMetadata
+	// Partial is true if there can be other namespaces. Copies are then looked for only in these.
+	Partial bool
+}
+
+// Add adds a Replika, in the place of one that has its name.
+func (c *Cluster) Add(replika *v1alpha1.Replika) {
+	c.Replikas = slices.DeleteFunc(c.Replikas, func(other v1alpha1.Replika) bool {
+		return other.Namespace == replika.Namespace && other.Name == replika.Name
+	})
+	c.Replikas = append(c.Replikas, *replika)
+}
+
+// Plan returns what the operator would do with the Replika. An error means that this is not known.
+func (p *Previewer) Plan(ctx context.Context, replika *v1alpha1.Replika, cluster *Cluster) (*Preview, error) {
 	r := p.reconciler
-	planned := replika.DeepCopy()
-	planned.Spec.Mode = v1alpha1.ModeEnforce
-	p.cluster.set(planned, others, namespaces)
-	s, err := r.newScope(planned)
+	enforced := replika.DeepCopy()
+	enforced.Spec.Mode = v1alpha1.ModeEnforce
+	p.cluster.set(enforced, cluster)
+	if cluster.Partial {
+		r.Lister = r.Lister.In(p.cluster.names())
+	}
+	s, err := r.newScope(enforced)
 	if err != nil {
 		return nil, err
 	}
 	s.dropFormerSource()
 	s.notReady = nil
 	err = r.predict(ctx, s, newDryRun(p.reviewAccess))
-	if notReady, ok := errors.AsType[*notReadyError](err); ok {
+	notReady, ok := errors.AsType[*notReadyError](err)
+	switch {
+	case ok && (notReady.Reason == v1alpha1.ReasonForbidden || notReady.Transient):
+		return nil, p.unreadable(s, notReady)
+	case ok:
 		s.notReady = notReady
-	} else if err != nil {
+	case err != nil:
 		return nil, err
 	}
 	r.setStatus(s)
+	planned := s.results.planned
 	preview := &Preview{
-		Status: s.replika.Status, Counts: s.results.planned.counts, Actions: s.results.planned.sorted(), Notes: p.notes,
+		Status: s.replika.Status, Counts: planned.counts, Actions: planned.sorted(), Notes: p.notes,
+		templates: planned.templates, previewer: p,
 	}
 	if s.notReady != nil {
 		preview.NotReady, preview.Message = s.notReady.Reason, s.notReady.Message
 	}
 	return preview, nil
+}
+
+// unreadable returns the error of a plan that depends on something that could not be read.
+func (*Previewer) unreadable(s *scope, notReady *notReadyError) error {
+	if notReady.Reason != v1alpha1.ReasonForbidden {
+		return errors.New(notReady.Message)
+	}
+	kind := s.replika.Spec.Source.Kind
+	return fmt.Errorf("you may not read what the plan depends on: it needs get on the source (%s), and list on objects of kind %s in the "+
+		"target namespaces", s.sourceTitle(), kind)
 }
 
 // reviewAccess asks as the caller for the permissions of the account. Without the permission to ask, every write counts as allowed.

@@ -19,6 +19,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/errors"
@@ -39,17 +40,18 @@ type snapshot struct {
 }
 
 // set replaces the snapshot: by the Replika, in the place of the one that has its name, and everything else that exists.
-func (s *snapshot) set(replika *v1alpha1.Replika, others []v1alpha1.Replika, namespaces []metav1.PartialObjectMetadata) {
-	name := client.ObjectKeyFromObject(replika)
-	s.replikas = slices.DeleteFunc(slices.Clone(others), func(other v1alpha1.Replika) bool {
-		return client.ObjectKeyFromObject(&other) == name
-	})
-	s.replikas = append(s.replikas, *replika)
-	s.namespaces = make(map[string]*metav1.PartialObjectMetadata, len(namespaces))
-	for i := range namespaces {
-		s.namespaces[namespaces[i].Name] = &namespaces[i]
+func (s *snapshot) set(replika *v1alpha1.Replika, cluster *Cluster) {
+	all := &Cluster{Replikas: slices.Clone(cluster.Replikas)}
+	all.Add(replika)
+	s.replikas = all.Replikas
+	s.namespaces = make(map[string]*metav1.PartialObjectMetadata, len(cluster.Namespaces))
+	for i := range cluster.Namespaces {
+		s.namespaces[cluster.Namespaces[i].Name] = &cluster.Namespaces[i]
 	}
 }
+
+// names returns the names of the namespaces, sorted.
+func (s *snapshot) names() []string { return slices.Sorted(maps.Keys(s.namespaces)) }
 
 // Get implements client.Reader.
 func (s *snapshot) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {

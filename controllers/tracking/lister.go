@@ -40,11 +40,18 @@ type Lister struct {
 	// watches may have accepted digests from before the watch of the copies failed.
 	watches  *Watches
 	accepted acceptedDigests
+	// namespaces are those in which objects are listed; nil for all.
+	namespaces []string
 }
 
 // NewLister returns a lister that uses the clients of the watches.
 func NewLister(watches *Watches) *Lister {
 	return &Lister{objects: watches.lists, metadata: watches.metadata, cleaner: watches.cleaner, watches: watches}
+}
+
+// In returns a lister of objects in these namespaces only, for callers that may not list them in all.
+func (l *Lister) In(namespaces []string) *Lister {
+	return &Lister{objects: l.objects, metadata: l.metadata, cleaner: l.cleaner, watches: l.watches, namespaces: namespaces}
 }
 
 // List lists the objects with the labels of the Replika's copies, in all namespaces. Replikas of the same name in other
@@ -83,13 +90,20 @@ func (l *Lister) list(
 	ctx context.Context, resource schema.GroupVersionResource, options metav1.ListOptions,
 ) ([]*planner.Observed, error) {
 	var copies []*planner.Observed
-	_, err := l.objects.each(ctx, resource, options, func(object *unstructured.Unstructured) error {
-		observed, err := l.cleaner.Observe(resource.GroupResource(), object)
-		copies = append(copies, observed)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listing copies of resource %s: %w", resource.GroupResource(), err)
+	namespaces := l.namespaces
+	if namespaces == nil {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	for _, namespace := range namespaces {
+		stream := objectStream{client: l.objects.client, namespace: namespace}
+		_, err := stream.each(ctx, resource, options, func(object *unstructured.Unstructured) error {
+			observed, err := l.cleaner.Observe(resource.GroupResource(), object)
+			copies = append(copies, observed)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("listing copies of resource %s: %w", resource.GroupResource(), err)
+		}
 	}
 	return copies, nil
 }

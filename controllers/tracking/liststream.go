@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,10 +36,12 @@ import (
 // pageSize limits how many objects the API server reads from its storage for one response.
 const pageSize = 500
 
-// objectStream lists whole objects in all namespaces. It decodes one object at a time from the response: copies can be large and
+// objectStream lists whole objects in all namespaces, or in one. It decodes one object at a time from the response: copies can be large and
 // many, and more than one of them is never in memory.
 type objectStream struct {
 	client rest.Interface
+	// namespace is empty for all.
+	namespace string
 }
 
 // each calls visit for every object of the resource that the options select, in pages, and returns the resourceVersion of the
@@ -64,7 +67,7 @@ func (s objectStream) each(
 func (s objectStream) page(
 	ctx context.Context, resource schema.GroupVersionResource, options metav1.ListOptions, visit func(*unstructured.Unstructured) error,
 ) (*metav1.ListMeta, error) {
-	body, err := s.client.Get().AbsPath(resourcePath(resource)).
+	body, err := s.client.Get().AbsPath(resourcePath(resource, s.namespace)).
 		SpecificallyVersionedParams(&options, scheme.ParameterCodec, schema.GroupVersion{Version: "v1"}).Stream(ctx)
 	if err != nil {
 		return nil, err
@@ -77,12 +80,16 @@ func (s objectStream) page(
 	return page, nil
 }
 
-// resourcePath returns the path of the resource in all namespaces.
-func resourcePath(resource schema.GroupVersionResource) string {
+// resourcePath returns the path of the resource in the namespace or, if it is empty, in all namespaces.
+func resourcePath(resource schema.GroupVersionResource, namespace string) string {
+	root := "/apis/" + resource.Group
 	if resource.Group == "" {
-		return "/api/" + resource.Version + "/" + resource.Resource
+		root = "/api"
 	}
-	return "/apis/" + resource.Group + "/" + resource.Version + "/" + resource.Resource
+	if namespace != "" {
+		return path.Join(root, resource.Version, "namespaces", namespace, resource.Resource)
+	}
+	return path.Join(root, resource.Version, resource.Resource)
 }
 
 // decodeList decodes a list in JSON, and calls visit with each of its items. The items of built-in kinds have no kind of their

@@ -124,7 +124,7 @@ func TestObjectStream_Each_Pages(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":%q},"items":[{"metadata":{"name":"a"}}]}`, next)
 	}))
 	defer server.Close()
-	stream := objectStream{newRESTClient(t, &rest.Config{Host: server.URL})}
+	stream := objectStream{client: newRESTClient(t, &rest.Config{Host: server.URL})}
 
 	visited := 0
 	version, err := stream.each(t.Context(), secrets, metav1.ListOptions{ResourceVersion: "5", ResourceVersionMatch: "NotOlderThan", LabelSelector: "a=b"},

@@ -96,7 +96,7 @@ func NewWatches(
 ) *Watches {
 	return &Watches{
 		objects:    objects,
-		lists:      objectStream{lists},
+		lists:      objectStream{client: lists},
 		metadata:   metadata,
 		cleaner:    cleaner,
 		notify:     notify,

@@ -85,6 +85,7 @@ func newRootCommand(version string, streams genericiooptions.IOStreams) *cobra.C
 		newWhoCommand(env),
 		newOrphansCommand(env),
 		newRBACCommand(env),
+		newPlanCommand(env),
 		newOptionsCommand(),
 	)
 	return root
