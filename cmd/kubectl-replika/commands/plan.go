@@ -159,7 +159,7 @@ type plan struct {
 	Copies   v1alpha1.CopiesStatus    `json:"copies"`
 	Counts   []v1alpha1.PlannedCount  `json:"counts"`
 	Actions  []v1alpha1.PlannedAction `json:"actions"`
-	Failures []v1alpha1.Failure `json:"failures,omitempty"`
+	Failures []v1alpha1.Failure       `json:"failures,omitempty"`
 
 	replika *v1alpha1.Replika
 	preview *controllers.Preview
