@@ -35,29 +35,14 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 	if err != nil {
 		return err
 	}
-	in, checkpoint := plan.in, plan.checkpoint
+	checkpoint := plan.checkpoint
 	s.results.carryOver(checkpoint)
 	if src.Template != nil {
-		s.results.recordDenied(in)
+		s.results.recordDenied(plan.in)
 	}
-	outOfSync, conflicts := map[types.NamespacedName]bool{}, false
-	var inFlight []types.NamespacedName
-	for _, result := range r.executePlan(ctx, s, mapping, in, plan.actions) {
-		r.recordResult(s, mapping, in, &result)
-		checkpoint.Record(in, &result.action, result.result.Outcome, result.result.Object)
-		conflicts = conflicts || result.hasForeignObject()
-		switch {
-		case result.action.InFlight:
-			inFlight = append(inFlight, result.action.Key())
-		case result.failed() || result.action.Refused:
-			outOfSync[result.action.Key()] = true
-		case in.CorrectsDrift(&result.action, result.result.Outcome) && r.recordDriftCorrection(s, &result.action):
-			checkpoint.RecordContested(result.action.Namespace)
-		}
-	}
+	r.executeCopies(ctx, s, mapping, plan)
 	s.results.mutated, s.results.mutatedFields = checkpoint.Mutated()
-	s.state.setOutOfSync(outOfSync, inFlight)
-	if s.conflicts = conflicts; s.many == nil {
+	if s.many == nil {
 		r.watchConflictingObjects(s.name, mapping, s)
 	}
 	r.recordMissed(ctx, s, plan)
@@ -68,6 +53,27 @@ func (r *ReplikaReconciler) reconcileCopies(ctx context.Context, s *scope, mappi
 		s.state.setCheckpoint(checkpoint, plan.store)
 	}
 	return nil
+}
+
+// executeCopies executes the plan, and records the results in those of the reconcile and in the checkpoint.
+func (r *ReplikaReconciler) executeCopies(ctx context.Context, s *scope, mapping tracking.Mapping, plan *copyPlan) {
+	checkpoint, outOfSync := plan.checkpoint, map[types.NamespacedName]bool{}
+	var inFlight []types.NamespacedName
+	s.conflicts = false
+	r.executePlan(ctx, s, mapping, plan.parts, func(in *planner.Input, result *actionResult) {
+		r.recordResult(s, mapping, in, result)
+		checkpoint.Record(in, &result.action, result.result.Outcome, result.result.Object)
+		s.conflicts = s.conflicts || result.hasForeignObject()
+		switch {
+		case result.action.InFlight:
+			inFlight = append(inFlight, result.action.Key())
+		case result.failed() || result.action.Refused:
+			outOfSync[result.action.Key()] = true
+		case in.CorrectsDrift(&result.action, result.result.Outcome) && r.recordDriftCorrection(s, &result.action):
+			checkpoint.RecordContested(result.action.Namespace)
+		}
+	})
+	s.state.setOutOfSync(outOfSync, inFlight)
 }
 
 // planInput collects what a plan for all of the Replika's copies of a kind depends on, as if no copies were desired.
@@ -125,7 +131,7 @@ func (r *ReplikaReconciler) listCopies(
 	name := s.replika.TargetName()
 	switch {
 	case store == nil && s.many != nil:
-		return s.many.polled[name], nil
+		return slices.Clone(s.many.polled[name]), nil
 	case store == nil:
 		return r.Lister.List(ctx, mapping.Resource, s.name)
 	case s.many != nil: // the copies of the other sources have other names
@@ -258,11 +264,9 @@ func (r *ReplikaReconciler) writeAndRecord(
 
 // executeAndRecord executes a plan that prunes copies, and adds the results to those of the reconcile.
 func (r *ReplikaReconciler) executeAndRecord(
-	ctx context.Context, s *scope, mapping tracking.Mapping, in *planner.Input, plan []planner.Action,
+	ctx context.Context, s *scope, mapping tracking.Mapping, plan *parts,
 ) {
-	for _, result := range r.executePlan(ctx, s, mapping, in, plan) {
-		r.recordResult(s, mapping, in, &result)
-	}
+	r.executePlan(ctx, s, mapping, plan, func(in *planner.Input, result *actionResult) { r.recordResult(s, mapping, in, result) })
 }
 
 // recordResult adds the result of an action to the results.
@@ -300,17 +304,4 @@ func (r *ReplikaReconciler) recordDriftCorrection(s *scope, action *planner.Acti
 	s.results.backOff(action.Key(), now.Add(contest.Backoff(now, s.replika.Spec.Synchronization.Time.Duration)))
 	s.results.markContested(action.Namespace)
 	return true
-}
-
-// logPlan logs how many actions of each type a plan has.
-func logPlan(ctx context.Context, mapping tracking.Mapping, plan []planner.Action) {
-	log := ctrl.LoggerFrom(ctx).V(1)
-	if len(plan) == 0 || !log.Enabled() {
-		return
-	}
-	counts := map[planner.ActionType]int{}
-	for i := range plan {
-		counts[plan[i].Type]++
-	}
-	log.Info("Planned actions", "resource", mapping.Resource.GroupResource(), "actions", counts)
 }

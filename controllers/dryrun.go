@@ -95,23 +95,35 @@ func (r *ReplikaReconciler) predict(ctx context.Context, s *scope, dryRun *dryRu
 	}
 }
 
-// predictPlan returns the results that the actions of a plan would have.
+// predictPlan calls record with the result that each action of a plan would have.
 func (r *ReplikaReconciler) predictPlan(
-	ctx context.Context, s *scope, mapping tracking.Mapping, in *planner.Input, plan []planner.Action,
+	ctx context.Context, s *scope, mapping tracking.Mapping, plan *parts, record func(*planner.Input, *actionResult),
+) {
+	plan.log(ctx, mapping)
+	for in, actions := range plan.each() {
+		results := r.predictPart(ctx, s, mapping, in, actions)
+		for i := range results {
+			record(in, &results[i])
+		}
+	}
+}
+
+// predictPart returns the results that the actions of a part would have.
+func (r *ReplikaReconciler) predictPart(
+	ctx context.Context, s *scope, mapping tracking.Mapping, in *planner.Input, actions []planner.Action,
 ) []actionResult {
-	logPlan(ctx, mapping, plan)
 	namespaces := make(map[string]planner.Namespace, len(in.Namespaces))
 	for _, namespace := range in.Namespaces {
 		namespaces[namespace.Name] = namespace
 	}
-	results := make([]actionResult, len(plan))
+	results := make([]actionResult, len(actions))
 	limit := make(chan struct{}, max(r.MaxConcurrentWrites, 1))
 	var predictions sync.WaitGroup
-	for i := range plan {
+	for i := range actions {
 		limit <- struct{}{}
 		predictions.Go(func() {
 			defer func() { <-limit }()
-			results[i] = r.executeAction(ctx, s, mapping, nil, in, namespaces[plan[i].Namespace], plan[i])
+			results[i] = r.executeAction(ctx, s, mapping, nil, in, namespaces[actions[i].Namespace], actions[i])
 		})
 	}
 	predictions.Wait()

@@ -91,7 +91,7 @@ func (r *ReplikaReconciler) pruneKindByName(ctx context.Context, s *scope, mappi
 			in.Observed = append(in.Observed, object)
 		}
 	}
-	r.executeAndRecord(ctx, s, mapping, in, planner.Plan(in))
+	r.executeAndRecord(ctx, s, mapping, newParts(in, planner.Plan))
 	return err
 }
 

@@ -30,8 +30,9 @@ import (
 
 // copyPlan is a plan for copies of the source: of all namespaces, or of those in which something changed.
 type copyPlan struct {
-	in      *planner.Input
-	actions []planner.Action
+	// in is the input of the whole plan.
+	in    *planner.Input
+	parts *parts
 	// checkpoint has what is known of the namespaces that are not planned.
 	checkpoint *planner.Checkpoint
 	// store is that of the copies; nil if they are not watched.
@@ -60,14 +61,11 @@ func (r *ReplikaReconciler) planCopies(ctx context.Context, s *scope, mapping tr
 			return plan, r.planChanged(ctx, s, mapping, plan, last, namespaces)
 		}
 	}
-	if err := r.planAll(ctx, s, mapping, plan, basis); err != nil {
+	if err := r.planAll(ctx, s, mapping, plan, basis, last, changes); err != nil {
 		return nil, err
 	}
-	if copies := planner.Desired(plan.actions); s.many == nil && copies > r.Policy.MaxCopies {
+	if copies := plan.parts.desired; s.many == nil && copies > r.Policy.MaxCopies {
 		return nil, r.Policy.tooManyCopies(copies)
-	}
-	if last != nil {
-		plan.missed = last.Missed(plan.actions, changes)
 	}
 	return plan, nil
 }
@@ -125,9 +123,9 @@ func basisOf(s *scope, in *planner.Input) planner.Basis {
 	return basis
 }
 
-// planAll plans all namespaces.
+// planAll plans all namespaces, and compares that with the last checkpoint, if there is one.
 func (r *ReplikaReconciler) planAll(
-	ctx context.Context, s *scope, mapping tracking.Mapping, plan *copyPlan, basis planner.Basis,
+	ctx context.Context, s *scope, mapping tracking.Mapping, plan *copyPlan, basis planner.Basis, last *planner.Checkpoint, changes planner.Changes,
 ) error {
 	if plan.store != nil {
 		plan.in.RemovedByOthers = s.popRemovedByOthers(plan.store)
@@ -136,7 +134,13 @@ func (r *ReplikaReconciler) planAll(
 		return r.copiesNotReady(mapping, err)
 	}
 	plan.checkpoint = planner.NewCheckpoint(basis, plan.in)
-	plan.actions = planner.Plan(plan.in)
+	if last == nil {
+		plan.parts = newParts(plan.in, planner.Plan)
+		return nil
+	}
+	comparison := last.Compare(changes)
+	plan.parts = newParts(plan.in, planner.Plan, comparison.Add)
+	plan.missed = comparison.Missed()
 	return nil
 }
 
@@ -152,11 +156,12 @@ func (s *scope) popRemovedByOthers(store *tracking.CopyStore) map[types.Namespac
 func (r *ReplikaReconciler) planChanged(
 	ctx context.Context, s *scope, mapping tracking.Mapping, plan *copyPlan, checkpoint *planner.Checkpoint, namespaces []string,
 ) error {
+	in := plan.in
 	plan.checkpoint = checkpoint
 	if len(namespaces) == 0 {
+		plan.parts = newParts(in, planner.Plan)
 		return nil
 	}
-	in := plan.in
 	in.RemovedByOthers = s.popRemovedByOthers(plan.store)
 	in.Observed = r.listCopiesIn(ctx, s, mapping, plan.store, namespaces)
 	var err error
@@ -167,7 +172,7 @@ func (r *ReplikaReconciler) planChanged(
 		return err
 	}
 	checkpoint.Begin(in, namespaces)
-	plan.actions = planner.Plan(in)
+	plan.parts = newParts(in, planner.Plan)
 	return nil
 }
 

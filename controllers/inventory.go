@@ -152,6 +152,6 @@ func (r *ReplikaReconciler) pruneKind(ctx context.Context, s *scope, mapping tra
 		return false, r.copiesNotReady(mapping, err)
 	}
 	before := s.results.incomplete()
-	r.executeAndRecord(ctx, s, mapping, in, planner.Plan(in))
+	r.executeAndRecord(ctx, s, mapping, newParts(in, planner.Plan))
 	return s.results.incomplete() == before, nil
 }

@@ -24,6 +24,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -40,10 +41,10 @@ func CacheOptions() cache.Options {
 }
 
 // reduceNamespace drops everything of a namespace's metadata but its identity and the labels that say more than its name. Equal labels
-// share their text.
+// share their text. A streaming list applies it twice: what is reduced has no creation time, unlike any namespace.
 func reduceNamespace(object any) (any, error) {
 	namespace, ok := object.(*metav1.PartialObjectMetadata)
-	if !ok {
+	if !ok || namespace.CreationTimestamp.IsZero() {
 		return object, nil
 	}
 	reduced := namespaceMetadata()
@@ -69,16 +70,23 @@ func namespaceMetadata() *metav1.PartialObjectMetadata {
 	return object
 }
 
-// listNamespaces lists all namespaces from the cache.
+// listNamespaces lists all namespaces from the cache. It reads the store of the informer, because a list of the client would copy the
+// metadata of all.
 func (r *ReplikaReconciler) listNamespaces(ctx context.Context) ([]planner.Namespace, error) {
-	list := &metav1.PartialObjectMetadataList{}
-	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
-	if err := r.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+	informer, err := r.Cache.GetInformer(ctx, namespaceMetadata())
+	if err != nil {
 		return nil, fmt.Errorf("listing namespaces: %w", err)
 	}
-	namespaces := make([]planner.Namespace, len(list.Items))
-	for i := range list.Items {
-		namespaces[i] = r.toNamespace(&list.Items[i])
+	shared, ok := informer.(toolscache.SharedInformer)
+	if !ok {
+		return nil, fmt.Errorf("listing namespaces: %T has no store", informer)
+	}
+	objects := shared.GetStore().List()
+	namespaces := make([]planner.Namespace, 0, len(objects))
+	for _, object := range objects {
+		if namespace, ok := object.(client.Object); ok {
+			namespaces = append(namespaces, r.toNamespace(namespace))
+		}
 	}
 	return namespaces, nil
 }

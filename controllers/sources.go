@@ -359,7 +359,7 @@ func (r *ReplikaReconciler) pruneOthers(ctx context.Context, s *scope, mapping t
 	if in.Claimants, err = r.listClaimants(ctx, mapping.Group, in.Name, others); err != nil {
 		return err
 	}
-	r.executeAndRecord(ctx, s, mapping, in, planner.Plan(in))
+	r.executeAndRecord(ctx, s, mapping, newParts(in, planner.Plan))
 	return nil
 }
 

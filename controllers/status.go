@@ -29,7 +29,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 // dropFormerSource removes what the status says of a source that the spec no longer names: nothing of it applies to the new one,
@@ -134,15 +133,6 @@ func (r *ReplikaReconciler) patchProgress(ctx context.Context, s *scope, message
 	if err := r.patchStatus(ctx, s); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Failed to update status with progress")
 	}
-}
-
-// reconcilingNamespaces is the message of a reconcile that executes the plan.
-func reconcilingNamespaces(plan []planner.Action) string {
-	namespaces := map[string]bool{}
-	for i := range plan {
-		namespaces[plan[i].Namespace] = true
-	}
-	return "reconciling " + plural(len(namespaces), "namespace")
 }
 
 // readyInProgress returns the value of Ready while the result is not known: it does not become False for that.

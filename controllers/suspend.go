@@ -123,6 +123,6 @@ func (r *ReplikaReconciler) pruneDenied(ctx context.Context, s *scope, mapping t
 	if err != nil {
 		return r.copiesNotReady(mapping, err)
 	}
-	r.executeAndRecord(ctx, s, mapping, in, planner.PlanSuspended(in, consent))
+	r.executeAndRecord(ctx, s, mapping, newParts(in, func(in *planner.Input) []planner.Action { return planner.PlanSuspended(in, consent) }))
 	return nil
 }

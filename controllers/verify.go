@@ -40,7 +40,9 @@ func (r *ReplikaReconciler) verifyCheckpoint(ctx context.Context, s *scope, mapp
 		return
 	}
 	actions := planner.Plan(&in)
-	missed := plan.checkpoint.Missed(actions, planner.Changes{})
+	comparison := plan.checkpoint.Compare(planner.Changes{})
+	comparison.Add(actions)
+	missed := comparison.Missed()
 	err := wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, eventTimeout, true, func(context.Context) (bool, error) {
 		missed = slices.DeleteFunc(missed, s.state.hasChanged)
 		return len(missed) == 0, nil

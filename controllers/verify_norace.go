@@ -19,3 +19,7 @@ limitations under the License.
 package controllers
 
 const verifyCheckpoints = false
+
+// maxPartNamespaces is the number of namespaces in one part of a plan. The next part starts when the last write of the one before has
+// ended, so small parts take longer.
+const maxPartNamespaces = 2000

@@ -20,3 +20,6 @@ package controllers
 
 // verifyCheckpoints is true in tests, which run with the race detector.
 const verifyCheckpoints = true
+
+// maxPartNamespaces is low in tests, so that they divide plans.
+const maxPartNamespaces = 20

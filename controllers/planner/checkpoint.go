@@ -168,40 +168,6 @@ func (c *Checkpoint) Mutated() (copies int, fields []string) {
 // Missing returns the namespaces that the spec names and that do not exist, sorted.
 func (c *Checkpoint) Missing() []string { return slices.Sorted(maps.Keys(c.missing)) }
 
-// Missed returns the namespaces, sorted, in which a plan of all namespaces differs from the checkpoint, except for those that
-// were to be planned anyway. It returns none unless an event was lost, or nobody knew what it changes.
-func (c *Checkpoint) Missed(plan []Action, changes Changes) []string {
-	missed, inSync := map[string]bool{}, 0
-	for i := range plan {
-		action := &plan[i]
-		_, known := c.inSync[action.Namespace]
-		switch {
-		case c.outOfSync[action.Namespace] || changes.Has(action.Namespace):
-		case known && action.Type == Keep && action.Desired:
-			inSync++
-		default:
-			missed[action.Namespace] = true
-		}
-	}
-	if inSync < len(c.inSync) {
-		c.addNotPlanned(missed, plan, changes)
-	}
-	return slices.Sorted(maps.Keys(missed))
-}
-
-// addNotPlanned adds the namespaces with a copy in sync for which the plan has no action.
-func (c *Checkpoint) addNotPlanned(missed map[string]bool, plan []Action, changes Changes) {
-	planned := make(map[string]bool, len(plan))
-	for i := range plan {
-		planned[plan[i].Namespace] = true
-	}
-	for namespace := range c.inSync {
-		if !planned[namespace] && !c.outOfSync[namespace] && !changes.Has(namespace) {
-			missed[namespace] = true
-		}
-	}
-}
-
 // MutatedFields names the top-level fields that the API server stores with other content than the template, although the
 // copy is in sync with it; sorted and separated by commas.
 func MutatedFields(template *Template, object *Observed) string {

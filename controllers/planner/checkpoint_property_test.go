@@ -184,7 +184,9 @@ func (c *cluster) reconcileIncrementally(name types.NamespacedName, state *incre
 	if checkpoint == nil || checkpoint.Basis != basis {
 		checkpoint = NewCheckpoint(basis, in)
 	} else {
-		if missed := checkpoint.Missed(plan, changes); len(missed) > 0 {
+		comparison := checkpoint.Compare(changes)
+		comparison.Add(plan)
+		if missed := comparison.Missed(); len(missed) > 0 {
 			return "the plan missed " + missed[0]
 		}
 		namespaces := checkpoint.ToPlan(changes)

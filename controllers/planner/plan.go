@@ -199,17 +199,6 @@ func Plan(in *Input) []Action {
 	return actions
 }
 
-// Desired returns the number of copies that a plan of all namespaces desires.
-func Desired(actions []Action) int {
-	desired := 0
-	for i := range actions {
-		if actions[i].Desired {
-			desired++
-		}
-	}
-	return desired
-}
-
 func (in *Input) source() types.NamespacedName {
 	return types.NamespacedName{Namespace: in.SourceNamespace, Name: in.SourceName}
 }
