@@ -157,7 +157,7 @@ func (c *cluster) copyChanged(before snapshot, replika *v1alpha1.Replika, namesp
 	name := types.NamespacedName{Namespace: replika.Namespace, Name: replika.Name}
 	for _, key := range []types.NamespacedName{{Namespace: namespace, Name: "x"}, {Namespace: namespace, Name: "y"}} {
 		was, is := c.observe(before.objects[key]), c.observe(c.objects[key])
-		if cmp.Equal(was, is, cmp.Exporter(func(reflect.Type) bool { return true })) {
+		if was == is || cmp.Equal(was, is, cmp.Exporter(func(reflect.Type) bool { return true })) {
 			continue
 		}
 		if key.Name == replika.TargetName() || was != nil && was.OwnedBy(name) || is != nil && is.OwnedBy(name) {

@@ -198,10 +198,14 @@ func (c *cluster) observe(object *unstructured.Unstructured) *Observed {
 	if object == nil {
 		return nil
 	}
+	if observed := c.observed[object]; observed != nil {
+		return observed
+	}
 	observed, err := c.cleaner.Observe(configMaps, object)
 	if err != nil {
 		c.fatalf("observe: %v", err)
 	}
+	c.observed[object] = observed
 	return observed
 }
 

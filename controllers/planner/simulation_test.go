@@ -36,6 +36,8 @@ type cluster struct {
 	pick    func(n int, what string) int
 	seen    map[string]int
 	cleaner *Cleaner
+	// observed is what the operator knows of each object, so that it is computed once.
+	observed map[*unstructured.Unstructured]*Observed
 
 	snapshot
 	history []snapshot
@@ -52,7 +54,7 @@ type cluster struct {
 	log        []string
 }
 
-// snapshot is the state that a cache can hold.
+// snapshot is the state that a cache can hold. A change replaces an object, so snapshots share those that did not change.
 type snapshot struct {
 	namespaces map[string]Namespace
 	objects    map[types.NamespacedName]*unstructured.Unstructured
@@ -62,11 +64,8 @@ type snapshot struct {
 func (s snapshot) clone() snapshot {
 	cloned := snapshot{
 		namespaces: maps.Clone(s.namespaces),
-		objects:    map[types.NamespacedName]*unstructured.Unstructured{},
+		objects:    maps.Clone(s.objects),
 		replikas:   map[types.NamespacedName]*v1alpha1.Replika{},
-	}
-	for key, object := range s.objects {
-		cloned.objects[key] = object.DeepCopy()
 	}
 	for key, replika := range s.replikas {
 		cloned.replikas[key] = replika.DeepCopy()
@@ -90,6 +89,7 @@ func newCluster(t testingT, many bool, pick func(n int, what string) int, seen m
 	c := &cluster{
 		many: many, partStatus: map[types.NamespacedName]map[string]v1alpha1.ReplikaStatus{},
 		t: t, pick: pick, seen: seen, cleaner: NewCleaner(), tampered: map[types.UID]bool{},
+		observed: map[*unstructured.Unstructured]*Observed{},
 		snapshot: snapshot{
 			namespaces: map[string]Namespace{},
 			objects:    map[types.NamespacedName]*unstructured.Unstructured{},
@@ -145,7 +145,7 @@ func objectKey(object *unstructured.Unstructured) types.NamespacedName {
 
 // remove deletes the object like the API server: with finalizers it is only marked for deletion.
 func (c *cluster) remove(key types.NamespacedName) {
-	object := c.objects[key]
+	object := c.objects[key].DeepCopy()
 	if len(object.GetFinalizers()) == 0 {
 		delete(c.objects, key)
 		return
