@@ -148,7 +148,7 @@ func TestObjectStream_Each_Pages(t *testing.T) {
 
 // The memory in use while a list is read does not depend on its length.
 func TestDecodeList_HoldsOneObject(t *testing.T) {
-	const objects, size = 200, 512 << 10
+	const objects, size = 60, 512 << 10
 	reader, writer := io.Pipe()
 	go func() {
 		value, _ := json.Marshal(strings.Repeat("x", size))
