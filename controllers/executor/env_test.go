@@ -39,6 +39,7 @@ import (
 
 	"github.com/prosimcorp/replika/controllers/executor"
 	"github.com/prosimcorp/replika/controllers/planner"
+	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
 const (
@@ -66,8 +67,7 @@ func newEnv(ctx context.Context, labels ...map[string]string) *env {
 		maps.Copy(namespace.Labels, more)
 	}
 	Expect(api.Create(ctx, namespace)).To(Succeed())
-	// It does not wait for the end of the deletion: that takes seconds, and no spec uses the namespace of another.
-	DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(api.Delete(ctx, namespace))).To(Succeed()) })
+	DeferCleanup(func(ctx SpecContext) { expect.DropNamespace(ctx, api, namespace) })
 	e.connect(controlPlane.Config)
 	return e
 }

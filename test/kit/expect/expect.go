@@ -110,6 +110,7 @@ func DeleteNamespace(ctx context.Context, c client.Client, name string) {
 func DropNamespace(ctx context.Context, c client.Client, namespace *corev1.Namespace) {
 	GinkgoHelper()
 	namespace.Spec.Finalizers = nil
+	namespace.ResourceVersion = "" // it may have changed
 	Expect(client.IgnoreNotFound(c.SubResource("finalize").Update(ctx, namespace))).To(Succeed())
 	Expect(client.IgnoreNotFound(c.Delete(ctx, namespace))).To(Succeed())
 }
