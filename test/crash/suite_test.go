@@ -52,6 +52,7 @@ func TestCrash(t *testing.T) {
 var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(time.Minute)
 	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
+	EnforceDefaultTimeoutsWhenUsingContexts()
 	log.SetLogger(GinkgoLogr)
 	var err error
 	env, err = e2e.StartEnvironment(ctx, GinkgoT().TempDir(), cluster.Options{

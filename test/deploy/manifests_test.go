@@ -57,7 +57,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 		Expect(os.MkdirAll(overlay, 0o700)).To(Succeed())
 		kustomization := useBareClone(block("yaml", "kind: Kustomization\nresources:"))
 		Expect(os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(kustomization), 0o600)).To(Succeed())
-		for _, name := range []string{"store", "shop-a", "shop-b"} {
+		for _, name := range []string{"store", "branch-a", "branch-b"} {
 			create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 		}
 	})
@@ -103,7 +103,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 			create(ctx, newReplika(source))
 			Eventually(readyCondition).WithContext(ctx).WithArguments(source.GetName()).Should(And(HaveField("Reason", v1alpha1.ReasonSynced),
 				HaveField("Message", ContainSubstring(source.GetKind()+" store/"+source.GetName())), HaveField("Message", ContainSubstring("2"))), process.Log)
-			for _, namespace := range []string{"shop-a", "shop-b"} {
+			for _, namespace := range []string{"branch-a", "branch-b"} {
 				copied := &unstructured.Unstructured{}
 				copied.SetGroupVersionKind(source.GroupVersionKind())
 				Expect(admin.Get(ctx, types.NamespacedName{Namespace: namespace, Name: source.GetName()}, copied)).To(Succeed())
@@ -143,7 +143,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 			return err
 		}).Should(Succeed())
 		copied := alertmanagerConfig()
-		copied.SetNamespace("shop-a")
+		copied.SetNamespace("branch-a")
 		Expect(admin.Delete(ctx, copied)).To(Succeed())
 		Eventually(scrapeRepairs).WithContext(ctx).WithArguments(metrics, token).Should(Equal(before + 1))
 		exposed, err := scrape(ctx, metrics, token)
@@ -170,10 +170,10 @@ var _ = Describe("The base that users reference", Ordered, func() {
 			Expect(unstructured.SetNestedSlice(source.Object, receivers, "spec", "receivers")).To(Succeed())
 		})
 		Eventually(copyVersions).WithContext(ctx).Should(And(
-			HaveKeyWithValue("ExternalSecret shop-a", before["ExternalSecret shop-a"]),
-			HaveKeyWithValue("ExternalSecret shop-b", before["ExternalSecret shop-b"]),
-			Not(HaveKeyWithValue("AlertmanagerConfig shop-a", before["AlertmanagerConfig shop-a"])),
-			Not(HaveKeyWithValue("AlertmanagerConfig shop-b", before["AlertmanagerConfig shop-b"])),
+			HaveKeyWithValue("ExternalSecret branch-a", before["ExternalSecret branch-a"]),
+			HaveKeyWithValue("ExternalSecret branch-b", before["ExternalSecret branch-b"]),
+			Not(HaveKeyWithValue("AlertmanagerConfig branch-a", before["AlertmanagerConfig branch-a"])),
+			Not(HaveKeyWithValue("AlertmanagerConfig branch-b", before["AlertmanagerConfig branch-b"])),
 		))
 	})
 
@@ -240,9 +240,9 @@ func externalSecret() *unstructured.Unstructured {
 	}}
 }
 
-// newReplika builds a Replika of the source for the shops.
+// newReplika builds a Replika of the source for the branches.
 func newReplika(source *unstructured.Unstructured) *v1alpha1.Replika {
-	return kit.NewReplika(source, kit.TargetNamespaces("shop-*"))
+	return kit.NewReplika(source, kit.TargetNamespaces("branch-*"))
 }
 
 // readyCondition returns the Replika's condition Ready.

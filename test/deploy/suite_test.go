@@ -56,6 +56,7 @@ func TestDeploy(t *testing.T) {
 var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(2 * time.Minute) // a leader that a pause has ended is followed after 20 s
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
+	EnforceDefaultTimeoutsWhenUsingContexts()
 	ctrl.SetLogger(GinkgoLogr)
 	workDir = GinkgoT().TempDir()
 	Expect(os.Mkdir(binDir(), 0o700)).To(Succeed())

@@ -56,6 +56,7 @@ func TestFaults(t *testing.T) {
 var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(2 * time.Minute) // a dead connection is detected after 45 s, and a shared machine can stall
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
+	EnforceDefaultTimeoutsWhenUsingContexts()
 	log.SetLogger(GinkgoLogr)
 	var err error
 	env, err = e2e.StartEnvironment(ctx, GinkgoT().TempDir(), cluster.Options{CRDs: []string{filepath.Join("..", "..", "config", "crd", "bases")}})
