@@ -70,18 +70,28 @@ func namespaceMetadata() *metav1.PartialObjectMetadata {
 	return object
 }
 
-// listNamespaces lists all namespaces from the cache. It reads the store of the informer, because a list of the client would copy the
-// metadata of all.
+// cachedNamespaces returns a function that lists the metadata of all namespaces from the store of the informer. A list of the client
+// would copy it.
+func cachedNamespaces(informers cache.Informers) func(context.Context) ([]any, error) {
+	return func(ctx context.Context) ([]any, error) {
+		informer, err := informers.GetInformer(ctx, namespaceMetadata())
+		if err != nil {
+			return nil, err
+		}
+		shared, ok := informer.(toolscache.SharedInformer)
+		if !ok {
+			return nil, fmt.Errorf("%T has no store", informer)
+		}
+		return shared.GetStore().List(), nil
+	}
+}
+
+// listNamespaces lists all namespaces.
 func (r *ReplikaReconciler) listNamespaces(ctx context.Context) ([]planner.Namespace, error) {
-	informer, err := r.Cache.GetInformer(ctx, namespaceMetadata())
+	objects, err := r.Namespaces(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing namespaces: %w", err)
 	}
-	shared, ok := informer.(toolscache.SharedInformer)
-	if !ok {
-		return nil, fmt.Errorf("listing namespaces: %T has no store", informer)
-	}
-	objects := shared.GetStore().List()
 	namespaces := make([]planner.Namespace, 0, len(objects))
 	for _, object := range objects {
 		if namespace, ok := object.(client.Object); ok {

@@ -148,6 +148,7 @@ func NewPreviewer(config *rest.Config, options Options, operator string) (*Previ
 	cluster := &snapshot{}
 	reconciler := &ReplikaReconciler{
 		Client:              cluster,
+		Namespaces:          cluster.listNamespaces,
 		Clients:             clients,
 		Mapper:              tracking.NewMapper(discoveryClient),
 		Cleaner:             cleaner,

@@ -19,6 +19,7 @@ package controllers_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 
@@ -176,6 +177,10 @@ func (s *previewScenario) run(ctx SpecContext) {
 			done[key] = action
 		}
 	}
+	// The operator finds a copy without labels only by its name, where it writes or where another Replika makes it look.
+	maps.DeleteFunc(done, func(key types.NamespacedName, _ v1alpha1.PlannedActionType) bool {
+		return planned[key] == "" && s.Disturbed[key.Namespace] == strippedLabels
+	})
 	Expect(done).To(Equal(planned), "what was planned is not what was done")
 	Expect(api.Get(ctx, client.ObjectKeyFromObject(s.replika), current)).To(Succeed())
 	Expect(s.preview(ctx, current)).To(BeEmpty(), "something is still planned")

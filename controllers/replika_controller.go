@@ -28,7 +28,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -46,8 +45,8 @@ import (
 type ReplikaReconciler struct {
 	// Client reads Replikas and the metadata of Namespaces from the manager's cache, and writes Replikas.
 	client.Client
-	// Cache is the manager's.
-	Cache cache.Cache
+	// Namespaces lists the metadata of all Namespaces, which must not be changed.
+	Namespaces func(context.Context) ([]any, error)
 	// Clients read sources, live, and write copies, impersonating the ServiceAccount of a Replika.
 	Clients *Clients
 	// Mapper maps the kind of a source to its resource.

@@ -72,7 +72,7 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	cleaner := planner.NewCleaner(options.DropKeys...)
 	reconciler := &ReplikaReconciler{
 		Client:                  mgr.GetClient(),
-		Cache:                   mgr.GetCache(),
+		Namespaces:              cachedNamespaces(mgr.GetCache()),
 		Clients:                 newClients(config, cleaner, executor.NewFairSemaphore(options.MaxConcurrentWrites, maxSlowWrites*options.MaxConcurrentWrites)),
 		Mapper:                  tracking.NewMapper(discoveryClient),
 		Cleaner:                 cleaner,

@@ -76,21 +76,25 @@ func (s *snapshot) Get(_ context.Context, key client.ObjectKey, object client.Ob
 func (s *snapshot) List(_ context.Context, list client.ObjectList, options ...client.ListOption) error {
 	applied := client.ListOptions{}
 	applied.ApplyOptions(options)
-	switch list := list.(type) {
-	case *v1alpha1.ReplikaList:
-		for i := range s.replikas {
-			if hasTarget(&s.replikas[i], &applied) {
-				list.Items = append(list.Items, s.replikas[i])
-			}
-		}
-	case *metav1.PartialObjectMetadataList:
-		for _, namespace := range s.namespaces {
-			list.Items = append(list.Items, *namespace)
-		}
-	default:
+	replikas, ok := list.(*v1alpha1.ReplikaList)
+	if !ok {
 		return fmt.Errorf("a snapshot has no %T", list)
 	}
+	for i := range s.replikas {
+		if hasTarget(&s.replikas[i], &applied) {
+			replikas.Items = append(replikas.Items, s.replikas[i])
+		}
+	}
 	return nil
+}
+
+// listNamespaces returns the metadata of all namespaces.
+func (s *snapshot) listNamespaces(context.Context) ([]any, error) {
+	namespaces := make([]any, 0, len(s.namespaces))
+	for _, namespace := range s.namespaces {
+		namespaces = append(namespaces, namespace)
+	}
+	return namespaces, nil
 }
 
 // hasTarget reports whether the Replika has the key of [targetIndex] that is selected, if any.
