@@ -23,7 +23,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// suspendCommand sets spec.suspend.
+type suspendCommand struct {
+	*environment
+
+	suspend bool
+	// done is what is printed.
+	done string
+}
+
 func newSuspendCommand(env *environment) *cobra.Command {
+	s := &suspendCommand{environment: env, suspend: true, done: "suspended"}
 	return &cobra.Command{
 		Use:   "suspend NAME",
 		Short: "Suspend a Replika: its copies stay as they are",
@@ -35,13 +45,12 @@ func newSuspendCommand(env *environment) *cobra.Command {
 		),
 		Args:              oneArgument("NAME"),
 		ValidArgsFunction: env.completeReplikas,
-		RunE: func(command *cobra.Command, args []string) error {
-			return setSuspend(command.Context(), env, args[0], true)
-		},
+		RunE:              func(command *cobra.Command, args []string) error { return s.run(command.Context(), args[0]) },
 	}
 }
 
 func newResumeCommand(env *environment) *cobra.Command {
+	s := &suspendCommand{environment: env, suspend: false, done: "resumed"}
 	return &cobra.Command{
 		Use:   "resume NAME",
 		Short: "Resume a suspended Replika",
@@ -51,22 +60,16 @@ func newResumeCommand(env *environment) *cobra.Command {
 		),
 		Args:              oneArgument("NAME"),
 		ValidArgsFunction: env.completeReplikas,
-		RunE: func(command *cobra.Command, args []string) error {
-			return setSuspend(command.Context(), env, args[0], false)
-		},
+		RunE:              func(command *cobra.Command, args []string) error { return s.run(command.Context(), args[0]) },
 	}
 }
 
-// setSuspend sets spec.suspend, whatever it was.
-func setSuspend(ctx context.Context, env *environment, name string, suspend bool) error {
-	patch := map[string]any{"spec": map[string]any{"suspend": suspend}}
-	if err := env.patchReplika(ctx, name, patch); err != nil {
+// run sets spec.suspend, whatever it was.
+func (s *suspendCommand) run(ctx context.Context, name string) error {
+	patch := map[string]any{"spec": map[string]any{"suspend": s.suspend}}
+	if err := s.patchReplika(ctx, name, patch); err != nil {
 		return err
 	}
-	done := "resumed"
-	if suspend {
-		done = "suspended"
-	}
-	_, err := fmt.Fprintf(env.Out, "%s/%s %s\n", resourceTitle, name, done)
+	_, err := fmt.Fprintf(s.Out, "%s/%s %s\n", resourceTitle, name, s.done)
 	return err
 }
