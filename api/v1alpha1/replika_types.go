@@ -607,10 +607,12 @@ type PlannedCount struct {
 type PlannedAction struct {
 	// namespace is the namespace of the copy.
 	// +required
+	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace"`
 
 	// name is the name of the copy.
 	// +required
+	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 
 	// action is what would be done with the copy.
@@ -619,6 +621,7 @@ type PlannedAction struct {
 
 	// message explains the action. It never contains the content of a Secret.
 	// +optional
+	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`
 }
 

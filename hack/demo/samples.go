@@ -39,11 +39,24 @@ const fieldOwner = client.FieldOwner("replika-demo")
 
 // applySamples does the same as `kubectl apply --server-side --kustomize config/samples`.
 func applySamples(ctx context.Context, env *environment) error {
+	return applyMatching(ctx, env, func(*unstructured.Unstructured) bool { return true })
+}
+
+// applySource applies only the source.
+func applySource(ctx context.Context, env *environment) error {
+	return applyMatching(ctx, env, func(object *unstructured.Unstructured) bool { return object.GetName() == sourceKey.Name })
+}
+
+// applyMatching applies those of the samples that match.
+func applyMatching(ctx context.Context, env *environment, matches func(*unstructured.Unstructured) bool) error {
 	objects, err := readSamples(env.samples)
 	if err != nil {
 		return err
 	}
 	for _, object := range objects {
+		if !matches(object) {
+			continue
+		}
 		if object.GetNamespace() == "" {
 			object.SetNamespace("default")
 		}

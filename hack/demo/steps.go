@@ -42,31 +42,37 @@ func demoSteps() []step {
 			},
 		},
 		{
-			title: "2. Replicate a ConfigMap to all team namespaces",
-			do:    inOrder(createNamespaces(teams...), applySamples),
+			title: "2. Ask what the Replika would do, before it exists",
+			do:    inOrder(createNamespaces(teams...), applySource, planSamples),
+			want:  "nothing was written",
+			check: inSnapshot(func(s snapshot) bool { return s.source != nil && s.ready == noReplika && len(s.copies) == 0 }),
+		},
+		{
+			title: "3. Replicate a ConfigMap to all team namespaces",
+			do:    applySamples,
 			want:  "every team namespace has a copy, and no other namespace has one",
 			check: inSnapshot(func(s snapshot) bool { return s.inSync(teams...) }),
 		},
 		{
-			title: "3. Create another namespace",
+			title: "4. Create another namespace",
 			do:    createNamespaces(newTeam),
 			want:  newTeam + " has a copy, too",
 			check: inSnapshot(func(s snapshot) bool { return s.inSync(all...) }),
 		},
 		{
-			title: "4. Edit the source",
+			title: "5. Edit the source",
 			do:    editSource,
 			want:  "every copy has the new content",
 			check: inSnapshot(func(s snapshot) bool { return s.inSync(all...) }),
 		},
 		{
-			title: "5. Edit one copy and delete another",
+			title: "6. Edit one copy and delete another",
 			do:    inOrder(editCopy("team-red"), deleteCopy("team-blue")),
 			want:  "every copy is identical to the source again",
 			check: inSnapshot(func(s snapshot) bool { return s.inSync(all...) }),
 		},
 		{
-			title: "6. Delete the Replika",
+			title: "7. Delete the Replika",
 			do:    deleteReplika,
 			want:  "the Replika and all copies are deleted, and the source still exists",
 			check: inSnapshot(func(s snapshot) bool {

@@ -34,17 +34,7 @@ import (
 
 // readReplikaFiles reads the Replikas in files as the API server would store them. Other objects in them are ignored.
 func (e *environment) readReplikaFiles(ctx context.Context, files *resource.FilenameOptions) ([]*v1alpha1.Replika, error) {
-	namespace, enforced, err := e.config.ToRawKubeConfigLoader().Namespace()
-	if err != nil {
-		return nil, err
-	}
-	builder := resource.NewBuilder(e.config).Unstructured().Local().NamespaceParam(namespace).DefaultNamespace()
-	named := *files
-	named.Filenames = slices.DeleteFunc(slices.Clone(files.Filenames), func(name string) bool { return name == "-" })
-	if len(named.Filenames) < len(files.Filenames) {
-		builder = builder.Stream(e.In, "stdin")
-	}
-	infos, err := builder.FilenameParam(enforced, &named).Flatten().Do().Infos()
+	infos, err := e.readFiles(files)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +65,32 @@ func (e *environment) readReplikaFiles(ctx context.Context, files *resource.File
 		e.note("%s in the files are no Replikas, and are ignored: a source among them must exist in the cluster.", plural(others, "object"))
 	}
 	return replikas, nil
+}
+
+// readFiles reads the objects in files. Those without a namespace get that of the flags.
+func (e *environment) readFiles(files *resource.FilenameOptions) ([]*resource.Info, error) {
+	namespace, enforced, err := e.config.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		return nil, err
+	}
+	builder := resource.NewBuilder(e.config).Unstructured().Local().NamespaceParam(namespace)
+	named := *files
+	named.Filenames = slices.DeleteFunc(slices.Clone(files.Filenames), func(name string) bool { return name == "-" })
+	if len(named.Filenames) < len(files.Filenames) {
+		builder = builder.Stream(e.In, "stdin")
+	}
+	infos, err := builder.FilenameParam(enforced, &named).Flatten().Do().Infos()
+	for _, info := range infos {
+		object := info.Object.(*unstructured.Unstructured)
+		switch {
+		case object.GetNamespace() == "":
+			object.SetNamespace(namespace)
+		case enforced && object.GetNamespace() != namespace:
+			return nil, fmt.Errorf("%s: %s %s is of namespace %s, and --namespace is %s: make them the same",
+				info.Source, object.GetKind(), object.GetName(), object.GetNamespace(), namespace)
+		}
+	}
+	return infos, err
 }
 
 func decodeUnstructured(object *unstructured.Unstructured) (*v1alpha1.Replika, error) {
@@ -109,7 +125,7 @@ func (e *environment) dryRunApply(ctx context.Context, replika *v1alpha1.Replika
 	if apierrors.IsForbidden(err) {
 		e.note("You may not write Replikas in namespace %s: Replika %s was checked by the schema in this binary.", name.Namespace, name.Name)
 		unchecked := live.DeepCopy()
-		unchecked.ObjectMeta.Namespace, unchecked.ObjectMeta.Name, unchecked.Spec = name.Namespace, name.Name, replika.Spec
+		unchecked.Namespace, unchecked.Name, unchecked.Spec = name.Namespace, name.Name, replika.Spec
 		return unchecked, validateSchema(ctx, unchecked)
 	}
 	return stored, err

@@ -151,6 +151,11 @@ var _ = Describe("plan", func() {
 			Expect(result.code).To(Equal(exitError), input)
 			Expect(result.errOut).To(And(ContainSubstring(message), MatchRegexp(`(^|\n)error: [^\n]+\n$`)), input)
 		}
+		mismatch := runWithInput(ctx, manifestOf(f, "ConfigMap", ""), "plan", "-f", "-", "-n", "elsewhere")
+		Expect(mismatch.errOut).To(ContainSubstring("and --namespace is elsewhere: make them the same"))
+		unnamed := strings.Replace(manifestOf(f, "ConfigMap", ""), ", namespace: "+f.SourceNamespace, "", 1)
+		Expect(runWithInput(ctx, unnamed, "plan", "-f", "-", "-n", f.SourceNamespace).errOut).To(
+			ContainSubstring("Replika " + f.SourceNamespace + "/settings would not be ready: SourceNotFound"))
 		for _, args := range [][]string{{"plan"}, {"plan", "a", "-f", "b"}, {"plan", "-f", "/does/not/exist"}, {"plan", "nothing"}, {"plan", "a", "-o", "b"}} {
 			Expect(fail(ctx, args...)).To(MatchRegexp(`(^|\n)error: [^\n]+\n$`))
 		}
