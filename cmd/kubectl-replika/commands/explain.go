@@ -66,7 +66,8 @@ func newExplainCommand(env *environment) *cobra.Command {
 		},
 	}
 	c.bind(command)
-	command.Flags().StringVar(&c.in, "in", "", "Explain only this namespace.")
+	command.Flags().StringVar(&c.in, "in", "", "Explain only this `namespace`.")
+	env.completeNamespaces(command)
 	command.Flags().BoolVar(&c.all, "all", false, "List all namespaces, instead of groups.")
 	return command
 }

@@ -278,6 +278,10 @@ var _ = Describe("explain", func() {
 		Expect(explainJSON(ctx, replika).Notes).To(ContainElement(ContainSubstring("is being deleted")))
 	})
 
+	It("completes namespaces", func(ctx SpecContext) {
+		Expect(strings.Fields(succeed(ctx, "__complete", "explain", "nothing", "--in", ""))).To(ContainElements("default", "kube-system"))
+	})
+
 	It("refuses a Replika that does not exist", func(ctx SpecContext) {
 		Expect(fail(ctx, "explain", "nothing", "-n", "default")).To(ContainSubstring("there is no Replika nothing in namespace default"))
 		Expect(fail(ctx, "explain")).To(ContainSubstring("NAME of a Replika is required"))

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -68,6 +69,23 @@ func (c *explainCommand) readNamespaces(ctx context.Context, replika *v1alpha1.R
 		return nil, fmt.Errorf("listing namespaces: %w", err)
 	}
 	return namespaces, nil
+}
+
+// completeNamespaces completes the flag --in with the names of namespaces.
+func (e *environment) completeNamespaces(command *cobra.Command) {
+	err := command.RegisterFlagCompletionFunc("in", func(command *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		var names []string
+		err := e.eachMetadata(command.Context(), namespaceResource, metav1.ListOptions{}, func(object *metav1.PartialObjectMetadata) {
+			names = append(names, object.Name)
+		})
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic(err) // the flag exists
+	}
 }
 
 // namedNamespaces returns the names in the spec, without globs and duplicates.

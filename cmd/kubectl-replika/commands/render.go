@@ -70,9 +70,10 @@ func newRenderCommand(env *environment) *cobra.Command {
 		},
 	}
 	flags := command.Flags()
-	flags.StringVarP(&c.file, "filename", "f", "", "File with the Replika, or - for stdin.")
-	flags.StringVar(&c.in, "in", "", "Namespace of the copy.")
-	flags.StringVar(&c.source, "source", "", "Render only the copy of this one of many sources.")
+	flags.StringVarP(&c.file, "filename", "f", "", "Read the Replika from this `file`, or from stdin if it is a hyphen.")
+	flags.StringVar(&c.in, "in", "", "Create the copy for this `namespace`.")
+	env.completeNamespaces(command)
+	flags.StringVar(&c.source, "source", "", "Render only the copy of this one of many sources, by its `name`.")
 	flags.StringVarP(&c.format, "output", "o", formatYAML, "Output format: yaml or json.")
 	flags.BoolVar(&c.showValues, "show-values", false, "Print the values of Secrets.")
 	return command
