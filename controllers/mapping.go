@@ -86,18 +86,23 @@ func targetNames(replika *v1alpha1.Replika) []string {
 }
 
 // namespaceHandler enqueues the Replikas whose plan an event of a namespace can change: those that select it or could select
-// it when it is created or deleted, and those for which it becomes a target, or ceases to be one, when it is updated.
+// it when it is created or deleted, and those for which it becomes a target, or ceases to be one, when it is updated. An admission
+// policy can depend on its labels, so those whose copies were refused there are enqueued as well.
 func (r *ReplikaReconciler) namespaceHandler() handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	couldSelect := func(object client.Object, queue queue) {
 		namespace := r.toNamespace(object)
-		r.enqueueAffected(queue, func(selection *planner.Selection) bool { return selection.CouldSelect(namespace) }, namespace)
+		r.enqueueAffected(queue, func(_ types.NamespacedName, selection *planner.Selection) bool {
+			return selection.CouldSelect(namespace)
+		}, namespace)
 	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, created event.CreateEvent, queue queue) { couldSelect(created.Object, queue) },
 		UpdateFunc: func(_ context.Context, updated event.UpdateEvent, queue queue) {
 			before, after := r.toNamespace(updated.ObjectOld), r.toNamespace(updated.ObjectNew)
-			r.enqueueAffected(queue, func(selection *planner.Selection) bool { return selection.ChangedBy(before, after) }, before, after)
+			r.enqueueAffected(queue, func(name types.NamespacedName, selection *planner.Selection) bool {
+				return selection.ChangedBy(before, after) || r.states.refusedIn(name, after.Name)
+			}, before, after)
 		},
 		DeleteFunc: func(_ context.Context, deleted event.DeleteEvent, queue queue) { couldSelect(deleted.Object, queue) },
 	}
@@ -106,7 +111,8 @@ func (r *ReplikaReconciler) namespaceHandler() handler.EventHandler {
 // enqueueAffected enqueues the Replikas whose selection matches, among those that can select the namespace in one of its states,
 // to plan the namespace.
 func (r *ReplikaReconciler) enqueueAffected(
-	queue workqueue.TypedRateLimitingInterface[reconcile.Request], matches func(*planner.Selection) bool, states ...planner.Namespace,
+	queue workqueue.TypedRateLimitingInterface[reconcile.Request],
+	matches func(types.NamespacedName, *planner.Selection) bool, states ...planner.Namespace,
 ) {
 	affected := r.selections.affected(matches, states...)
 	r.states.markChanged(states[0].Name, affected...)

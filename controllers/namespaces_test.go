@@ -78,7 +78,7 @@ func TestReduceNamespace_SelectionByName(t *testing.T) {
 			t.Errorf("selects by the name %s: %t, want %t", label, got, want)
 		}
 		cache := compileAll(t, []v1alpha1.Replika{replika})
-		if got := len(cache.affected(func(*planner.Selection) bool { return true }, namespace)) > 0; got != want {
+		if got := len(cache.affected(func(types.NamespacedName, *planner.Selection) bool { return true }, namespace)) > 0; got != want {
 			t.Errorf("is affected by the name %s: %t, want %t", label, got, want)
 		}
 	}

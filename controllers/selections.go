@@ -102,14 +102,16 @@ func (c *selectionCache) remove(name types.NamespacedName) {
 // affected lists the names of the Replikas whose selection matches, among those that can select the namespace in one of its
 // states, whatever their sources allow. A Replika that was never reconciled is not among them: its first reconcile reads all
 // namespaces.
-func (c *selectionCache) affected(matches func(*planner.Selection) bool, states ...planner.Namespace) []types.NamespacedName {
+func (c *selectionCache) affected(
+	matches func(types.NamespacedName, *planner.Selection) bool, states ...planner.Namespace,
+) []types.NamespacedName {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found := map[types.NamespacedName]bool{}
 	for _, namespace := range states {
 		for _, key := range namespace.IndexKeys() {
 			for name, selection := range c.byKey[key] {
-				found[name] = found[name] || matches(selection)
+				found[name] = found[name] || matches(name, selection)
 			}
 		}
 	}

@@ -44,7 +44,7 @@ func replikasByTeam(count int) []v1alpha1.Replika {
 // affectedByLabels returns the Replikas that a change of the namespace's labels affects, sorted.
 func affectedByLabels(cache *selectionCache, before, after map[string]string) []types.NamespacedName {
 	was, is := planner.Namespace{Name: "shop", Labels: before}, planner.Namespace{Name: "shop", Labels: after}
-	affected := cache.affected(func(selection *planner.Selection) bool { return selection.ChangedBy(was, is) }, was, is)
+	affected := cache.affected(func(_ types.NamespacedName, selection *planner.Selection) bool { return selection.ChangedBy(was, is) }, was, is)
 	slices.SortFunc(affected, func(a, b types.NamespacedName) int { return strings.Compare(a.Name, b.Name) })
 	return affected
 }

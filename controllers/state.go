@@ -385,6 +385,20 @@ func (s *replikaState) forgetRefusals() {
 	s.refusals = nil
 }
 
+// refusesIn reports whether the API server refuses a copy in the namespace.
+func (s *replikaState) refusesIn(namespace string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, refusals := range s.refusals {
+		for copied := range refusals {
+			if copied.Namespace == namespace {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // nextEarlyRetry returns the time until a refused copy is requested again, if that is before the synchronization time.
 func (s *replikaState) nextEarlyRetry(now time.Time, synchronization time.Duration) time.Duration {
 	s.mu.Lock()

@@ -50,6 +50,20 @@ func (s *stateStore) find(replika types.NamespacedName) *replikaState {
 	return s.byReplika[replika]
 }
 
+// refusedIn reports whether the API server refuses a copy of the Replika in the namespace.
+func (s *stateStore) refusedIn(replika types.NamespacedName, namespace string) bool {
+	state := s.find(replika)
+	if state == nil {
+		return false
+	}
+	for _, part := range state.withSources() {
+		if part.refusesIn(namespace) {
+			return true
+		}
+	}
+	return false
+}
+
 // markChanged records for each of the Replikas that something changed in the namespace.
 func (s *stateStore) markChanged(namespace string, replikas ...types.NamespacedName) {
 	for state := range s.findAll(replikas) {
