@@ -98,6 +98,11 @@ func TestHealth(t *testing.T) {
 			status:     `{observedGeneration: 1, conditions: [{type: Ready, status: "True", reason: Suspended, message: on hold}]}`,
 			wantArgoCD: "Suspended", wantKstatus: "Current",
 		},
+		"dry run": {
+			metadata:   `{generation: 1}`,
+			status:     `{observedGeneration: 1, conditions: [{type: Ready, status: "Unknown", reason: DryRun, message: planned}]}`,
+			wantArgoCD: "Suspended", wantKstatus: "InProgress",
+		},
 		"being deleted": {
 			metadata:   `{generation: 2, deletionTimestamp: "2026-01-01T00:00:00Z"}`,
 			status:     `{observedGeneration: 2, conditions: [{type: Ready, status: "True", reason: Synced, message: fine}]}`,

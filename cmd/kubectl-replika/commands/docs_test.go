@@ -65,7 +65,10 @@ var _ = Describe("docs/kubectl-replika.md", func() {
 		content, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "kubectl-replika.md"))
 		Expect(err).NotTo(HaveOccurred())
 		page := string(content)
-		apply(ctx, manifestBlock.FindStringSubmatch(page)[1])
+		manifests := manifestBlock.FindAllStringSubmatch(page, -1)
+		apply(ctx, manifests[0][1])
+		planned := filepath.Join(GinkgoT().TempDir(), "settings.yaml")
+		Expect(os.WriteFile(planned, []byte(manifests[1][1]), 0o600)).To(Succeed())
 		replika := &v1alpha1.Replika{}
 		replika.Namespace, replika.Name = "platform", "settings"
 		expect.Ready(ctx, admin, replika, 2)
@@ -78,7 +81,9 @@ var _ = Describe("docs/kubectl-replika.md", func() {
 			if example.command == "kubectl replika orphans -n team-a" {
 				orphanCopies(ctx, replika)
 			}
-			Expect(withoutTrailingSpace(succeed(ctx, strings.Fields(args)...))).To(Equal(example.output), example.command)
+			result := run(ctx, strings.Fields(strings.Replace(args, "settings.yaml", planned, 1))...)
+			Expect(result.code).To(BeElementOf(exitOK, exitChanges), result.errOut)
+			Expect(withoutTrailingSpace(result.out)).To(Equal(example.output), example.command)
 		}
 		expect.Gone(ctx, admin, kit.ConfigMap("team-a", "settings", ""), "team-a")
 		expect.Exists(ctx, admin, kit.ConfigMap("team-b", "settings", ""), "team-b")

@@ -41,7 +41,7 @@ var errChanges = errors.New("there are changes")
 // Run runs the command line, and returns the exit code: 0, or 1 after an error, which it prints in one line, or 2 if the
 // command succeeded and found something that would change.
 func Run(ctx context.Context, version string, args []string, streams genericiooptions.IOStreams) int {
-	root := newRootCommand(version, streams) //nolint:contextcheck // cobra passes the context to the commands
+	root := newRootCommand(version, streams)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	switch {

@@ -136,7 +136,7 @@ func (s *syncCommand) report(replika *v1alpha1.Replika) error {
 	switch {
 	case ready == nil:
 		return fmt.Errorf("Replika %s/%s has no condition Ready", replika.Namespace, replika.Name) //nolint:staticcheck // a kind begins the message
-	case ready.Status != metav1.ConditionTrue:
+	case ready.Status != metav1.ConditionTrue && ready.Reason != v1alpha1.ReasonDryRun:
 		return fmt.Errorf("Replika %s/%s is not ready: %s: %s", replika.Namespace, replika.Name, ready.Reason, ready.Message) //nolint:staticcheck // a kind begins the message
 	}
 	_, err := fmt.Fprintf(s.Out, "%s: %s\n", ready.Reason, ready.Message)
