@@ -81,7 +81,7 @@ func (r *ReplikaReconciler) settledCheckpoint(ctx context.Context, s *scope, map
 		return nil
 	}
 	since := r.Clock.Now().Add(-s.replika.Spec.Synchronization.Time.Duration)
-	if !r.sourceReads.confirmsSince(since, s.name, sourceObjectOf(s.replika, mapping), s.identity, version) &&
+	if !r.sourceReads.confirmsSince(ctx, since, s.name, sourceObjectOf(s.replika, mapping), s.identity, version) &&
 		r.readSourceVersion(ctx, s, mapping) != version {
 		return nil
 	}

@@ -104,22 +104,27 @@ func (s *sourceReads) getVersion(replika types.NamespacedName, source sourceObje
 }
 
 // confirmsSince reports whether another Replika has read this version of the source, by a request that started since then, and
-// no event reported a change after it.
+// no event reported a change after it. It waits for a request that has not ended.
 func (s *sourceReads) confirmsSince(
-	since time.Time, replika types.NamespacedName, source sourceObject, as identity, version string,
+	ctx context.Context, since time.Time, replika types.NamespacedName, source sourceObject, as identity, version string,
 ) bool {
-	s.mu.Lock()
-	last := s.reads[source][as]
-	s.mu.Unlock()
+	last := s.last(source, as)
 	if last == nil || last.by == replika || last.startedAt.Before(since) {
 		return false
 	}
 	select {
 	case <-last.ended:
-		return last.version == version
-	default:
+		return last.version == version && s.last(source, as) != nil
+	case <-ctx.Done():
 		return false
 	}
+}
+
+// last returns the last request; nil if there is none, or if the source changed since.
+func (s *sourceReads) last(source sourceObject, as identity) *sharedRead {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reads[source][as]
 }
 
 // changed records that the source changed, or that a Replika with this source is gone: requests that started before are not

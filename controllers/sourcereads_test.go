@@ -159,8 +159,12 @@ func TestSourceReads_ConfirmsSince(t *testing.T) {
 		"its own read":          {version: "7", replika: firstReader},
 		"another identity":      {version: "7", as: identity{"a", "copier"}},
 		"after an error":        {version: "7", err: errors.New("forbidden")},
-		"a read under way": {version: "7", between: func(s *sourceReads) {
-			s.start(firstReader, sharedSource, operatorIdentity)
+		"a read under way": {version: "7", confirms: true, between: func(s *sourceReads) {
+			endLater(s.start(firstReader, sharedSource, operatorIdentity))
+		}},
+		"a change while a read is under way": {version: "7", between: func(s *sourceReads) {
+			endLater(s.start(firstReader, sharedSource, operatorIdentity))
+			time.AfterFunc(time.Millisecond, func() { s.changed(sharedSource) })
 		}},
 	}
 	readers := map[string]func(*testing.T, *sourceReads, error){
@@ -193,13 +197,21 @@ func TestSourceReads_ConfirmsSince(t *testing.T) {
 						tc.between(reads)
 					}
 					since := time.Now().Add(-interval)
-					if got := reads.confirmsSince(since, cmp.Or(tc.replika, secondReader), sharedSource, tc.as, tc.version); got != tc.confirms {
+					if got := reads.confirmsSince(t.Context(), since, cmp.Or(tc.replika, secondReader), sharedSource, tc.as, tc.version); got != tc.confirms {
 						t.Errorf("confirmsSince: %t", got)
 					}
 				})
 			})
 		}
 	}
+}
+
+// endLater ends the read after a second.
+func endLater(read *sharedRead) {
+	time.AfterFunc(time.Second, func() {
+		read.version = "7"
+		close(read.ended)
+	})
 }
 
 // A read of the metadata has no content to share.

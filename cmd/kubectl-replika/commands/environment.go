@@ -39,6 +39,8 @@ import (
 // kubeconfig say. Clients are built when a command asks for one the first time, after the flags are parsed.
 type environment struct {
 	genericiooptions.IOStreams
+	// version is that of the plugin.
+	version string
 
 	config            *genericclioptions.ConfigFlags
 	operatorNamespace string
@@ -57,7 +59,7 @@ type environment struct {
 
 // newEnvironment returns the environment. The version is that of the plugin.
 func newEnvironment(version string, streams genericiooptions.IOStreams) *environment {
-	env := &environment{IOStreams: streams, config: genericclioptions.NewConfigFlags(true)}
+	env := &environment{IOStreams: streams, version: version, config: genericclioptions.NewConfigFlags(true)}
 	env.config.WrapConfigFn = func(config *rest.Config) *rest.Config {
 		config.QPS = -1 // no client-side throttling: API Priority and Fairness applies
 		config.UserAgent = "kubectl-replika/" + version

@@ -59,6 +59,7 @@ func (e *environment) findOperator(ctx context.Context) (*installation, error) {
 	if err == nil {
 		found, problem := parseOperator(deployment)
 		if problem == nil {
+			e.noteVersion(found)
 			return found, nil
 		}
 		err = problem
@@ -69,6 +70,13 @@ func (e *environment) findOperator(ctx context.Context) (*installation, error) {
 	e.note("The operator's flags are unknown, so the defaults are assumed: %s", oneLine(err))
 	options, err := parseOptions(nil)
 	return &installation{options: options}, err
+}
+
+// noteVersion notes on stderr that the operator is of another version than the plugin: it may decide otherwise.
+func (e *environment) noteVersion(operator *installation) {
+	if operator.version != "" && operator.version != e.version {
+		e.note("The operator has the version %s, and this plugin %s: their answers can differ.", operator.version, e.version)
+	}
 }
 
 // operatorDeployment finds the Deployment by its labels.

@@ -38,7 +38,7 @@ var _ = Describe("The operator's flags", func() {
 			"The operator's flags are unknown, so the defaults are assumed: there is no Deployment with the operator's labels\n"))
 		Expect(result.out).To(ContainSubstring("yes"))
 
-		create := func(namespace string, args ...string) {
+		create := func(namespace string, args ...string) *appsv1.Deployment {
 			GinkgoHelper()
 			labels := map[string]string{"app.kubernetes.io/name": "replika", "control-plane": "controller-manager"}
 			deployment := expect.Create(ctx, admin, &appsv1.Deployment{
@@ -48,16 +48,21 @@ var _ = Describe("The operator's flags", func() {
 					Selector: &metav1.LabelSelector{MatchLabels: labels},
 					Template: corev1.PodTemplateSpec{
 						ObjectMeta: metav1.ObjectMeta{Labels: labels},
-						Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "manager", Image: "replika:v1", Args: args}}},
+						Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "manager", Image: "replika:v1.2.3", Args: args}}},
 					},
 				},
 			})
 			DeferCleanup(func(ctx SpecContext) { expect.Delete(ctx, admin, deployment) })
+			return deployment
 		}
-		create(f.TargetNamespaces[0], "--leader-elect", "--drop-key=example.com/note")
+		deployment := create(f.TargetNamespaces[0], "--leader-elect", "--drop-key=example.com/note")
 		result = run(ctx, who...)
 		Expect(result.errOut).To(BeEmpty())
 		Expect(result.out).To(ContainSubstring("no: metadata"))
+
+		expect.Update(ctx, admin, deployment.DeepCopy(), func(newer *appsv1.Deployment) { newer.Spec.Template.Spec.Containers[0].Image = "replika:v2" })
+		Expect(run(ctx, who...).errOut).To(Equal("The operator has the version v2, and this plugin v1.2.3: their answers can differ.\n"))
+		expect.Update(ctx, admin, deployment.DeepCopy(), func(same *appsv1.Deployment) { same.Spec.Template.Spec.Containers[0].Image = "replika:v1.2.3" })
 
 		create(f.SourceNamespace, "--max-copies-per-replika=many")
 		Expect(run(ctx, who...).errOut).To(ContainSubstring("several Deployments with the operator's labels: choose one with --operator-namespace"))
