@@ -52,7 +52,7 @@ func (f *fixture) requests(since auditMark, filters ...cluster.Filter) []cluster
 	filters = append(filters, cluster.ByUserAgent(operatorAgent), func(e cluster.AuditEvent) bool {
 		return e.Received.After(since.time) && e.Resource != "events" && strings.HasPrefix(e.Namespace, f.id+"-")
 	})
-	events, err := controlPlane.AuditEvents(since.offset, filters...)
+	events, err := controlPlane.AuditEventsWith(f.id+"-", since.offset, filters...)
 	Expect(err).NotTo(HaveOccurred())
 	return events
 }

@@ -18,6 +18,7 @@ package cluster
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -112,6 +113,12 @@ func (c *Cluster) Mark() int64 {
 // response, so callers may have to poll for the event of a request that has just
 // returned.
 func (c *Cluster) AuditEvents(since int64, keep ...Filter) ([]AuditEvent, error) {
+	return c.AuditEventsWith("", since, keep...)
+}
+
+// AuditEventsWith returns those of the events that contain the text, such as a
+// namespace. That is faster, because it parses no others.
+func (c *Cluster) AuditEventsWith(text string, since int64, keep ...Filter) ([]AuditEvent, error) {
 	f, err := os.Open(c.auditLog())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNoAuditLog
@@ -133,6 +140,9 @@ func (c *Cluster) AuditEvents(since int64, keep ...Filter) ([]AuditEvent, error)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the audit log: %w", err)
+		}
+		if !bytes.Contains(line, []byte(text)) {
+			continue
 		}
 		e, err := parseAuditEvent(line)
 		if err != nil {

@@ -33,6 +33,7 @@ func TestAuditEvents(t *testing.T) {
 	tests := map[string]struct {
 		log       string
 		since     int
+		text      string
 		keep      []Filter
 		wantUsers []string
 	}{
@@ -44,6 +45,7 @@ func TestAuditEvents(t *testing.T) {
 			log: first + second, wantUsers: []string{"joe"},
 			keep: []Filter{ByUserAgent("b/"), func(e AuditEvent) bool { return e.Verb == "watch" }},
 		},
+		"text":      {log: first + second, text: `"watch"`, wantUsers: []string{"joe"}},
 		"empty log": {log: ""},
 	}
 	for name, tc := range tests {
@@ -51,7 +53,7 @@ func TestAuditEvents(t *testing.T) {
 			g := NewWithT(t)
 			c := &Cluster{Dir: t.TempDir()}
 			g.Expect(os.WriteFile(c.auditLog(), []byte(tc.log), 0o600)).To(Succeed())
-			events, err := c.AuditEvents(int64(tc.since), tc.keep...)
+			events, err := c.AuditEventsWith(tc.text, int64(tc.since), tc.keep...)
 			g.Expect(err).NotTo(HaveOccurred())
 			var users []string
 			for _, e := range events {
