@@ -86,6 +86,7 @@ func expectCopies(g Gomega, want ...e2e.CopyState) {
 // expectManyReplicated expects a copy of each of many sources in every target namespace, no other copies, and a Replika that reports so.
 func (f *fixture) expectManyReplicated(g Gomega, name string, sources ...string) {
 	GinkgoHelper()
+	f.ExpectSynced(g, name, len(sources)*targets) // before the copies, because that lists all objects
 	replika := f.GetReplika(g, name)
 	var want []e2e.CopyState
 	for _, source := range sources {
@@ -94,12 +95,12 @@ func (f *fixture) expectManyReplicated(g Gomega, name string, sources ...string)
 		}
 	}
 	expectCopies(g, want...)
-	f.ExpectSynced(g, name, len(want))
 }
 
 // expectReplicated expects a copy of the source in every target namespace, no other copies, and a Replika that reports so.
 func (f *fixture) expectReplicated(g Gomega, name string, change ...func(*e2e.CopyState)) {
 	GinkgoHelper()
+	f.ExpectSynced(g, name, targets) // before the copies, because that lists all objects
 	replika, source := f.GetReplika(g, name), f.GetSource(g, name)
 	var want []e2e.CopyState
 	for _, namespace := range f.TargetNamespaces {
@@ -110,7 +111,6 @@ func (f *fixture) expectReplicated(g Gomega, name string, change ...func(*e2e.Co
 		want = append(want, state)
 	}
 	expectCopies(g, want...)
-	f.ExpectSynced(g, name, targets)
 }
 
 // expectCounts expects that the status reports a synced copy in every target namespace. It does not look at the copies.

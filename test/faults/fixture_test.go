@@ -147,10 +147,10 @@ func (f *fixture) expectCopies(g Gomega) {
 // expectReplicated expects the exact copies, and a status that reports them.
 func (f *fixture) expectReplicated(g Gomega) {
 	GinkgoHelper()
-	f.expectCopies(g)
 	for _, expected := range f.expected {
 		f.ExpectSynced(g, expected.name, len(expected.namespaces))
 	}
+	f.expectCopies(g) // last, because it lists all objects
 }
 
 // eventuallyReplicated waits for the exact copies and the status, and reports how long it took since start.
