@@ -119,14 +119,14 @@ test: vet ## Run all tests except the slow fault-injection suites.
 	go test $(RACE) -timeout 10m $(OTHERS)
 	$(MAKE) test-controllers
 	@# Suites depend on files that Go's test cache does not track, so they always run.
-	$(WITH_CONTROLPLANE) REPLIKA_FLAKE_ATTEMPTS=$(FLAKE_ATTEMPTS) go test $(RACE) -count=1 -p 2 -timeout 20m $(SUITES)
+	$(WITH_CONTROLPLANE) REPLIKA_FLAKE_ATTEMPTS=$(FLAKE_ATTEMPTS) go test $(RACE) -count=1 -p 3 -timeout 20m $(SUITES)
 
 # Serial specs need exclusive use of the operator or the cluster. They run at the same time as the others, on a control plane
 # of their own. At the end is what failed in both runs; their whole output is in bin/.
 .PHONY: test-controllers
 test-controllers: ## Run the specs of controllers in PROCS parallel processes.
 	mkdir -p bin
-	go test $(RACE) -c -o controllers/controllers.test ./controllers
+	go test $(RACE) -c -ldflags=-s -o controllers/controllers.test ./controllers
 	assets="$$($(CONTROLPLANE) | tail -n 1)"; export KUBEBUILDER_ASSETS="$$assets"; failed=0; \
 	$(GINKGO_RUN) --label-filter=serial controllers/controllers.test >bin/controllers-serial.log 2>&1 & serial=$$!; \
 	trap 'kill $$serial 2>/dev/null || true' EXIT; \
