@@ -85,7 +85,7 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	return []byte(controlPlane.Kubeconfig)
 }, func(kubeconfig []byte) {
 	EnforceDefaultTimeoutsWhenUsingContexts()
-	SetDefaultEventuallyTimeout(time.Minute) // for a busy machine, under the race detector
+	SetDefaultEventuallyTimeout(time.Minute)                    // for a busy machine, under the race detector
 	SetDefaultEventuallyPollingInterval(100 * time.Millisecond) // each poll costs milliseconds of CPU time
 	SetDefaultConsistentlyDuration(1200 * time.Millisecond)
 	SetDefaultConsistentlyPollingInterval(100 * time.Millisecond)
