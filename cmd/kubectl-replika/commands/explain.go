@@ -155,6 +155,8 @@ func stateNotes(replika *v1alpha1.Replika) []string {
 		return []string{"The Replika is being deleted: its copies are cleaned up, and none is created."}
 	case replika.Spec.Suspend:
 		return []string{"The Replika is suspended: copies are not created, updated or deleted, unless consent is withdrawn."}
+	case replika.Spec.Mode == v1alpha1.ModeDryRun:
+		return []string{"The Replika is in mode DryRun: no copy is written."}
 	default:
 		return nil
 	}

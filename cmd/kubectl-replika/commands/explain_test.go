@@ -282,6 +282,12 @@ var _ = Describe("explain", func() {
 		Expect(strings.Fields(succeed(ctx, "__complete", "explain", "nothing", "--in", ""))).To(ContainElements("default", "kube-system"))
 	})
 
+	It("notes the mode DryRun", func(ctx SpecContext) {
+		f := newFixture(ctx, "explain-dry-run", 1)
+		replika := f.createReplika(ctx, kit.DryRun())
+		Expect(explainJSON(ctx, replika).Notes).To(ConsistOf(ContainSubstring("DryRun")))
+	})
+
 	It("refuses a Replika that does not exist", func(ctx SpecContext) {
 		Expect(fail(ctx, "explain", "nothing", "-n", "default")).To(ContainSubstring("there is no Replika nothing in namespace default"))
 		Expect(fail(ctx, "explain")).To(ContainSubstring("NAME of a Replika is required"))

@@ -24,6 +24,7 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/cli-runtime/pkg/resource"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers"
@@ -133,12 +134,19 @@ func (c *renderCommand) run(ctx context.Context, name string) error {
 	})
 }
 
-// readReplika reads the Replika from the cluster, or from the file.
+// readReplika reads the Replika from the cluster, or the one in the file.
 func (c *renderCommand) readReplika(ctx context.Context, name string) (*v1alpha1.Replika, error) {
-	if c.file != "" {
-		return c.readReplikaFile(c.file)
+	if c.file == "" {
+		return c.getReplika(ctx, name)
 	}
-	return c.getReplika(ctx, name)
+	replikas, err := c.readReplikaFiles(ctx, &resource.FilenameOptions{Filenames: []string{c.file}})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(replikas) > 1:
+		return nil, fmt.Errorf("%s: it has %d Replikas: give one", c.file, len(replikas))
+	}
+	return replikas[0], nil
 }
 
 // readTarget reads the namespace of the copy, and returns the patterns by which the administrator excludes namespaces.

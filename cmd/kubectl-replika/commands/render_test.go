@@ -131,7 +131,24 @@ var _ = Describe("render", func() {
 		Expect(kit.FromYAML(want).GetAnnotations()).To(HaveKeyWithValue(v1alpha1.AnnotationOwner, f.namespace+"/"+f.name))
 		result := runWithInput(ctx, string(manifest), "render", "-f", "-", "-n", f.namespace, "--in", f.targets[0])
 		Expect(result.out).To(Equal(want))
-		Expect(fail(ctx, "render", "-f", filepath.Join("testdata", "nothing.yaml"), "--in", "x")).To(ContainSubstring("no such file"))
+	})
+
+	DescribeTable("refuses a file",
+		func(ctx SpecContext, manifest, want string) {
+			result := runWithInput(ctx, manifest, "render", "-f", "-", "-n", "default", "--in", "team-x")
+			Expect(result.code).To(Equal(exitError))
+			Expect(result.out).To(BeEmpty())
+			Expect(result.errOut).To(MatchRegexp(`^error: [^\n]+\n$`))
+			Expect(result.errOut).To(ContainSubstring(want))
+		},
+		Entry("without a Replika", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}", "there is no Replika of replika.prosimcorp.com/v1alpha1"),
+		Entry("with several Replikas", targetingManifest("one", "matchAll: true")+"---\n"+targetingManifest("two", "matchAll: true"), "it has 2 Replikas: give one"),
+		Entry("with a field that does not exist", targetingManifest("one", "all: true"), "spec.target.namespaces.all"),
+		Entry("that the API server refuses", targetingManifest("one", "matchAll: false"), "at least one of replicateIn, selector or matchAll must be set"),
+	)
+
+	It("refuses a file that does not exist", func(ctx SpecContext) {
+		Expect(fail(ctx, "render", "-f", filepath.Join("testdata", "nothing.yaml"), "--in", "x")).To(ContainSubstring("nothing.yaml"))
 	})
 
 	DescribeTable("refuses a source as the operator does",
@@ -198,3 +215,14 @@ var _ = Describe("render", func() {
 		Entry("a Replika that does not exist", []string{"nothing", "--in", "x", "-n", "default"}, "there is no Replika nothing"),
 	)
 })
+
+// targetingManifest returns the manifest of a Replika with these target namespaces.
+func targetingManifest(name, namespaces string) string {
+	return `apiVersion: replika.prosimcorp.com/v1alpha1
+kind: Replika
+metadata: {name: ` + name + `}
+spec:
+  source: {version: v1, kind: ConfigMap, name: settings}
+  target: {namespaces: {` + namespaces + `}}
+`
+}
