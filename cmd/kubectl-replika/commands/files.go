@@ -79,7 +79,8 @@ func (e *environment) readFiles(files *resource.FilenameOptions) ([]*resource.In
 	if len(named.Filenames) < len(files.Filenames) {
 		builder = builder.Stream(e.In, "stdin")
 	}
-	infos, err := builder.FilenameParam(enforced, &named).Flatten().Do().Infos()
+	// Another namespace than that of the flags is refused below: the message of the builder has two sentences.
+	infos, err := builder.FilenameParam(false, &named).Flatten().Do().Infos()
 	for _, info := range infos {
 		object := info.Object.(*unstructured.Unstructured)
 		switch {
