@@ -35,11 +35,12 @@ import (
 // seldom is longer than any spec, so that nothing but a request reads the source again.
 const seldom = time.Hour
 
+// The copies of each spec have a name of their own: a Replika is reconciled when another one with the same targets changes.
 var _ = Describe("A requested reconcile", func() {
 	It("Should read the source anew, once, and write nothing but the status", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
-		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), f.id, "one"))
 		replika := f.replika(ctx, source, kit.Interval(seldom), kit.TargetNamespaces(a))
 		expect.Ready(ctx, api, replika, 1)
 		barrier(ctx, source, replika)
@@ -50,16 +51,17 @@ var _ = Describe("A requested reconcile", func() {
 			Expect(kit.Ready(handled).Reason).To(Equal(v1alpha1.ReasonSynced))
 		}
 		Eventually(ctx, func() []string { return f.writes(mark) }).WithPolling(auditPolling).Should(HaveLen(2), "the status")
-		Expect(f.sourceReads(mark)).To(Equal([]string{"settings", "settings"}))
+		Expect(f.sourceReads(mark)).To(Equal([]string{source.Name, source.Name}))
 	})
 
 	It("Should read every one of many sources anew", func(ctx SpecContext) {
 		f := newFixture()
 		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
-		source := create(ctx, kit.ConfigMap(home, "one", "1"))
-		create(ctx, kit.ConfigMap(home, "two", "2"))
+		one, two := f.id+"-one", f.id+"-two"
+		source := create(ctx, kit.ConfigMap(home, one, "1"))
+		create(ctx, kit.ConfigMap(home, two, "2"))
 		replika := f.replika(ctx, source, kit.Interval(seldom), kit.TargetNamespaces(a), func(replika *v1alpha1.Replika) {
-			replika.Spec.Source.Name, replika.Spec.Source.Names = "", []string{"one", "two"}
+			replika.Spec.Source.Name, replika.Spec.Source.Names = "", []string{one, two}
 		})
 		expect.Ready(ctx, api, replika, 2)
 		barrier(ctx, source, replika)
@@ -68,14 +70,14 @@ var _ = Describe("A requested reconcile", func() {
 		request(ctx, replika, "now")
 		request(ctx, replika, "again")
 		Eventually(ctx, func() []string { return f.writes(mark) }).WithPolling(auditPolling).Should(HaveLen(2), "the status")
-		Expect(f.sourceReads(mark)).To(Equal([]string{"one", "one", "two", "two"}))
+		Expect(f.sourceReads(mark)).To(Equal([]string{one, one, two, two}))
 		Expect(f.requests(mark, func(e cluster.AuditEvent) bool { return e.Verb == "list" })).To(HaveLen(2))
 	})
 
 	It("Should be handled when the Replika is created with it", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
-		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), f.id, "one"))
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a), func(replika *v1alpha1.Replika) {
 			replika.Annotations = map[string]string{v1alpha1.AnnotationRequestedAt: "first"}
 		})
@@ -86,7 +88,7 @@ var _ = Describe("A requested reconcile", func() {
 	It("Should keep the status small, and end, whatever the annotation has", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
-		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), f.id, "one"))
 		replika := f.replika(ctx, source, kit.Interval(seldom), kit.TargetNamespaces(a))
 		expect.Ready(ctx, api, replika, 1)
 		mark := markAudit()
@@ -100,7 +102,7 @@ var _ = Describe("A requested reconcile", func() {
 	It("Should be over when the annotation is removed", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
-		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), f.id, "one"))
 		replika := f.replika(ctx, source, kit.Interval(seldom), kit.TargetNamespaces(a))
 		expect.Ready(ctx, api, replika, 1)
 		request(ctx, replika, "now")
@@ -114,7 +116,7 @@ var _ = Describe("A requested reconcile", func() {
 	It("Should not write the copies of a suspended Replika", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
-		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
+		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), f.id, "one"))
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Suspended())
 		expect.Reason(ctx, api, replika, v1alpha1.ReasonSuspended)
 		Expect(kit.Ready(request(ctx, replika, "now")).Reason).To(Equal(v1alpha1.ReasonSuspended))
@@ -124,7 +126,7 @@ var _ = Describe("A requested reconcile", func() {
 	It("Should request refused copies again", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")
-		frozen := kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one")
+		frozen := kit.ConfigMap(f.namespace(ctx, "source"), f.id, "one")
 		frozen.Immutable = new(true)
 		source := create(ctx, frozen)
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Interval(seldom),
