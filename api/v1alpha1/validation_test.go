@@ -142,8 +142,8 @@ var _ = Describe("Replika validation", func() {
 		Entry("target.type: of another project", `spec: {source: {kind: Secret}, target: {type: example.com/any_type}}`),
 		Entry("target.type: empty, as rendered by templates", `spec: {target: {type: ""}}`),
 
-		Entry("policies: first value of each", `spec: {deletionPolicy: Delete, synchronization: {onSourceDeletion: Retain}, target: {conflictPolicy: Fail, immutableFields: Recreate}}`),
-		Entry("policies: second value of each", `spec: {deletionPolicy: Retain, synchronization: {onSourceDeletion: Delete}, target: {conflictPolicy: Adopt, immutableFields: Fail}}`),
+		Entry("policies: first value of each", `spec: {mode: Enforce, deletionPolicy: Delete, synchronization: {onSourceDeletion: Retain}, target: {conflictPolicy: Fail, immutableFields: Recreate}}`),
+		Entry("policies: second value of each", `spec: {mode: DryRun, deletionPolicy: Retain, synchronization: {onSourceDeletion: Delete}, target: {conflictPolicy: Adopt, immutableFields: Fail}}`),
 		Entry("suspend: true", `spec: {suspend: true}`),
 		Entry("serviceAccountName: empty", `spec: {serviceAccountName: ""}`),
 		Entry("serviceAccountName: valid name", `spec: {serviceAccountName: "copier.of-teams"}`),
@@ -282,6 +282,7 @@ var _ = Describe("Replika validation", func() {
 		Entry("target.annotations: too many", `spec: {target: {annotations: `+pairMap(65)+`}}`, "spec.target.annotations", "Too many"),
 
 		Entry("deletionPolicy: unknown", `spec: {deletionPolicy: Keep}`, "spec.deletionPolicy", `supported values: "Delete", "Retain"`),
+		Entry("mode: unknown", `spec: {mode: Plan}`, "spec.mode", `supported values: "Enforce", "DryRun"`),
 		Entry("deletionPolicy: empty", `spec: {deletionPolicy: ""}`, "spec.deletionPolicy", `supported values: "Delete", "Retain"`),
 		Entry("onSourceDeletion: unknown", `spec: {synchronization: {onSourceDeletion: Orphan}}`, "spec.synchronization.onSourceDeletion", `supported values: "Retain", "Delete"`),
 		Entry("conflictPolicy: unknown", `spec: {target: {conflictPolicy: Force}}`, "spec.target.conflictPolicy", `supported values: "Fail", "Adopt"`),
@@ -345,6 +346,7 @@ var _ = Describe("Replika validation", func() {
 			},
 			"deletionPolicy": "Delete",
 			"suspend":        false,
+			"mode":           "Enforce",
 		}))
 	})
 
