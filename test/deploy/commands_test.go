@@ -190,7 +190,7 @@ var _ = Describe("From a clone", Ordered, func() {
 		shell(ctx, repository, "kubectl apply --kustomize config/samples/secrets")
 		shell(ctx, repository, "kubectl wait --for jsonpath='{.status.sources.synced}'=2 --timeout 3m replika database-credentials --namespace shop-databases")
 		shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 3m replika database-credentials --namespace shop-databases")
-		Expect(shell(ctx, workDir, listReplikas+" --output wide")).To(MatchRegexp(`shop-databases +database-credentials +True +Synced +4 +4 +2 +Secret`))
+		Expect(shell(ctx, workDir, listReplikas+" --output wide")).To(MatchRegexp(`shop-databases +database-credentials +True +Synced +4 +4 +Enforce +2 +Secret`))
 		for _, namespace := range []string{"shop", "shop-preview-1"} {
 			copies := &corev1.SecretList{}
 			partOf := client.MatchingLabels{v1alpha1.LabelPartOf: "database-credentials"}

@@ -174,6 +174,7 @@ func dryRunUpdate(ctx context.Context, user, name string, change func(*v1alpha1.
 // specChanges has a change of each field of the spec, except for the account.
 var specChanges = map[string]func(*v1alpha1.ReplikaSpec){
 	"deletionPolicy":                   func(s *v1alpha1.ReplikaSpec) { s.DeletionPolicy = v1alpha1.DeletionPolicyRetain },
+	"mode":                             func(s *v1alpha1.ReplikaSpec) { s.Mode = v1alpha1.ModeDryRun },
 	"suspend":                          func(s *v1alpha1.ReplikaSpec) { s.Suspend = true },
 	"source.group":                     func(s *v1alpha1.ReplikaSpec) { s.Source.Group = "apps" },
 	"source.keys":                      func(s *v1alpha1.ReplikaSpec) { s.Source.Keys = []v1alpha1.DataKeyPattern{"key"} },
