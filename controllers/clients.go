@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"net/http"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
@@ -65,6 +66,14 @@ func (i identity) String() string {
 
 // user is the name under which the API server knows the ServiceAccount.
 func (i identity) user() string { return "system:serviceaccount:" + i.namespace + ":" + i.name }
+
+// ServiceAccountSubject returns a review of the permissions of a ServiceAccount, without what is asked for.
+func ServiceAccountSubject(account types.NamespacedName) authorizationv1.SubjectAccessReviewSpec {
+	return authorizationv1.SubjectAccessReviewSpec{
+		User:   identity{namespace: account.Namespace, name: account.Name}.user(),
+		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + account.Namespace, "system:authenticated"},
+	}
+}
 
 // Client reads sources and writes copies with the permissions of one identity.
 type Client struct {

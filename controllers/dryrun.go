@@ -112,10 +112,7 @@ func (r *ReplikaReconciler) predictPlan(
 func (r *ReplikaReconciler) predictPart(
 	ctx context.Context, s *scope, mapping tracking.Mapping, in *planner.Input, actions []planner.Action,
 ) []actionResult {
-	namespaces := make(map[string]planner.Namespace, len(in.Namespaces))
-	for _, namespace := range in.Namespaces {
-		namespaces[namespace.Name] = namespace
-	}
+	namespaces := in.NamespacesByName()
 	results := make([]actionResult, len(actions))
 	limit := make(chan struct{}, max(r.MaxConcurrentWrites, 1))
 	var predictions sync.WaitGroup
@@ -134,9 +131,6 @@ func (r *ReplikaReconciler) predictPart(
 func (r *ReplikaReconciler) predictAction(
 	ctx context.Context, s *scope, mapping tracking.Mapping, in *planner.Input, action *planner.Action,
 ) executor.Result {
-	if !action.Type.Writes() {
-		return executor.Result{Outcome: planner.Unchanged, Object: action.Observed}
-	}
 	if result, denied := r.predictDenial(ctx, s, mapping, action); denied {
 		return result
 	}

@@ -106,13 +106,10 @@ func (r *ReplikaReconciler) executePlan(
 func newPartExecution(e *execution, in *planner.Input, plan []planner.Action) *partExecution {
 	p := &partExecution{
 		execution: e, in: in, plan: plan,
-		namespaces: make(map[string]planner.Namespace, len(in.Namespaces)),
+		namespaces: in.NamespacesByName(),
 		results:    make([]actionResult, len(plan)),
 		waiting:    make(map[int]bool, len(plan)),
 		ended:      make(chan *endedAction, len(plan)), // an action never waits for a reader
-	}
-	for _, namespace := range in.Namespaces {
-		p.namespaces[namespace.Name] = namespace
 	}
 	for i := range plan {
 		p.waiting[i] = true

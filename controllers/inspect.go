@@ -20,7 +20,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"sync"
 
@@ -28,8 +27,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -39,11 +36,10 @@ import (
 
 // Inspector reads the sources of Replikas as the operator does, with the permissions of its configuration. It writes nothing.
 type Inspector struct {
-	options  Options
-	mapper   *tracking.Mapper
-	cleaner  *planner.Cleaner
-	objects  dynamic.Interface
-	metadata metadata.Interface
+	options Options
+	mapper  *tracking.Mapper
+	cleaner *planner.Cleaner
+	caller  *Client
 }
 
 // InspectedSource is one source of a Replika.
@@ -60,23 +56,17 @@ type InspectedSource struct {
 func (s *InspectedSource) Copied() bool { return s.NotCopied == nil }
 
 // NewInspector returns an inspector for an operator with the options.
-func NewInspector(config *rest.Config, httpClient *http.Client, options Options) (*Inspector, error) {
-	objects, err := dynamic.NewForConfigAndClient(config, httpClient)
+func NewInspector(config *rest.Config, options Options) (*Inspector, error) {
+	cleaner := planner.NewCleaner(options.DropKeys...)
+	caller, err := newClients(config, cleaner, nil).clientFor(operatorIdentity)
 	if err != nil {
 		return nil, err
 	}
-	metadataClient, err := metadata.NewForConfigAndClient(config, httpClient)
+	discoveryClient, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("creating the discovery client: %w", err)
 	}
-	discoveryClient, err := discovery.NewDiscoveryClientForConfigAndClient(config, httpClient)
-	if err != nil {
-		return nil, err
-	}
-	return &Inspector{
-		options: options, mapper: tracking.NewMapper(discoveryClient), cleaner: planner.NewCleaner(options.DropKeys...),
-		objects: objects, metadata: metadataClient,
-	}, nil
+	return &Inspector{options: options, mapper: tracking.NewMapper(discoveryClient), cleaner: cleaner, caller: caller}, nil
 }
 
 // Resolve maps the source's kind to its resource. An error has the reason and the message of the condition.
@@ -103,7 +93,7 @@ func (i *Inspector) EachSource(
 	if selector.MatchesNothing() {
 		return noSources(replika, nil), nil
 	}
-	list, err := listMatching(ctx, i.metadata.Resource(mapping.Resource).Namespace(replika.SourceNamespace()), selector)
+	list, err := listMatching(ctx, i.caller.metadata.Resource(mapping.Resource).Namespace(replika.SourceNamespace()), selector)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("listing %s: %w", sourceTitle(replika), err)
@@ -176,7 +166,7 @@ func (i *Inspector) inspect(
 	ctx context.Context, replika *v1alpha1.Replika, mapping tracking.Mapping, selector *planner.SourceSelector,
 ) (*InspectedSource, error) {
 	key := sourceKey(replika)
-	object, err := i.objects.Resource(mapping.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	object, err := i.caller.objects.Resource(mapping.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err) && selector == nil:
 		return &InspectedSource{Replika: replika, NotCopied: sourceNotFound(replika)}, nil

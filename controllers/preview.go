@@ -28,9 +28,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
-	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
@@ -44,13 +44,12 @@ import (
 type Preview struct {
 	// Status is the one that the operator would report in a dry run.
 	Status v1alpha1.ReplikaStatus
-	// Counts has the number of copies for each action that is planned, and Actions all of these copies, sorted by namespace and name.
-	Counts  map[v1alpha1.PlannedActionType]int32
+	// Summary has the number of copies for each action that is planned, in one line; empty if there is nothing to do. Actions are those of
+	// all these copies, sorted by namespace and name.
+	Summary string
 	Actions []v1alpha1.PlannedAction
 	// NotReady is why the Replika as a whole cannot be reconciled, and Message explains it; empty if only single copies can fail.
 	NotReady, Message string
-	// Notes say what could not be read, and what is not known therefore.
-	Notes []string
 
 	templates map[string]*planner.Template
 	previewer *Previewer
@@ -109,17 +108,17 @@ func (r *ReplikaReconciler) comparable(object *unstructured.Unstructured) *unstr
 type Previewer struct {
 	reconciler *ReplikaReconciler
 	cluster    *snapshot
-	// operator is the user that writes copies for Replikas without a ServiceAccount; empty if it is not known.
-	operator string
+	// operator writes copies for Replikas without a ServiceAccount. Its user is empty if it is not known.
+	operator authorizationv1.SubjectAccessReviewSpec
 	reviews  authorizationclient.AuthorizationV1Interface
 
 	mu    sync.Mutex
 	notes []string
 }
 
-// NewPreviewer returns a previewer for an operator with the options, which runs as the user. If the user is empty, it is not known, and
+// NewPreviewer returns a previewer for an operator with the options. If the user of the operator is empty, it is not known, and
 // its permissions are not reviewed.
-func NewPreviewer(config *rest.Config, options Options, operator string) (*Previewer, error) {
+func NewPreviewer(config *rest.Config, options Options, operator authorizationv1.SubjectAccessReviewSpec) (*Previewer, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1 // throttling is left to API Priority and Fairness
 	httpClient, err := rest.HTTPClientFor(config)
@@ -130,21 +129,17 @@ func NewPreviewer(config *rest.Config, options Options, operator string) (*Previ
 	if err != nil {
 		return nil, fmt.Errorf("creating the client that lists copies: %w", err)
 	}
-	metadataClient, err := metadata.NewForConfigAndClient(config, httpClient)
-	if err != nil {
-		return nil, fmt.Errorf("creating the client that reads metadata: %w", err)
-	}
 	discoveryClient, err := discovery.NewDiscoveryClientForConfigAndClient(config, httpClient)
 	if err != nil {
 		return nil, fmt.Errorf("creating the discovery client: %w", err)
 	}
-	reviews, err := authorizationclient.NewForConfigAndClient(config, httpClient)
-	if err != nil {
-		return nil, fmt.Errorf("creating the client that reviews permissions: %w", err)
-	}
 	cleaner := planner.NewCleaner(options.DropKeys...)
 	clients := newClients(config, cleaner, nil)
 	clients.asCaller = true
+	caller, err := clients.clientFor(operatorIdentity)
+	if err != nil {
+		return nil, err
+	}
 	cluster := &snapshot{}
 	reconciler := &ReplikaReconciler{
 		Client:              cluster,
@@ -159,10 +154,10 @@ func NewPreviewer(config *rest.Config, options Options, operator string) (*Previ
 		MaxConcurrentWrites: options.MaxConcurrentWrites,
 	}
 	// They are never started, and nothing is watched: whatever the steps need is listed.
-	reconciler.Watches = tracking.NewWatches(nil, lists, metadataClient, cleaner, reconciler.handleWatchEvent)
+	reconciler.Watches = tracking.NewWatches(nil, lists, caller.metadata, cleaner, reconciler.handleWatchEvent)
 	reconciler.Lister = tracking.NewLister(reconciler.Watches)
 	reconciler.sourceReads.clock = reconciler.Clock
-	return &Previewer{reconciler: reconciler, cluster: cluster, operator: operator, reviews: reviews}, nil
+	return &Previewer{reconciler: reconciler, cluster: cluster, operator: operator, reviews: caller.reviews}, nil
 }
 
 // Cluster is what a preview depends on, besides the source and the copies.
@@ -197,7 +192,6 @@ func (p *Previewer) Plan(ctx context.Context, replika *v1alpha1.Replika, cluster
 		return nil, err
 	}
 	s.dropFormerSource()
-	s.notReady = nil
 	err = r.predict(ctx, s, newDryRun(p.reviewAccess))
 	notReady, ok := errors.AsType[*notReadyError](err)
 	switch {
@@ -211,7 +205,7 @@ func (p *Previewer) Plan(ctx context.Context, replika *v1alpha1.Replika, cluster
 	r.setStatus(s)
 	planned := s.results.planned
 	preview := &Preview{
-		Status: s.replika.Status, Counts: planned.counts, Actions: planned.sorted(), Notes: p.notes,
+		Status: s.replika.Status, Summary: planned.summary(), Actions: planned.sorted(),
 		templates: planned.templates, previewer: p,
 	}
 	if s.notReady != nil {
@@ -232,21 +226,15 @@ func (*Previewer) unreadable(s *scope, notReady *notReadyError) error {
 
 // reviewAccess asks as the caller for the permissions of the account. Without the permission to ask, every write counts as allowed.
 func (p *Previewer) reviewAccess(ctx context.Context, asked access) (bool, error) {
-	spec := authorizationv1.SubjectAccessReviewSpec{
-		User:               p.operator,
-		Groups:             []string{"system:authenticated"},
-		ResourceAttributes: asked.attributes(),
-	}
+	spec := p.operator
 	if asked.as != operatorIdentity {
-		spec.User = asked.as.user()
+		spec = ServiceAccountSubject(types.NamespacedName{Namespace: asked.as.namespace, Name: asked.as.name})
 	}
 	if spec.User == "" {
 		p.note("the permissions of the operator are not reviewed, because its ServiceAccount is not known")
 		return true, nil
 	}
-	if asked.as != operatorIdentity {
-		spec.Groups = append(spec.Groups, "system:serviceaccounts", "system:serviceaccounts:"+asked.as.namespace)
-	}
+	spec.ResourceAttributes = asked.attributes()
 	review, err := p.reviews.SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
 	switch {
 	case apierrors.IsForbidden(err):
@@ -256,6 +244,13 @@ func (p *Previewer) reviewAccess(ctx context.Context, asked access) (bool, error
 		return false, err
 	}
 	return review.Status.Allowed, nil
+}
+
+// Notes say what the plans so far could not read, and what is not known therefore.
+func (p *Previewer) Notes() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.notes)
 }
 
 // note adds a note, unless it was added before.

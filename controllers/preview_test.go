@@ -25,6 +25,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -339,7 +340,8 @@ func (s *previewScenario) preview(ctx context.Context, replika *v1alpha1.Replika
 	namespaces := &metav1.PartialObjectMetadataList{}
 	namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
 	Expect(api.List(ctx, namespaces)).To(Succeed())
-	previewer, err := controllers.NewPreviewer(controlPlane.Config, controllers.Options{MaxConcurrentWrites: 4}, operatorUser)
+	previewer, err := controllers.NewPreviewer(controlPlane.Config, controllers.Options{MaxConcurrentWrites: 4},
+		authorizationv1.SubjectAccessReviewSpec{User: operatorUser, Groups: []string{"system:authenticated"}})
 	Expect(err).NotTo(HaveOccurred())
 	preview, err := previewer.Plan(ctx, replika, &controllers.Cluster{Replikas: replikas.Items, Namespaces: namespaces.Items})
 	Expect(err).NotTo(HaveOccurred())

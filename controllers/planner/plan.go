@@ -168,10 +168,9 @@ func Plan(in *Input) []Action {
 	for _, object := range in.Observed {
 		observed[object.Key()] = object
 	}
-	namespaces := make(map[string]Namespace, len(in.Namespaces))
+	namespaces := in.NamespacesByName()
 	var actions []Action
 	for _, namespace := range in.Namespaces {
-		namespaces[namespace.Name] = namespace
 		key := types.NamespacedName{Namespace: namespace.Name, Name: in.Name}
 		if in.selects(namespace) && !in.withdrawn(observed[key]) {
 			action := in.Decide(namespace, observed[key])
@@ -197,6 +196,15 @@ func Plan(in *Input) []Action {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	return actions
+}
+
+// NamespacesByName returns the namespaces by their names.
+func (in *Input) NamespacesByName() map[string]Namespace {
+	namespaces := make(map[string]Namespace, len(in.Namespaces))
+	for _, namespace := range in.Namespaces {
+		namespaces[namespace.Name] = namespace
+	}
+	return namespaces
 }
 
 func (in *Input) source() types.NamespacedName {

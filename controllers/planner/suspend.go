@@ -58,10 +58,7 @@ func (t *Template) hasDataOf(object *Observed) bool {
 // allowed where they are: consent wins over suspension. All other copies stay as they are, whatever the spec selects, and so
 // does a copy in a namespace that is not in the list yet.
 func PlanSuspended(in *Input, consent *Consent) []Action {
-	namespaces := make(map[string]Namespace, len(in.Namespaces))
-	for _, namespace := range in.Namespaces {
-		namespaces[namespace.Name] = namespace
-	}
+	namespaces := in.NamespacesByName()
 	denied := consent.denials()
 	var actions []Action
 	for _, object := range in.Observed {

@@ -18,8 +18,8 @@ package commands
 
 import (
 	"context"
-	"fmt"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -75,10 +75,10 @@ func reducedNamespace(namespace *metav1.PartialObjectMetadata) metav1.PartialObj
 	}}
 }
 
-// user is the operator as the API server knows it; empty if it is not known.
-func (i *installation) user() string {
+// subject is the operator as the API server knows it; empty if it is not known.
+func (i *installation) subject() authorizationv1.SubjectAccessReviewSpec {
 	if i.serviceAccount.Name == "" {
-		return ""
+		return authorizationv1.SubjectAccessReviewSpec{}
 	}
-	return fmt.Sprintf("system:serviceaccount:%s:%s", i.serviceAccount.Namespace, i.serviceAccount.Name)
+	return controllers.ServiceAccountSubject(i.serviceAccount)
 }

@@ -36,11 +36,14 @@ func (c *planCommand) printDiff(ctx context.Context, p *plan) error {
 		if err != nil {
 			return err
 		}
-		former, err := c.diffable(before)
+		if !c.showValues {
+			maskChanges(before, after)
+		}
+		former, err := diffable(before)
 		if err != nil {
 			return err
 		}
-		next, err := c.diffable(after)
+		next, err := diffable(after)
 		if err != nil {
 			return err
 		}
@@ -52,14 +55,42 @@ func (c *planCommand) printDiff(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// diffable returns the object as YAML, with masked values if it is a Secret. What differs stays different.
-func (c *planCommand) diffable(object *unstructured.Unstructured) (string, error) {
+// maskChanges masks the values of a Secret in both objects, either of which can be nil. Values that differ stay different.
+func maskChanges(before, after *unstructured.Unstructured) {
+	changed := changedValues(before, after)
+	for object, title := range map[*unstructured.Unstructured]string{before: " (now)", after: " (planned)"} {
+		if object == nil {
+			continue
+		}
+		maskSecret(object)
+		for _, path := range changed {
+			if _, found, _ := unstructured.NestedString(object.Object, path...); found {
+				_ = unstructured.SetNestedField(object.Object, maskedValue+title, path...) // the map is there
+			}
+		}
+	}
+}
+
+// changedValues returns the paths of the values of a Secret that two objects have, and that differ.
+func changedValues(before, after *unstructured.Unstructured) (paths [][]string) {
+	if before == nil || after == nil || !isSecret(before) {
+		return nil
+	}
+	for _, field := range secretFields {
+		former, _, _ := unstructured.NestedMap(before.Object, field)
+		for key, value := range former {
+			if next, found, _ := unstructured.NestedFieldNoCopy(after.Object, field, key); found && next != value {
+				paths = append(paths, []string{field, key})
+			}
+		}
+	}
+	return paths
+}
+
+// diffable returns the object as YAML; empty if there is none.
+func diffable(object *unstructured.Unstructured) (string, error) {
 	if object == nil {
 		return "", nil
-	}
-	if !c.showValues {
-		object = object.DeepCopy()
-		maskSecret(object)
 	}
 	content, err := yaml.Marshal(object.Object)
 	return string(content), err

@@ -141,11 +141,7 @@ func (e *environment) inspector(options *controllers.Options) (*controllers.Insp
 	if err != nil {
 		return nil, err
 	}
-	httpClient, err := e.httpClient()
-	if err != nil {
-		return nil, err
-	}
-	return controllers.NewInspector(config, httpClient, *options)
+	return controllers.NewInspector(config, *options)
 }
 
 // stateNotes are notes on a Replika whose copies are not kept in sync, whatever namespaces are selected.

@@ -33,11 +33,11 @@ const lastApplied = "last-applied"
 
 // maskSecret replaces the values of a Secret, also where annotations repeat them. Other objects stay as they are.
 func maskSecret(object *unstructured.Unstructured) {
-	if kind := object.GroupVersionKind(); kind.Group != "" || kind.Kind != "Secret" {
+	if !isSecret(object) {
 		return
 	}
 	var values []string
-	for _, field := range []string{"data", "stringData"} {
+	for _, field := range secretFields {
 		entries, _ := object.Object[field].(map[string]any)
 		for key, value := range entries {
 			values = append(values, forms(value)...)
@@ -51,6 +51,14 @@ func maskSecret(object *unstructured.Unstructured) {
 		}
 	}
 	object.SetAnnotations(annotations)
+}
+
+// secretFields are the fields of a Secret with values.
+var secretFields = []string{"data", "stringData"}
+
+func isSecret(object *unstructured.Unstructured) bool {
+	kind := object.GroupVersionKind()
+	return kind.Group == "" && kind.Kind == "Secret"
 }
 
 // forms returns the value of an entry, and what it encodes.

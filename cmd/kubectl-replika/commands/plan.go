@@ -103,7 +103,7 @@ func (c *planCommand) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	previewer, err := controllers.NewPreviewer(config, operator.options, operator.user())
+	previewer, err := controllers.NewPreviewer(config, operator.options, operator.subject())
 	if err != nil {
 		return err
 	}
@@ -117,10 +117,10 @@ func (c *planCommand) run(ctx context.Context, args []string) error {
 		if err != nil {
 			return fmt.Errorf("planning Replika %s/%s: %w", replika.Namespace, replika.Name, err)
 		}
-		for _, note := range preview.Notes {
-			c.note("%s%s.", strings.ToUpper(note[:1]), note[1:])
-		}
 		plans = append(plans, newPlan(replika, preview))
+	}
+	for _, note := range previewer.Notes() {
+		c.note("%s%s.", strings.ToUpper(note[:1]), note[1:])
 	}
 	if err := c.printPlans(ctx, plans); err != nil {
 		return err
@@ -194,13 +194,9 @@ func changes(action v1alpha1.PlannedActionType) bool {
 
 // summary is the last line about a plan.
 func (p *plan) summary() string {
-	var parts []string
-	for _, count := range p.Counts {
-		parts = append(parts, fmt.Sprintf("%s %d", count.Action, count.Copies))
-	}
 	summary := "Nothing to do"
-	if len(parts) > 0 {
-		summary = "Plan: " + strings.Join(parts, ", ")
+	if p.preview.Summary != "" {
+		summary = "Plan: " + p.preview.Summary
 	}
 	return fmt.Sprintf("%s. %d of %d copies are in sync.", summary, p.Copies.Synced, p.Copies.Desired)
 }
@@ -208,7 +204,7 @@ func (p *plan) summary() string {
 // printPlans prints the plans in the order of the Replikas.
 func (c *planCommand) printPlans(ctx context.Context, plans []*plan) error {
 	if !c.isTable() {
-		return c.print(c.Out, c.view(plans))
+		return c.print(c.Out, c.list(plans))
 	}
 	for i, p := range plans {
 		if i > 0 {
@@ -224,7 +220,7 @@ func (c *planCommand) printPlans(ctx context.Context, plans []*plan) error {
 func (c *planCommand) printPlan(ctx context.Context, p *plan) error {
 	fmt.Fprintf(c.Out, "Replika %s\n", p.Replika)
 	if len(p.Actions) > 0 {
-		if err := c.print(c.Out, c.view([]*plan{p})); err != nil {
+		if err := c.print(c.Out, c.table(p)); err != nil {
 			return err
 		}
 		fmt.Fprintln(c.Out)
@@ -236,58 +232,31 @@ func (c *planCommand) printPlan(ctx context.Context, p *plan) error {
 	return c.printDiff(ctx, p)
 }
 
-// maxListedCopies is the number of copies above which they are grouped.
-const maxListedCopies = 50
-
-// view returns the plans, grouped when they have many copies.
-func (c *planCommand) view(plans []*plan) *view {
+// list returns the plans as objects, and the names of their copies.
+func (c *planCommand) list(plans []*plan) *view {
 	v := &view{object: plans}
-	grouped := false
 	for _, p := range plans {
-		grouped = grouped || len(p.Actions) > maxListedCopies && !c.all
 		for _, action := range p.Actions {
 			v.names = append(v.names, action.Namespace+"/"+action.Name)
-		}
-	}
-	for _, p := range plans {
-		if grouped {
-			v.columns = []metav1.TableColumnDefinition{column("Action"), column("Copies"), column("Namespaces"), column("Reason")}
-			v.rows = append(v.rows, groupActions(p.Actions)...)
-			continue
-		}
-		v.columns = []metav1.TableColumnDefinition{column("Action"), column("Namespace"), column("Name"), column("Reason")}
-		for _, action := range p.Actions {
-			v.rows = append(v.rows, []any{action.Action, action.Namespace, action.Name, action.Message})
 		}
 	}
 	return v
 }
 
-// maxNamedNamespaces is the number of namespaces of a group that are named.
-const maxNamedNamespaces = 3
-
-// groupActions returns one row for the copies with the same action and reason.
-func groupActions(actions []v1alpha1.PlannedAction) (rows [][]any) {
-	type group struct {
-		action v1alpha1.PlannedActionType
-		reason string
-	}
-	namespaces := map[group][]string{}
-	var order []group
-	for _, action := range actions {
-		key := group{action.Action, action.Message}
-		if namespaces[key] == nil {
-			order = append(order, key)
+// table returns a row for each copy or, if there are many, for those that differ only in the namespace.
+func (c *planCommand) table(p *plan) *view {
+	v := &view{}
+	if !c.all && len(p.Actions) > maxRows {
+		var rows [][]any
+		for _, action := range p.Actions {
+			rows = append(rows, []any{action.Namespace, action.Action, action.Name, action.Message})
 		}
-		namespaces[key] = append(namespaces[key], action.Namespace)
+		v.setObjectRows([]metav1.TableColumnDefinition{column("Action"), column("Name"), column("Reason")}, rows, c.all)
+		return v
 	}
-	for _, key := range order {
-		names := namespaces[key]
-		named := strings.Join(names[:min(len(names), maxNamedNamespaces)], ", ")
-		if len(names) > maxNamedNamespaces {
-			named += ", …"
-		}
-		rows = append(rows, []any{key.action, len(names), named, key.reason})
+	v.columns = []metav1.TableColumnDefinition{column("Action"), column("Namespace"), column("Name"), column("Reason")}
+	for _, action := range p.Actions {
+		v.rows = append(v.rows, []any{action.Action, action.Namespace, action.Name, action.Message})
 	}
-	return rows
+	return v
 }

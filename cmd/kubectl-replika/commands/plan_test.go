@@ -104,16 +104,27 @@ var _ = Describe("plan", func() {
 		expect.Ready(ctx, admin, replika, 1)
 		f.UpdateReplika("settings", func(replika *v1alpha1.Replika) { replika.Spec.Suspend = true })
 		expect.Reason(ctx, admin, replika, v1alpha1.ReasonSuspended)
-		expect.Update(ctx, admin, source, func(source *corev1.Secret) { source.Data["more"] = []byte("hidden-two") })
+		expect.Update(ctx, admin, source, func(source *corev1.Secret) {
+			source.Data["more"], source.Data["key"] = []byte("hidden-two"), []byte("hidden-three")
+		})
 		f.UpdateReplika("settings", func(replika *v1alpha1.Replika) { replika.Spec.Mode = v1alpha1.ModeDryRun })
 		manifest := fileOf(manifestOf(f, "Secret", "    labels: {team: blue}"))
 
 		planned := run(ctx, "plan", "-f", manifest, "--diff", target)
 		Expect(planned.code).To(Equal(exitChanges), planned.errOut)
 		Expect(planned.out).To(And(ContainSubstring("\n--- "+target+"/settings (now)\n+++ "+target+"/settings (planned)\n"),
-			ContainSubstring("\n+  more: "), ContainSubstring("\n+    team: blue\n")))
+			ContainSubstring("\n+  more: "), ContainSubstring("\n+    team: blue\n"),
+			ContainSubstring("\n-  key: '*** (now)'\n"), ContainSubstring("\n+  key: '*** (planned)'\n")))
 		Expect(planned.out + planned.errOut).NotTo(Or(ContainSubstring("hidden"), ContainSubstring("aGlkZGVuL")))
 		Expect(run(ctx, "plan", "-f", manifest, "--diff", target, "--show-values").out).To(ContainSubstring("aGlkZGVuLXR3bw=="))
+	})
+
+	It("groups many copies, and lists them on demand", func(ctx SpecContext) {
+		f := e2e.NewFixture(admin, "plan-many", maxRows+1)
+		f.CreateSource("settings")
+		manifest := fileOf(manifestOf(f, "ConfigMap", ""))
+		Expect(run(ctx, "plan", "-f", manifest).out).To(MatchRegexp(`%d +\S+,…  +Create +settings +no object with this name exists\n`, maxRows+1))
+		Expect(strings.Count(run(ctx, "plan", "-f", manifest, "--all").out, "no object with this name exists")).To(Equal(maxRows + 1))
 	})
 
 	It("plans all Replikas of a directory or a kustomization beside each other", func(ctx SpecContext) {

@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers"
 	"github.com/prosimcorp/replika/controllers/tracking"
 )
 
@@ -112,16 +113,11 @@ func (r *rights) checkSource(ctx context.Context, replika *v1alpha1.Replika, exp
 func (r *rights) missing(ctx context.Context, namespace, name string, verbs []string) ([]string, error) {
 	var missing []string
 	for _, verb := range verbs {
-		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-			User: "system:serviceaccount:" + r.account.Namespace + ":" + r.account.Name,
-			Groups: []string{
-				"system:serviceaccounts", "system:serviceaccounts:" + r.account.Namespace, "system:authenticated",
-			},
-			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Namespace: namespace, Verb: verb, Name: name,
-				Group: r.mapping.Resource.Group, Version: r.mapping.Resource.Version, Resource: r.mapping.Resource.Resource,
-			},
-		}}
+		review := &authorizationv1.SubjectAccessReview{Spec: controllers.ServiceAccountSubject(r.account)}
+		review.Spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
+			Namespace: namespace, Verb: verb, Name: name,
+			Group: r.mapping.Resource.Group, Version: r.mapping.Resource.Version, Resource: r.mapping.Resource.Resource,
+		}
 		if slices.Contains([]string{"create", "list"}, verb) {
 			review.Spec.ResourceAttributes.Name = "" // such a request has none
 		}
