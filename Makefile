@@ -71,7 +71,7 @@ generate: ## Generate the DeepCopy methods from the Go types.
 
 .PHONY: docs
 docs: ## Generate docs/api.md from the Go types.
-	$(CRD_REF_DOCS) --source-path api/v1alpha1 --config hack/tools/crd-ref-docs.yaml --renderer markdown \
+	$(CRD_REF_DOCS) --source-path api --config hack/tools/crd-ref-docs.yaml --renderer markdown \
 		--log-level ERROR --output-path docs/api.md
 
 .PHONY: fmt
@@ -210,7 +210,7 @@ bin/opm: $(OPERATOR_FRAMEWORK)/go.mod
 	go -C $(OPERATOR_FRAMEWORK) build -tags $(OPERATOR_FRAMEWORK_TAGS) -o $(CURDIR)/$@ \
 		github.com/operator-framework/operator-registry/cmd/opm
 
-# The OLM channel. docs/release.md describes the guarantees of v1alpha1.
+# The OLM channel. docs/release.md describes the guarantees of the API.
 CHANNEL ?= alpha
 
 .PHONY: bundle

@@ -95,7 +95,7 @@ func sampleSource(manifest string) *unstructured.Unstructured {
 func sampleReplika(source client.Object) *v1alpha1.Replika {
 	GinkgoHelper()
 	sample := &v1alpha1.Replika{}
-	Expect(yaml.UnmarshalStrict([]byte(fileContent("../config/samples/replika_v1alpha1_replika.yaml")), sample)).To(Succeed())
+	Expect(yaml.UnmarshalStrict([]byte(fileContent("../config/samples/replika_v1beta1_replika.yaml")), sample)).To(Succeed())
 	Expect(sample.Spec.Source).To(Equal(v1alpha1.SourceSpec{
 		Version: "v1", Kind: "ConfigMap", Name: "sample-configmap", Namespace: metav1.NamespaceDefault,
 	}))

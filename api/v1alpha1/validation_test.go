@@ -36,12 +36,13 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/api/v1beta1"
 )
 
-// sampleManifest is the sample of the first release. The API must accept it
+// sampleManifest is the sample of the public releases. The API must accept it
 // unchanged in every version. It is repeated here, so that a test fails if the
 // file changes.
-const sampleManifest = `apiVersion: replika.prosimcorp.com/v1alpha1
+const sampleManifest = `apiVersion: replika.prosimcorp.com/v1beta1
 kind: Replika
 metadata:
   name: replika-sample
@@ -359,15 +360,16 @@ var _ = Describe("Replika validation", func() {
 })
 
 var _ = Describe("Sample manifest", func() {
-	const path = "../../config/samples/replika_v1alpha1_replika.yaml"
+	const path = "../../config/samples/replika_v1beta1_replika.yaml"
 
-	It("is identical to that of the first release", func() {
+	It("is identical to that of the public releases", func() {
 		Expect(os.ReadFile(path)).To(BeEquivalentTo(sampleManifest))
 	})
 
-	It("is accepted, and decodes into the Go type", func(ctx SpecContext) {
+	DescribeTable("is accepted, and decodes into the Go type", func(ctx SpecContext, version string) {
 		sample := decode(sampleManifest)
 		sample.SetNamespace("default")
+		sample.SetAPIVersion(version)
 		got, err := dryRunCreate(ctx, sample)
 		Expect(err).NotTo(HaveOccurred())
 
@@ -381,7 +383,10 @@ var _ = Describe("Sample manifest", func() {
 			MatchAll:    true,
 			ExcludeFrom: []string{"kube-system", "kube-public", "kube-node-lease", "default"},
 		}))
-	})
+	},
+		Entry(nil, v1beta1.GroupVersion.String()),
+		Entry("of the first releases", v1alpha1.GroupVersion.String()),
+	)
 })
 
 var _ = Describe("Replika created with the Go type", func() {

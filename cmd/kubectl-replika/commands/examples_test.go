@@ -35,7 +35,7 @@ var _ = Describe("The examples of explain and render", Ordered, func() {
 	samples := filepath.Join("..", "..", "..", "config", "samples")
 
 	BeforeAll(func(ctx SpecContext) {
-		for _, file := range []string{"configmap.yaml", "replika_v1alpha1_replika.yaml"} {
+		for _, file := range []string{"configmap.yaml", "replika_v1beta1_replika.yaml"} {
 			manifest, err := os.ReadFile(filepath.Join(samples, file))
 			Expect(err).NotTo(HaveOccurred())
 			object := kit.FromYAML(string(manifest))

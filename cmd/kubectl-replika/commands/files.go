@@ -30,7 +30,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/api/v1beta1"
 )
+
+// servedVersions are the versions of a Replika. They have one schema.
+var servedVersions = []string{v1alpha1.GroupVersion.Version, v1beta1.GroupVersion.Version}
 
 // readReplikaFiles reads the Replikas in files as the API server would store them. Other objects in them are ignored.
 func (e *environment) readReplikaFiles(ctx context.Context, files *resource.FilenameOptions) ([]*v1alpha1.Replika, error) {
@@ -46,6 +50,9 @@ func (e *environment) readReplikaFiles(ctx context.Context, files *resource.File
 			others++
 			continue
 		}
+		if version := object.GroupVersionKind().Version; !slices.Contains(servedVersions, version) {
+			return nil, fmt.Errorf("%s: Replika %s has the version %s: write %s", info.Source, object.GetName(), version, v1beta1.GroupVersion)
+		}
 		replika, err := decodeUnstructured(object)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", info.Source, err)
@@ -58,7 +65,7 @@ func (e *environment) readReplikaFiles(ctx context.Context, files *resource.File
 	}
 	switch {
 	case len(replikas) == 0 && others > 0:
-		return nil, fmt.Errorf("there is no Replika of %s in the files, only %s", v1alpha1.GroupVersion, plural(others, "other object"))
+		return nil, fmt.Errorf("there is no Replika of %s in the files, only %s", v1beta1.GroupVersion, plural(others, "other object"))
 	case len(replikas) == 0:
 		return nil, errors.New("there is no Replika in the files")
 	case others > 0:

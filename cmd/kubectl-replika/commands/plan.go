@@ -51,7 +51,7 @@ func newPlanCommand(env *environment) *cobra.Command {
 			"The exit code is 0 if there is nothing to do, 2 if copies would change, and 1 after an error, or if nothing can be copied.",
 		Example: example(
 			"# Show what applying the sample would do",
-			"kubectl replika plan -f config/samples/replika_v1alpha1_replika.yaml",
+			"kubectl replika plan -f config/samples/replika_v1beta1_replika.yaml",
 			"",
 			"# Show what is left to do for a Replika of the cluster",
 			"kubectl replika plan replika-sample -n default",

@@ -38,7 +38,7 @@ import (
 // manifestOf returns the manifest of a Replika of the fixture's ConfigMap or Secret settings.
 func manifestOf(f *e2e.Fixture, kind, more string) string {
 	return fmt.Sprintf(`
-apiVersion: replika.prosimcorp.com/v1alpha1
+apiVersion: replika.prosimcorp.com/v1beta1
 kind: Replika
 metadata: {name: settings, namespace: %s}
 spec:
@@ -152,7 +152,8 @@ var _ = Describe("plan", func() {
 		for input, message := range map[string]string{
 			"":     "there is no Replika in the files",
 			"a: b": "",
-			"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}": "there is no Replika of replika.prosimcorp.com/v1alpha1 in the files",
+			"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}": "there is no Replika of replika.prosimcorp.com/v1beta1 in the files",
+			strings.Replace(manifestOf(f, "ConfigMap", ""), "v1beta1", "v2", 1): "Replika settings has the version v2: write replika.prosimcorp.com/v1beta1",
 			manifestOf(f, "ConfigMap", "  unknown: field"):         "unknown",
 			manifestOf(f, "Namespace", ""):                         "Namespaces cannot be replicated",
 			manifestOf(f, "ConfigMap", ""):                         "would not be ready: SourceNotFound",

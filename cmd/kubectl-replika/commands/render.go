@@ -55,7 +55,7 @@ func newRenderCommand(env *environment) *cobra.Command {
 			"kubectl replika render replika-sample -n default --in team-blue",
 			"",
 			"# Print the copy of a Replika that is not applied yet",
-			"kubectl replika render -f config/samples/replika_v1alpha1_replika.yaml -n default --in team-blue",
+			"kubectl replika render -f config/samples/replika_v1beta1_replika.yaml -n default --in team-blue",
 			"",
 			"# Compare the copy with what is in the cluster",
 			"kubectl replika render replika-sample -n default --in team-blue | kubectl diff -f -",

@@ -141,7 +141,7 @@ var _ = Describe("render", func() {
 			Expect(result.errOut).To(MatchRegexp(`^error: [^\n]+\n$`))
 			Expect(result.errOut).To(ContainSubstring(want))
 		},
-		Entry("without a Replika", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}", "there is no Replika of replika.prosimcorp.com/v1alpha1"),
+		Entry("without a Replika", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}", "there is no Replika of replika.prosimcorp.com/v1beta1"),
 		Entry("with several Replikas", targetingManifest("one", "matchAll: true")+"---\n"+targetingManifest("two", "matchAll: true"), "it has 2 Replikas: give one"),
 		Entry("with a field that does not exist", targetingManifest("one", "all: true"), "spec.target.namespaces.all"),
 		Entry("that the API server refuses", targetingManifest("one", "matchAll: false"), "at least one of replicateIn, selector or matchAll must be set"),
