@@ -8,10 +8,13 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 # The version of the binary, and the names of the operator's image and of the bundle image.
-VERSION ?= 0.3.0
+VERSION ?= 0.5.0
 IMG ?= prosimcorp/replika:v$(VERSION)
 BUNDLE_IMG ?= prosimcorp/replika-bundle:v$(VERSION)
 CONTAINER_TOOL ?= docker
+
+# The tags that the public repository has. A release cannot have one of these again.
+PUBLIC_VERSIONS := 0.2.0 0.2.2 0.2.3 0.2.4 0.2.5 0.3.0 0.4.0
 
 LDFLAGS := -s -w -X main.version=v$(VERSION)
 
@@ -296,12 +299,18 @@ image-test: ## Build the images without a container engine and run the demo with
 # The tag to release.
 TAG ?= v$(VERSION)
 
+# A reference to a version of this project, and the files that have some. The changelog, the upgrade page and measurements also name
+# earlier versions.
+VERSION_REFERENCE := (ref=|targetRevision: |[tT]ag: |replika[a-z-]*:|replika/|replika\.|VERSION=|tag --sign |origin |releases/download/|^  version: )v?[0-9]+\.[0-9]+\.[0-9]+
+VERSIONED := README.md docs config manifests bundle ':!docs/upgrade.md' ':!docs/performance.md' ':!config/manifests'
+
 .PHONY: release-check
 release-check: ## Verify that all version references match TAG.
 	@[ "$(TAG)" = "v$(VERSION)" ] || { echo 'the tag is $(TAG), VERSION is $(VERSION)' >&2; exit 1; }
+	@[ -z "$(filter $(VERSION),$(PUBLIC_VERSIONS))" ] || { echo 'v$(VERSION) has been published before: choose another VERSION' >&2; exit 1; }
 	@grep -q '^## \[$(VERSION)\] - [0-9]\{4\}-[0-9][0-9]-[0-9][0-9]$$' CHANGELOG.md || \
 		{ echo 'CHANGELOG.md has no section "## [$(VERSION)] - YYYY-MM-DD"' >&2; exit 1; }
-	@! grep -nE '(ref=|targetRevision: |tag: |releases/download/)v[0-9]' README.md docs/operations.md docs/kubectl-replika.md | grep -v 'v$(VERSION)\b' || \
+	@! git grep -nE "$(VERSION_REFERENCE)" -- $(VERSIONED) | grep -vE '[^0-9.]$(subst .,\.,$(VERSION))([^0-9.]|$$)' || \
 		{ echo 'these lines refer to another version than $(VERSION)' >&2; exit 1; }
 
 .PHONY: release-notes

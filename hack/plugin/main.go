@@ -33,7 +33,7 @@ import (
 
 // release is what is built.
 type release struct {
-	// version is the tag, such as v0.3.0.
+	// version is the tag, such as v0.5.0.
 	version string
 	// sources is the package of the plugin, relative to root. root has the license.
 	sources, root string
@@ -72,7 +72,7 @@ func (p platform) archive() string {
 func main() {
 	r := &release{sources: "./cmd/kubectl-replika", root: "."}
 	r.compile = r.compileSources
-	flag.StringVar(&r.version, "version", "", "the tag of the release, such as v0.3.0")
+	flag.StringVar(&r.version, "version", "", "the tag of the release, such as v0.5.0")
 	flag.StringVar(&r.output, "output", filepath.Join("bin", "plugin"), "the folder of the results")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -94,10 +94,10 @@ func TestExpandAll(t *testing.T) {
 
 func TestImageTag(t *testing.T) {
 	for image, want := range map[string]string{
-		"prosimcorp/replika:v0.3.0":                     "v0.3.0",
+		"prosimcorp/replika:v0.5.0":                     "v0.5.0",
 		"registry.example.com:5000/replika":             "",
 		"registry.example.com:5000/replika:v1":          "v1",
-		"prosimcorp/replika:v0.3.0@sha256:0123456789ab": "v0.3.0",
+		"prosimcorp/replika:v0.5.0@sha256:0123456789ab": "v0.5.0",
 		"prosimcorp/replika":                            "",
 	} {
 		if got := imageTag(image); got != want {
