@@ -150,20 +150,20 @@ var _ = Describe("From a clone", Ordered, func() {
 
 	replicateSample := func(ctx context.Context) {
 		GinkgoHelper()
-		shell(ctx, repository, "kubectl apply --kustomize config/samples")
-		shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 3m replika replika-sample")
+		terminal.Run(ctx, repository, "kubectl apply --kustomize config/samples")
+		terminal.Run(ctx, repository, "kubectl wait --for condition=Ready --timeout 3m replika replika-sample")
 	}
 
 	It("the CRD is installed, and the sample is replicated", func(ctx SpecContext) {
-		shell(ctx, repository, "make install")
+		terminal.Run(ctx, repository, "make install")
 		Eventually(func() error { return admin.List(ctx, &v1alpha1.ReplikaList{}) }).Should(Succeed())
 		start()
 		replicateSample(ctx)
-		Expect(shell(ctx, workDir, listReplikas)).To(MatchRegexp(`default +replika-sample +True +Synced`))
-		copies := shell(ctx, workDir, listCreated)
+		Expect(terminal.Run(ctx, workDir, listReplikas)).To(MatchRegexp(`default +replika-sample +True +Synced`))
+		copies := terminal.Run(ctx, workDir, listCreated)
 		Expect(copies).To(And(MatchRegexp(`platform +sample-configmap`), MatchRegexp(`team-a +sample-configmap`)))
-		Expect(shell(ctx, workDir, listPartOf)).To(MatchRegexp(`platform +sample-configmap`))
-		Expect(shell(ctx, workDir, listOwners)).To(MatchRegexp(`sample-configmap +default/replika-sample`))
+		Expect(terminal.Run(ctx, workDir, listPartOf)).To(MatchRegexp(`platform +sample-configmap`))
+		Expect(terminal.Run(ctx, workDir, listOwners)).To(MatchRegexp(`sample-configmap +default/replika-sample`))
 	})
 
 	It("the certificate of an authority is replicated without its private key", func(ctx SpecContext) {
@@ -172,13 +172,13 @@ var _ = Describe("From a clone", Ordered, func() {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: "root-ca"}, Type: corev1.SecretTypeTLS,
 			Data: map[string][]byte{"ca.crt": []byte("certificate"), "tls.crt": []byte("certificate"), "tls.key": []byte("key")},
 		})
-		shell(ctx, repository, "kubectl apply --kustomize config/samples/secrets")
+		terminal.Run(ctx, repository, "kubectl apply --kustomize config/samples/secrets")
 		for range 2 {
-			shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 3m replika ca-bundle --namespace cert-manager")
+			terminal.Run(ctx, repository, "kubectl wait --for condition=Ready --timeout 3m replika ca-bundle --namespace cert-manager")
 			bundle := &corev1.Secret{}
 			Expect(admin.Get(ctx, types.NamespacedName{Namespace: "team-a", Name: "ca-bundle"}, bundle)).To(Succeed())
 			Expect(bundle.Data).To(Equal(map[string][]byte{"ca-bundle.crt": []byte("certificate")}))
-			shell(ctx, workDir, keyConsent)
+			terminal.Run(ctx, workDir, keyConsent)
 		}
 	})
 
@@ -187,10 +187,10 @@ var _ = Describe("From a clone", Ordered, func() {
 		for name, userType := range map[string]string{"orders-app": "app", "orders-superuser": "superuser", "users-app": "app"} {
 			create(ctx, databaseSecret(name, userType))
 		}
-		shell(ctx, repository, "kubectl apply --kustomize config/samples/secrets")
-		shell(ctx, repository, "kubectl wait --for jsonpath='{.status.sources.synced}'=2 --timeout 3m replika database-credentials --namespace shop-databases")
-		shell(ctx, repository, "kubectl wait --for condition=Ready --timeout 3m replika database-credentials --namespace shop-databases")
-		Expect(shell(ctx, workDir, listReplikas+" --output wide")).To(MatchRegexp(`shop-databases +database-credentials +True +Synced +4 +4 +Enforce +2 +Secret`))
+		terminal.Run(ctx, repository, "kubectl apply --kustomize config/samples/secrets")
+		terminal.Run(ctx, repository, "kubectl wait --for jsonpath='{.status.sources.synced}'=2 --timeout 3m replika database-credentials --namespace shop-databases")
+		terminal.Run(ctx, repository, "kubectl wait --for condition=Ready --timeout 3m replika database-credentials --namespace shop-databases")
+		Expect(terminal.Run(ctx, workDir, listReplikas+" --output wide")).To(MatchRegexp(`shop-databases +database-credentials +True +Synced +4 +4 +Enforce +2 +Secret`))
 		for _, namespace := range []string{"shop", "shop-preview-1"} {
 			copies := &corev1.SecretList{}
 			partOf := client.MatchingLabels{v1alpha1.LabelPartOf: "database-credentials"}
@@ -209,20 +209,20 @@ var _ = Describe("From a clone", Ordered, func() {
 		Eventually(func() error {
 			return admin.Get(ctx, types.NamespacedName{Namespace: "shop", Name: "database-users-app"}, &corev1.Secret{})
 		}).Should(Satisfy(apierrors.IsNotFound))
-		shell(ctx, repository, "kubectl delete --kustomize config/samples/secrets")
+		terminal.Run(ctx, repository, "kubectl delete --kustomize config/samples/secrets")
 	})
 
 	It("a source and a namespace are annotated and labelled for consent", func(ctx SpecContext) {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "platform", Name: "registry-credentials"}}
 		create(ctx, secret)
 		Eventually(getSampleCopy).WithContext(ctx).WithArguments("team-a").Should(Succeed())
-		shell(ctx, workDir, consent)
+		terminal.Run(ctx, workDir, consent)
 		afterFailure(func(ctx context.Context) {
-			shell(ctx, workDir, "kubectl label namespace team-a replika.prosimcorp.com/opt-out-")
-			shell(ctx, workDir, "kubectl --namespace team-a delete role act-as-copier --ignore-not-found")
+			terminal.Run(ctx, workDir, "kubectl label namespace team-a replika.prosimcorp.com/opt-out-")
+			terminal.Run(ctx, workDir, "kubectl --namespace team-a delete role act-as-copier --ignore-not-found")
 		})
-		shell(ctx, workDir, optOut)
-		shell(ctx, workDir, strings.Replace(grantImpersonation, "TEAM", "team-a", 1))
+		terminal.Run(ctx, workDir, optOut)
+		terminal.Run(ctx, workDir, strings.Replace(grantImpersonation, "TEAM", "team-a", 1))
 		Eventually(getSampleCopy).WithContext(ctx).WithArguments("team-a").Should(Satisfy(apierrors.IsNotFound))
 	})
 
@@ -232,11 +232,11 @@ var _ = Describe("From a clone", Ordered, func() {
 			replicateSample(ctx)
 		}
 		stop()
-		shell(ctx, workDir, "kubectl delete replika replika-sample --wait=false")
+		terminal.Run(ctx, workDir, "kubectl delete replika replika-sample --wait=false")
 		sample := &v1alpha1.Replika{}
 		key := types.NamespacedName{Namespace: "default", Name: "replika-sample"}
 		Expect(admin.Get(ctx, key, sample)).To(Succeed(), "its finalizer remains")
-		shell(ctx, workDir, strings.NewReplacer("NAMESPACE", key.Namespace, "NAME", key.Name).Replace(removeFinalizer))
+		terminal.Run(ctx, workDir, strings.NewReplacer("NAMESPACE", key.Namespace, "NAME", key.Name).Replace(removeFinalizer))
 		Expect(admin.Get(ctx, key, sample)).To(Satisfy(apierrors.IsNotFound))
 		Expect(getSampleCopy(ctx, "platform")).To(Succeed())
 	})
@@ -244,10 +244,10 @@ var _ = Describe("From a clone", Ordered, func() {
 	It("the operator is undeployed, or the CRD is uninstalled, after the copies are deleted", func(ctx SpecContext) {
 		start()
 		for _, target := range []string{"uninstall", "undeploy"} {
-			shell(ctx, repository, "make install")
+			terminal.Run(ctx, repository, "make install")
 			Eventually(func() error { return admin.List(ctx, &v1alpha1.ReplikaList{}) }).Should(Succeed())
 			replicateSample(ctx)
-			shell(ctx, repository, "make "+target)
+			terminal.Run(ctx, repository, "make "+target)
 			definition := crd("replikas.replika.prosimcorp.com")
 			Expect(admin.Get(ctx, client.ObjectKeyFromObject(definition), definition)).To(Satisfy(apierrors.IsNotFound))
 			Expect(getSampleCopy(ctx, "platform")).To(Satisfy(apierrors.IsNotFound), "the copies are deleted first")

@@ -74,8 +74,8 @@ func healthStatus(ctx context.Context, name string) string {
 	Expect(found).To(BeTrue())
 	Expect(os.WriteFile(script, []byte(text), 0o600)).To(Succeed())
 	replika := filepath.Join(workDir, "replika.yaml")
-	Expect(os.WriteFile(replika, []byte(shell(ctx, workDir, "kubectl --namespace store get replika "+name+" --output yaml")), 0o600)).To(Succeed())
-	return strings.TrimSpace(command(ctx, "go", "-C", filepath.Join(repository, "hack", "health"), "run", ".", script, replika))
+	Expect(os.WriteFile(replika, []byte(terminal.Run(ctx, workDir, "kubectl --namespace store get replika "+name+" --output yaml")), 0o600)).To(Succeed())
+	return strings.TrimSpace(terminal.Command(ctx, "go", "-C", filepath.Join(repository, "hack", "health"), "run", ".", script, replika))
 }
 
 // decodeObjects returns the objects of a manifest.

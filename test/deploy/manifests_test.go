@@ -37,6 +37,7 @@ import (
 	"github.com/prosimcorp/replika/test/kit"
 	"github.com/prosimcorp/replika/test/kit/expect"
 	"github.com/prosimcorp/replika/test/operator"
+	"github.com/prosimcorp/replika/test/shell"
 )
 
 // Names in the base, which overlays rely on.
@@ -55,7 +56,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 	BeforeAll(func(ctx SpecContext) {
 		overlay = filepath.Join(workDir, "overlay")
 		Expect(os.MkdirAll(overlay, 0o700)).To(Succeed())
-		kustomization := useBareClone(block("yaml", "kind: Kustomization\nresources:"))
+		kustomization := terminal.UseClone(block("yaml", "kind: Kustomization\nresources:"))
 		Expect(os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(kustomization), 0o600)).To(Succeed())
 		for _, name := range []string{"store", "branch-a", "branch-b"} {
 			create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
@@ -65,7 +66,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 	JustAfterEach(func(ctx SpecContext) {
 		if process != nil && CurrentSpecReport().Failed() {
 			GinkgoWriter.Println(process.Log())
-			shell(ctx, workDir, "kubectl get events.events.k8s.io --all-namespaces")
+			terminal.Run(ctx, workDir, "kubectl get events.events.k8s.io --all-namespaces")
 		}
 	})
 
@@ -78,9 +79,9 @@ var _ = Describe("The base that users reference", Ordered, func() {
 	AfterAll(func() { stop() })
 
 	It("is applied repeatedly by the README's commands, without a conflict", func(ctx SpecContext) {
-		shell(ctx, workDir, block("console", "kubectl apply --server-side --kustomize 'https"))
+		terminal.Run(ctx, workDir, block("console", "kubectl apply --server-side --kustomize 'https"))
 		for range 2 {
-			shell(ctx, overlay, block("console", "kubectl apply --server-side --kustomize ."))
+			terminal.Run(ctx, overlay, block("console", "kubectl apply --server-side --kustomize ."))
 		}
 		deployment := &appsv1.Deployment{}
 		Expect(admin.Get(ctx, deploymentName, deployment)).To(Succeed())
@@ -117,7 +118,7 @@ var _ = Describe("The base that users reference", Ordered, func() {
 	})
 
 	It("limits what the operator's token can be used for", func(ctx SpecContext) {
-		Eventually(ctx, func() string { return shell(ctx, workDir, mintToken+" 2>&1 || true") }).
+		Eventually(ctx, func() string { return terminal.Run(ctx, workDir, mintToken+" 2>&1 || true") }).
 			Should(And(ContainSubstring("ValidatingAdmissionPolicy"), ContainSubstring("bootstrap.kubernetes.io/token")))
 	})
 
@@ -150,15 +151,15 @@ var _ = Describe("The base that users reference", Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		expectMetricsExist(ctx, exposed)
 
-		Expect(readme()).To(ContainSubstring("`" + repositoryURL + "config/prometheus?ref=" + release() + "`"))
-		shell(ctx, workDir, "kubectl apply --server-side --kustomize '"+repositoryURL+"config/prometheus?ref="+release()+"'")
+		Expect(readme()).To(ContainSubstring("`" + shell.RepositoryURL + "config/prometheus?ref=" + release() + "`"))
+		terminal.Run(ctx, workDir, "kubectl apply --server-side --kustomize '"+shell.RepositoryURL+"config/prometheus?ref="+release()+"'")
 		expectMonitoringConnected(ctx)
 	})
 
 	It("is applied again while the operator runs, without a write to a copy", func(ctx SpecContext) {
 		before := copyVersions(ctx)
 		Expect(before).To(HaveLen(4))
-		shell(ctx, overlay, block("console", "kubectl apply --server-side --kustomize ."))
+		terminal.Run(ctx, overlay, block("console", "kubectl apply --server-side --kustomize ."))
 		stop()
 		process = startDeployed(ctx)
 		Eventually(process.Ready).Should(Succeed(), process.Log)
@@ -181,16 +182,16 @@ var _ = Describe("The base that users reference", Ordered, func() {
 		if CurrentSpecReport().NumAttempts > 1 {
 			stop()
 			expect.DeleteNamespace(ctx, admin, deploymentName.Namespace) // it may be in deletion
-			shell(ctx, overlay, block("console", "kubectl apply --server-side --kustomize ."))
+			terminal.Run(ctx, overlay, block("console", "kubectl apply --server-side --kustomize ."))
 			process = startDeployed(ctx)
 			Eventually(process.Ready).Should(Succeed(), process.Log)
 		}
 		uninstall := block("console", "kubectl delete --kustomize")
 		Expect(uninstall).To(HavePrefix("kubectl delete replikas --all --all-namespaces\n"))
 		first, rest, _ := strings.Cut(uninstall, "\n")
-		shell(ctx, workDir, first)
+		terminal.Run(ctx, workDir, first)
 		Expect(copyVersions(ctx)).To(BeEmpty(), "the copies are deleted with their Replikas")
-		shell(ctx, workDir, rest)
+		terminal.Run(ctx, workDir, rest)
 		for _, object := range []client.Object{
 			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "replika"}},
 			crd("replikas.replika.prosimcorp.com"),

@@ -74,9 +74,9 @@ func createPrometheusAccount(ctx context.Context) string {
 	create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: account.Namespace}})
 	create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: account.Name}})
 	afterFailure(func(ctx context.Context) {
-		shell(ctx, workDir, "kubectl delete clusterrolebinding prometheus-reads-replika --ignore-not-found")
+		terminal.Run(ctx, workDir, "kubectl delete clusterrolebinding prometheus-reads-replika --ignore-not-found")
 	})
-	shell(ctx, workDir, strings.Replace(grantMetrics, "NAMESPACE:PROMETHEUS_SERVICE_ACCOUNT", account.Namespace+":"+account.Name, 1))
+	terminal.Run(ctx, workDir, strings.Replace(grantMetrics, "NAMESPACE:PROMETHEUS_SERVICE_ACCOUNT", account.Namespace+":"+account.Name, 1))
 	token, err := env.Token(ctx, account)
 	Expect(err).NotTo(HaveOccurred())
 	return token
@@ -92,7 +92,7 @@ func expectMetricsExist(ctx context.Context, metrics string) {
 	dashboards, err := filepath.Glob(filepath.Join(monitoring, "dashboards", "*.json"))
 	Expect(err).NotTo(HaveOccurred())
 	Expect(dashboards).NotTo(BeEmpty())
-	command(ctx, "go", append([]string{
+	terminal.Command(ctx, "go", append([]string{
 		"-C", filepath.Join(repository, "hack", "monitoring"), "run", ".", "check", file, filepath.Join(monitoring, "prometheus_rule.yaml"),
 	}, dashboards...)...)
 }

@@ -22,20 +22,14 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/prosimcorp/replika/test/shell"
 )
-
-// repositoryURL is the URL of this repository in Kustomize.
-const repositoryURL = "https://github.com/prosimcorp/replika//"
-
-// versionReference matches a URL of this repository with its version.
-var versionReference = regexp.MustCompile(`github\.com/prosimcorp/replika//\S+\?ref=([^\s'` + "`" + `]+)`)
 
 // readme returns the README's text.
 func readme() string {
@@ -44,16 +38,11 @@ func readme() string {
 	return string(text)
 }
 
+// release returns the version that the README installs.
+func release() string { return shell.Release(readme()) }
+
 // blocks returns the README's fenced blocks in the language that contain the text.
-func blocks(language, text string) []string {
-	var found []string
-	for _, match := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(readme(), -1) {
-		if strings.Contains(match[1], text) {
-			found = append(found, match[1])
-		}
-	}
-	return found
-}
+func blocks(language, text string) []string { return shell.Blocks(readme(), language, text) }
 
 // block returns the only such block.
 func block(language, text string) string {
@@ -63,64 +52,10 @@ func block(language, text string) string {
 	return found[0]
 }
 
-// release returns the version that the README installs.
-func release() string {
-	GinkgoHelper()
-	matches := versionReference.FindAllStringSubmatch(readme(), -1)
-	Expect(matches).NotTo(BeEmpty(), "the README has no version to install")
-	for _, match := range matches {
-		Expect(match[1]).To(Equal(matches[0][1]), "the README has several versions: %s", match[0])
-	}
-	return matches[0][1]
-}
-
-// createBareClone clones the last commit of this repository, with the release's tag.
-func createBareClone(ctx context.Context) {
-	head := strings.TrimSpace(command(ctx, "git", "-C", repository, "rev-parse", "HEAD"))
-	command(ctx, "git", "clone", "--quiet", "--bare", "--no-local", repository, bareClone())
-	command(ctx, "git", "-C", bareClone(), "tag", "--force", release(), head)
-}
-
-func bareClone() string { return filepath.Join(workDir, "replika.git") }
-func binDir() string    { return filepath.Join(workDir, "bin") }
-
-// useBareClone returns the text with the URL of the clone instead of the repository's URL.
-func useBareClone(text string) string {
-	return strings.ReplaceAll(text, repositoryURL, "git::file://"+bareClone()+"//")
-}
-
-// shell runs a block of the README in the folder, as the cluster's administrator, with the kubectl that the suite builds.
-func shell(ctx context.Context, dir, text string) string {
-	GinkgoHelper()
-	run := exec.CommandContext(ctx, "/bin/sh", "-euc", useBareClone(text))
-	run.Dir = dir
-	return output(run)
-}
-
-// command runs a program and returns its standard output.
-func command(ctx context.Context, name string, args ...string) string {
-	GinkgoHelper()
-	return output(exec.CommandContext(ctx, name, args...))
-}
-
-func output(run *exec.Cmd) string {
-	GinkgoHelper()
-	run.Env = append(os.Environ(), "PATH="+binDir()+string(os.PathListSeparator)+os.Getenv("PATH"))
-	if env != nil {
-		run.Env = append(run.Env, "KUBECONFIG="+env.Kubeconfig)
-	}
-	var stdout, stderr strings.Builder
-	run.Stdout, run.Stderr = &stdout, &stderr
-	err := run.Run()
-	GinkgoWriter.Println(run, stdout.String(), stderr.String())
-	Expect(err).NotTo(HaveOccurred(), "%s\n%s%s", run, stdout.String(), stderr.String())
-	return stdout.String()
-}
-
 // foreignCRDs returns the files of other projects' CRDs, in the modules that hack/crds pins.
 func foreignCRDs(ctx context.Context) []string {
 	folders := map[string]string{}
-	listed := json.NewDecoder(strings.NewReader(command(ctx, "go", "-C", filepath.Join(repository, "hack", "crds"), "mod", "download", "-json")))
+	listed := json.NewDecoder(strings.NewReader(terminal.Command(ctx, "go", "-C", filepath.Join(repository, "hack", "crds"), "mod", "download", "-json")))
 	for {
 		var module struct{ Path, Dir string }
 		if err := listed.Decode(&module); errors.Is(err, io.EOF) {

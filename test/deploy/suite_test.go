@@ -21,7 +21,6 @@ limitations under the License.
 package deploy
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -35,6 +34,7 @@ import (
 	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/e2e"
 	"github.com/prosimcorp/replika/test/kit/expect"
+	"github.com/prosimcorp/replika/test/shell"
 )
 
 // repository is the root of this repository.
@@ -45,6 +45,8 @@ var (
 	env *e2e.Environment
 	// admin is the user who deploys. It rejects manifests with unknown fields.
 	admin client.Client
+	// terminal runs the commands.
+	terminal *shell.Shell
 	// workDir is the folder of all files.
 	workDir string
 )
@@ -59,15 +61,12 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	EnforceDefaultTimeoutsWhenUsingContexts()
 	ctrl.SetLogger(GinkgoLogr)
 	workDir = GinkgoT().TempDir()
-	Expect(os.Mkdir(binDir(), 0o700)).To(Succeed())
-	// Like [operator.Build], `go run` with cp: Go caches what it links.
-	command(ctx, "go", "-C", filepath.Join(repository, "hack", "controlplane"), "run", "-exec=cp", "-trimpath", "-buildvcs=false",
-		"k8s.io/kubernetes/cmd/kubectl", filepath.Join(binDir(), "kubectl"))
-	createBareClone(ctx)
+	terminal = shell.New(ctx, repository, workDir, release())
 
 	var err error
 	env, err = e2e.StartEnvironment(ctx, workDir, cluster.Options{CRDs: foreignCRDs(ctx)})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(env.Stop()).To(Succeed()) })
+	terminal.Kubeconfig = env.Kubeconfig
 	admin = client.WithFieldValidation(env.Admin, metav1.FieldValidationStrict)
 })
