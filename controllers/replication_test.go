@@ -23,7 +23,6 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -182,7 +181,7 @@ var _ = Describe("Replication", func() {
 		a := f.namespace(ctx, "a")
 		source := create(ctx, kit.ConfigMap(f.namespace(ctx, "source"), "settings", "one"))
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Interval(0))
-		Expect(replika.Spec.Synchronization.Time).To(Equal(metav1.Duration{Duration: time.Minute}))
+		Expect(replika.Spec.Synchronization.Time).To(Equal(v1alpha1.Duration{Duration: time.Minute}))
 		expect.Ready(ctx, api, replika, 1)
 	})
 })

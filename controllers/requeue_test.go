@@ -85,7 +85,7 @@ func TestRequeueAfter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := &ReplikaReconciler{Clock: testingclock.NewFakeClock(now), Timeouts: Timeouts{}.withDefaults()}
 			replika := &v1alpha1.Replika{Spec: tc.spec}
-			replika.Spec.Synchronization.Time = metav1.Duration{Duration: time.Minute}
+			replika.Spec.Synchronization.Time = v1alpha1.Duration{Duration: time.Minute}
 			if tc.deleting {
 				replika.DeletionTimestamp = &metav1.Time{Time: now}
 			}

@@ -17,6 +17,7 @@ limitations under the License.
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,7 +104,7 @@ func (r *ReplikaReconciler) resolveKind(ctx context.Context, s *scope) (tracking
 
 func resolveKind(ctx context.Context, mapper *tracking.Mapper, replika *v1alpha1.Replika) (tracking.Mapping, error) {
 	gvk := sourceGVK(replika)
-	title := fmt.Sprintf("kind %s in %s", gvk.Kind, gvk.GroupVersion())
+	title := fmt.Sprintf("kind %s in %s", cmp.Or(gvk.Kind, `""`), cmp.Or(gvk.GroupVersion().String(), `""`))
 
 	mapping, err := mapper.Resolve(ctx, gvk)
 	switch {

@@ -98,8 +98,12 @@ func (s *scope) setSuspended() {
 	meta.RemoveStatusCondition(&s.replika.Status.Conditions, v1alpha1.ConditionStalled)
 }
 
+// formerCondition is the only condition of the releases before 0.5.0.
+const formerCondition = "SourceSynced"
+
 // setReady sets the condition Ready and, by the conventions of kstatus, either Reconciling or Stalled while it is not True.
 func (s *scope) setReady(ready metav1.ConditionStatus, reason, message string, stalled bool) {
+	meta.RemoveStatusCondition(&s.replika.Status.Conditions, formerCondition)
 	s.setCondition(v1alpha1.ConditionReady, ready, reason, message)
 	companion, other := v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled
 	if stalled {
@@ -175,6 +179,9 @@ func (s *scope) syncedMessage() string {
 	}
 	if reason := s.pollingReason(); reason != "" {
 		message += fmt.Sprintf("; %s, so changes are detected only every %s", reason, s.replika.Spec.Synchronization.Time.Duration)
+	}
+	if synchronization := s.replika.Spec.Synchronization.Time; synchronization.Invalid != "" {
+		message += fmt.Sprintf("; spec.synchronization.time %q is not a duration from 1s to 8760h: %s is used", synchronization.Invalid, synchronization.Duration)
 	}
 	return message
 }

@@ -24,7 +24,6 @@ import (
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/yaml"
 )
@@ -44,26 +43,57 @@ func timeSchema(t *testing.T) apiextensionsv1.JSONSchemaProps {
 	return root.Properties["spec"].Properties["synchronization"].Properties["time"]
 }
 
-// A stored time that does not decode would stop the informer of all Replikas, so
-// the schema must reject it.
-func TestTimeSchema_AcceptedValuesDecode(t *testing.T) {
+// A stored time that does not decode would stop the informer of all Replikas.
+func TestDuration_DecodesEveryText(t *testing.T) {
 	schema := timeSchema(t)
 	if schema.Type != "string" || schema.Format != "" {
 		t.Fatalf("type %q, format %q: want a string without a format", schema.Type, schema.Format)
 	}
-
-	accepted := rapid.StringMatching(schema.Pattern).Filter(func(s string) bool {
-		return int64(len(s)) <= *schema.MaxLength
-	})
+	texts := rapid.OneOf(rapid.String(), rapid.StringMatching(schema.Pattern), rapid.StringMatching(`-?[0-9]{1,30}(ns|us|h|d)?`))
 	rapid.Check(t, func(t *rapid.T) {
-		text, err := json.Marshal(accepted.Draw(t, "time"))
+		text := texts.Draw(t, "text")
+		encoded, err := json.Marshal(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := json.Unmarshal(text, &metav1.Duration{}); err != nil {
-			t.Fatalf("the schema accepts %s, but it does not decode: %v", text, err)
+		var d Duration
+		if err := json.Unmarshal(encoded, &d); err != nil {
+			t.Fatalf("%s does not decode: %v", encoded, err)
+		}
+		if d.Duration < MinSynchronizationTime || d.Duration > MaxSynchronizationTime {
+			t.Fatalf("%s decodes to %s, which is out of bounds", encoded, d.Duration)
+		}
+		var again Duration
+		if reencoded, err := json.Marshal(d); err != nil || json.Unmarshal(reencoded, &again) != nil || again != d {
+			t.Fatalf("%s decodes to %v, which is encoded as %s, %v", encoded, d, reencoded, err)
 		}
 	})
+}
+
+func TestDuration_Decode(t *testing.T) {
+	for text, want := range map[string]Duration{
+		"20s":         {Duration: 20 * time.Second},
+		"1h1m":        {Duration: 61 * time.Minute},
+		"8760h":       {Duration: MaxSynchronizationTime},
+		"500ms":       {Duration: time.Second, Invalid: "500ms"},
+		"0":           {Duration: time.Second, Invalid: "0"},
+		"-5s":         {Duration: time.Second, Invalid: "-5s"},
+		"9000h":       {Duration: MaxSynchronizationTime, Invalid: "9000h"},
+		"9999999999h": {Duration: time.Minute, Invalid: "9999999999h"},
+		"soon":        {Duration: time.Minute, Invalid: "soon"},
+	} {
+		encoded, err := json.Marshal(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got Duration
+		if err := json.Unmarshal(encoded, &got); err != nil || got != want {
+			t.Errorf("%q decodes to %v, %v: want %v", text, got, err, want)
+		}
+	}
+	if err := json.Unmarshal([]byte("20"), &Duration{}); err == nil {
+		t.Error("a number decodes")
+	}
 }
 
 // Go clients send the format of time.Duration.String, not what users wrote.

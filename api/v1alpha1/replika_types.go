@@ -150,11 +150,13 @@ const (
 // The rule on ReplikaSpec uses __namespace__ because CEL in Kubernetes 1.30
 // reserves the word "namespace". A rule has no access to the Replika's own
 // namespace. If source.namespace is not set, the operator excludes the Replika's
-// namespace instead.
+// namespace instead. It looks for required fields, too, because a Replika that an
+// older release stored can lack them: the API server tolerates unchanged fields
+// that violate a rule, but not a rule that cannot be evaluated.
 
 // ReplikaSpec defines the desired state of a Replika: the source, the targets,
 // and the lifecycle policies.
-// +kubebuilder:validation:XValidation:rule="self.target.namespaces.matchAll || !has(self.source.__namespace__) || !has(self.target.namespaces.replicateIn) || !(self.source.__namespace__ in self.target.namespaces.replicateIn) || (has(self.target.namePrefix) && size(self.target.namePrefix) > 0) || (has(self.target.nameSuffix) && size(self.target.nameSuffix) > 0) || (has(self.target.name) && size(self.target.name) > 0 && has(self.source.name) && self.target.name != self.source.name)",message="must not include the source's namespace, unless target.name, namePrefix or nameSuffix gives the copies another name than the source's",fieldPath=".target.namespaces.replicateIn"
+// +kubebuilder:validation:XValidation:rule="!has(self.source) || !has(self.target.namespaces) || self.target.namespaces.matchAll || !has(self.source.__namespace__) || !has(self.target.namespaces.replicateIn) || !(self.source.__namespace__ in self.target.namespaces.replicateIn) || (has(self.target.namePrefix) && size(self.target.namePrefix) > 0) || (has(self.target.nameSuffix) && size(self.target.nameSuffix) > 0) || (has(self.target.name) && size(self.target.name) > 0 && has(self.source.name) && self.target.name != self.source.name)",message="must not include the source's namespace, unless target.name, namePrefix or nameSuffix gives the copies another name than the source's",fieldPath=".target.namespaces.replicateIn"
 // +kubebuilder:validation:XValidation:rule="!has(self.target.name) || size(self.target.name) == 0 || has(self.source.name)",message="must not be set unless source.name is: the copies of several sources need different names; use namePrefix or nameSuffix",fieldPath=".target.name"
 // +kubebuilder:validation:XValidation:rule="!has(self.target.keys) || ((!has(self.source.group) || size(self.source.group) == 0) && self.source.kind in ['ConfigMap', 'Secret'])",message="only ConfigMaps and Secrets have keys",fieldPath=".target.keys"
 // +kubebuilder:validation:XValidation:rule="!has(self.target.type) || size(self.target.type) == 0 || ((!has(self.source.group) || size(self.source.group) == 0) && self.source.kind == 'Secret')",message="only Secrets have a type",fieldPath=".target.type"
@@ -228,11 +230,7 @@ type SynchronizationSpec struct {
 	// (ms), such as 20s, 1m30s or 1.5h, from 1s to 8760h (a year).
 	// +optional
 	// +kubebuilder:default:="1m"
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?(s|ms))+$`
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?(s|ms))+$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="must be a duration from 1s to 8760h, such as 20s, 1m30s or 1.5h"
-	Time metav1.Duration `json:"time,omitzero"`
+	Time Duration `json:"time,omitzero"`
 
 	// onSourceDeletion determines what happens to the copies when the source is
 	// deleted. Retain keeps them, and syncs them again when the source is

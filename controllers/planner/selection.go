@@ -62,7 +62,7 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 		sourceNamespace: replika.SourceNamespace(),
 		includesSource:  includesSourceNamespace(replika),
 		matchAll:        targets.MatchAll,
-		include:         NewPatterns(targets.ReplicateIn),
+		include:         NewPatterns(NamesAndGlobs(&targets)),
 		exclude:         NewPatterns(targets.ExcludeFrom),
 	}
 	if source := replika.Status.Source; source != nil {
@@ -76,6 +76,15 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 		selection.selector = selector
 	}
 	return selection, nil
+}
+
+// NamesAndGlobs returns replicateIn or, if the spec selects nothing at all, the namespace default. The schema refuses such a spec, but
+// a stored Replika can be older: the releases before 0.5.0 copied to that namespace.
+func NamesAndGlobs(targets *v1alpha1.TargetNamespaces) []string {
+	if !targets.MatchAll && targets.Selector == nil && len(targets.ReplicateIn) == 0 {
+		return []string{metav1.NamespaceDefault}
+	}
+	return targets.ReplicateIn
 }
 
 // Restrict returns the selection with what a source allows: names and globs, or nil if it allows all namespaces.

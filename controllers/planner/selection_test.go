@@ -35,6 +35,8 @@ func TestSelection_Selects(t *testing.T) {
 	}{
 		"matchAll":                                 {v1alpha1.TargetNamespaces{MatchAll: true}, plain, true},
 		"empty targets":                            {v1alpha1.TargetNamespaces{}, plain, false},
+		"default with empty targets":               {v1alpha1.TargetNamespaces{ExcludeFrom: []string{"shop"}}, Namespace{Name: "default"}, true},
+		"default with a label selector":            {v1alpha1.TargetNamespaces{Selector: red}, Namespace{Name: "default"}, false},
 		"listed by name":                           {v1alpha1.TargetNamespaces{ReplicateIn: []string{"web", "shop"}}, plain, true},
 		"another name is listed":                   {v1alpha1.TargetNamespaces{ReplicateIn: []string{"shop-2"}}, plain, false},
 		"name is not a prefix":                     {v1alpha1.TargetNamespaces{ReplicateIn: []string{"sho"}}, plain, false},

@@ -28,6 +28,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/discovery"
 )
 
@@ -94,6 +95,9 @@ func (m *Mapper) Resolve(ctx context.Context, kind schema.GroupVersionKind) (Map
 	if mapping, found := m.Cached(kind); found {
 		return mapping, nil
 	}
+	if !isValidKind(kind) {
+		return Mapping{}, fmt.Errorf("%s %s: %w", kind.GroupVersion(), kind.Kind, ErrKindNotFound)
+	}
 	// Concurrent callers share one request, so it must not end with the context of the first caller.
 	shared := m.inFlight.DoChan(kind.String(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.timeout)
@@ -111,6 +115,13 @@ func (m *Mapper) Resolve(ctx context.Context, kind schema.GroupVersionKind) (Map
 		err = ctx.Err()
 	}
 	return Mapping{}, fmt.Errorf("%s %s: %w", kind.GroupVersion(), kind.Kind, err)
+}
+
+// isValidKind reports whether a kind can be served at all. The schema of the Replika refuses others, but a stored Replika can be older
+// than the schema, and their paths would be those of something else.
+func isValidKind(kind schema.GroupVersionKind) bool {
+	return kind.Kind != "" && len(validation.IsDNS1035Label(kind.Version)) == 0 &&
+		(kind.Group == "" || len(validation.IsDNS1123Subdomain(kind.Group)) == 0)
 }
 
 // discover requests how the kind is served, and caches it.

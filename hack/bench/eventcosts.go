@@ -23,7 +23,6 @@ import (
 	"fmt"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -194,7 +193,7 @@ func (b *bench) intervalSeries(workload *workload) eventSeries {
 
 // synchronizeEvery changes the synchronization time of the Replika.
 func (e *environment) synchronizeEvery(ctx context.Context, workload *workload, interval time.Duration) error {
-	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"synchronization": v1alpha1.SynchronizationSpec{Time: metav1.Duration{Duration: interval}}}})
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"synchronization": v1alpha1.SynchronizationSpec{Time: v1alpha1.Duration{Duration: interval}}}})
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func newWorkload(name string, bytes int, synchronization time.Duration, replicat
 		replika: &v1alpha1.Replika{
 			ObjectMeta: object,
 			Spec: v1alpha1.ReplikaSpec{
-				Synchronization: v1alpha1.SynchronizationSpec{Time: metav1.Duration{Duration: synchronization}},
+				Synchronization: v1alpha1.SynchronizationSpec{Time: v1alpha1.Duration{Duration: synchronization}},
 				Source:          v1alpha1.SourceSpec{Version: "v1", Kind: "ConfigMap", Name: name},
 				Target:          v1alpha1.TargetSpec{Namespaces: v1alpha1.TargetNamespaces{ReplicateIn: replicateIn}},
 			},

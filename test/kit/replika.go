@@ -39,7 +39,7 @@ func NewReplika(source client.Object, options ...ReplikaOption) *v1alpha1.Replik
 	replika := &v1alpha1.Replika{
 		ObjectMeta: metav1.ObjectMeta{Namespace: source.GetNamespace(), Name: source.GetName()},
 		Spec: v1alpha1.ReplikaSpec{
-			Synchronization: v1alpha1.SynchronizationSpec{Time: metav1.Duration{Duration: DefaultInterval}},
+			Synchronization: v1alpha1.SynchronizationSpec{Time: v1alpha1.Duration{Duration: DefaultInterval}},
 			Source: v1alpha1.SourceSpec{
 				Group: kind.Group, Version: kind.Version, Kind: kind.Kind, Name: source.GetName(), Namespace: source.GetNamespace(),
 			},
@@ -147,7 +147,7 @@ func TargetAnnotations(annotations map[string]string) ReplikaOption {
 // Interval sets spec.synchronization.time.
 func Interval(interval time.Duration) ReplikaOption {
 	return func(replika *v1alpha1.Replika) {
-		replika.Spec.Synchronization.Time = metav1.Duration{Duration: interval}
+		replika.Spec.Synchronization.Time = v1alpha1.Duration{Duration: interval}
 	}
 }
 

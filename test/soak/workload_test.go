@@ -28,7 +28,6 @@ import (
 	"github.com/go-logr/logr/testr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -205,7 +204,7 @@ func (w *workload) fillContent(object *unstructured.Unstructured) {
 func (w *workload) fillSpec(replika *v1alpha1.Replika) {
 	spec := &replika.Spec
 	spec.Synchronization = v1alpha1.SynchronizationSpec{
-		Time:             metav1.Duration{Duration: pick(w, []time.Duration{2 * time.Second, 10 * time.Second, time.Hour})},
+		Time:             v1alpha1.Duration{Duration: pick(w, []time.Duration{2 * time.Second, 10 * time.Second, time.Hour})},
 		OnSourceDeletion: pick(w, []v1alpha1.SourceDeletionPolicy{v1alpha1.SourceDeletionRetain, v1alpha1.SourceDeletionDelete}),
 	}
 	spec.DeletionPolicy = pick(w, []v1alpha1.DeletionPolicy{

@@ -91,7 +91,7 @@ func (e *environment) completeNamespaces(command *cobra.Command) {
 // namedNamespaces returns the names in the spec, without globs and duplicates.
 func namedNamespaces(replika *v1alpha1.Replika) []string {
 	targets := &replika.Spec.Target.Namespaces
-	names := slices.Concat(targets.ReplicateIn, targets.ExcludeFrom, []string{replika.SourceNamespace()})
+	names := slices.Concat(planner.NamesAndGlobs(targets), targets.ExcludeFrom, []string{replika.SourceNamespace()})
 	names = slices.DeleteFunc(names, planner.IsGlob)
 	slices.Sort(names)
 	return slices.Compact(names)

@@ -152,12 +152,12 @@ var _ = Describe("plan", func() {
 		for input, message := range map[string]string{
 			"":     "there is no Replika in the files",
 			"a: b": "",
-			"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}": "there is no Replika of replika.prosimcorp.com/v1beta1 in the files",
+			"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}":              "there is no Replika of replika.prosimcorp.com/v1beta1 in the files",
 			strings.Replace(manifestOf(f, "ConfigMap", ""), "v1beta1", "v2", 1): "Replika settings has the version v2: write replika.prosimcorp.com/v1beta1",
-			manifestOf(f, "ConfigMap", "  unknown: field"):         "unknown",
-			manifestOf(f, "Namespace", ""):                         "Namespaces cannot be replicated",
-			manifestOf(f, "ConfigMap", ""):                         "would not be ready: SourceNotFound",
-			withName(manifestOf(f, "Nothing", ""), "kind"):         "would not be ready: KindNotFound",
+			manifestOf(f, "ConfigMap", "  unknown: field"):                      "unknown",
+			manifestOf(f, "Namespace", ""):                                      "Namespaces cannot be replicated",
+			manifestOf(f, "ConfigMap", ""):                                      "would not be ready: SourceNotFound",
+			withName(manifestOf(f, "Nothing", ""), "kind"):                      "would not be ready: KindNotFound",
 		} {
 			result := runWithInput(ctx, input, "plan", "-f", "-")
 			Expect(result.code).To(Equal(exitError), input)

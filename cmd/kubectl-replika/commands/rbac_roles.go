@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
 
 const (
@@ -180,10 +181,11 @@ func (r *rbacCommand) printAccountRoles(kinds []replikaKind) error {
 func targetScopes(replika *v1alpha1.Replika) []string {
 	targets := &replika.Spec.Target.Namespaces
 	isPattern := func(name string) bool { return strings.Contains(name, "*") }
-	if targets.MatchAll || targets.Selector != nil || slices.ContainsFunc(targets.ReplicateIn, isPattern) {
+	names := planner.NamesAndGlobs(targets)
+	if targets.MatchAll || targets.Selector != nil || slices.ContainsFunc(names, isPattern) {
 		return []string{metav1.NamespaceAll}
 	}
-	return slices.DeleteFunc(slices.Clone(targets.ReplicateIn), func(name string) bool { return slices.Contains(targets.ExcludeFrom, name) })
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(targets.ExcludeFrom, name) })
 }
 
 // The types below are those of package rbacv1, without the fields that the API server sets, which YAML would show.

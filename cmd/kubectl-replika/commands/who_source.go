@@ -216,7 +216,7 @@ func (w *whoCommand) getCopies(
 	}
 	seen := map[types.NamespacedName]bool{object.key(): true}
 	for _, replika := range replikas {
-		for _, namespace := range replika.Spec.Target.Namespaces.ReplicateIn {
+		for _, namespace := range planner.NamesAndGlobs(&replika.Spec.Target.Namespaces) {
 			key := types.NamespacedName{Namespace: namespace, Name: replika.TargetNameOf(object.GetName())}
 			if strings.Contains(namespace, "*") || seen[key] {
 				continue
