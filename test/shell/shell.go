@@ -102,7 +102,7 @@ func (s *Shell) output(run *exec.Cmd) string {
 // Blocks returns the fenced blocks in a Markdown text that are in the language and contain the text.
 func Blocks(markdown, language, text string) []string {
 	var found []string
-	for _, match := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(markdown, -1) {
+	for _, match := range regexp.MustCompile("(?ms)^ *```"+language+"\n(.*?)^ *```$").FindAllStringSubmatch(markdown, -1) {
 		if strings.Contains(match[1], text) {
 			found = append(found, match[1])
 		}
