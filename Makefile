@@ -313,6 +313,11 @@ release-check: ## Verify that all version references match TAG.
 	@! git grep -nE "$(VERSION_REFERENCE)" -- $(VERSIONED) | grep -vE '[^0-9.]$(subst .,\.,$(VERSION))([^0-9.]|$$)' || \
 		{ echo 'these lines refer to another version than $(VERSION)' >&2; exit 1; }
 
+.PHONY: upgrade-fixture
+upgrade-fixture: ## Record this version's manifests and objects, from which the upgrade of later versions is tested.
+	$(WITH_CONTROLPLANE) REPLIKA_RECORD_RELEASE=$(CURDIR)/test/upgrade/testdata/recorded/v$(VERSION) \
+		go test ./test/upgrade -count=1 -run TestUpgrade -args -ginkgo.focus 'is recorded'
+
 .PHONY: release-notes
 release-notes: ## Generate bin/release-notes.md from the changelog's section about VERSION.
 	@mkdir -p bin

@@ -63,6 +63,7 @@ var testedCommands = map[string][]string{
 		"make lint verify test",
 		"make kustomization-build",
 		"make kustomization-build bundle docs",
+		"make upgrade-fixture",
 		"make bench BENCH_FLAGS='--only latency --namespaces 50 --samples 20'",
 	},
 	bySuite: {

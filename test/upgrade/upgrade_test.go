@@ -34,7 +34,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
-	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/e2e"
 	"github.com/prosimcorp/replika/test/kit/expect"
 	"github.com/prosimcorp/replika/test/operator"
@@ -50,10 +49,7 @@ func steps() []string { return shell.Blocks(read("docs/upgrade.md"), "console", 
 var _ = Describe("docs/upgrade.md", func() {
 	for _, r := range publicReleases {
 		It("leads from "+r.tag+" to this version, without a moment in which a copy is missing or rewritten", func(ctx SpecContext) {
-			env, err := e2e.StartEnvironment(ctx, GinkgoT().TempDir(), cluster.Options{})
-			Expect(err).NotTo(HaveOccurred())
-			DeferCleanup(func() { Expect(env.Stop()).To(Succeed()) })
-			terminal.Kubeconfig = env.Kubeconfig
+			env := startEnvironment(ctx)
 			installed := install(ctx, r, env.Admin)
 			unusual := installed.createUnusual(ctx)
 
@@ -84,17 +80,7 @@ func upgrade(ctx context.Context, env *e2e.Environment) *operator.Process {
 	var process *operator.Process
 	for _, step := range steps() {
 		if strings.Contains(step, "kubectl wait") {
-			applied := &appsv1.Deployment{}
-			Expect(env.Admin.Get(ctx, deployment, applied)).To(Succeed())
-			var err error
-			process, err = env.StartAs(ctx, "operator", applied)
-			Expect(err).NotTo(HaveOccurred())
-			DeferCleanup(func() {
-				if CurrentSpecReport().Failed() {
-					GinkgoWriter.Println(process.Log())
-				}
-				Expect(process.Stop()).To(Succeed(), process.Log())
-			})
+			process = start(ctx, env)
 			// The page waits for all Replikas. Those that the releases did not copy either are not all ready.
 			step = strings.ReplaceAll(step, "--all ", "--selector unusual!=true ")
 		}
@@ -160,10 +146,7 @@ func (i *installation) expectCopiesKept(ctx context.Context) {
 // expectWorking expects that the operator follows changes, and deletes copies with their Replika.
 func (i *installation) expectWorking(ctx context.Context) {
 	GinkgoHelper()
-	source := &corev1.ConfigMap{}
-	Expect(i.admin.Get(ctx, types.NamespacedName{Namespace: store, Name: "settings"}, source)).To(Succeed())
-	expect.Update(ctx, i.admin, source, func(source *corev1.ConfigMap) { source.Data = map[string]string{"key": "new"} })
-	expect.Copied(ctx, i.admin, source, targets...)
+	i.expectFollowed(ctx)
 	terminal.Run(ctx, workDir, fmt.Sprintf("kubectl delete replika banner --namespace %s --timeout %s", store, time.Minute))
 	banner := &corev1.ConfigMap{}
 	banner.Name = "banner"
