@@ -22,6 +22,7 @@ GO_TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
 CONTROLLER_GEN := $(GO_TOOL) controller-gen
 CRD_REF_DOCS := $(GO_TOOL) crd-ref-docs
 KUSTOMIZE := $(GO_TOOL) kustomize
+HELM := go tool -modfile=$(CURDIR)/hack/tools/helm/go.mod helm
 GOVULNCHECK := go tool -modfile=$(CURDIR)/hack/tools/govulncheck/go.mod govulncheck
 PROMTOOL := go tool -modfile=$(CURDIR)/hack/monitoring/go.mod promtool
 GOLANGCI_LINT := go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint-kube-api-linter
@@ -40,7 +41,7 @@ WITH_CONTROLPLANE := assets="$$($(CONTROLPLANE) | tail -n 1)"; KUBEBUILDER_ASSET
 MODULES := hack/controlplane hack/bench hack/health hack/monitoring
 
 # Generated files, as git pathspecs.
-GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases docs/api.md manifests bundle bundle.Dockerfile
+GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases docs/api.md manifests charts bundle bundle.Dockerfile
 
 # The packages whose tests start a control plane (test/cluster and its importers), except controllers, whose specs run in
 # parallel processes; and all other packages.
@@ -99,7 +100,7 @@ vulncheck: ## Run govulncheck.
 	$(GOVULNCHECK) -db $(VULNDB) ./...
 
 .PHONY: verify
-verify: generate docs bundle ## Verify that generated files are up to date and all overlays build.
+verify: generate docs bundle chart ## Verify that generated files are up to date and all overlays build.
 	git --no-pager diff --exit-code -- $(GENERATED)
 	@untracked="$$(git ls-files --others --exclude-standard -- $(GENERATED))"; \
 	if [ -n "$$untracked" ]; then printf 'generated files that are not in git:\n%s\n' "$$untracked" >&2; exit 1; fi
@@ -213,6 +214,18 @@ bin/opm: $(OPERATOR_FRAMEWORK)/go.mod
 	go -C $(OPERATOR_FRAMEWORK) build -tags $(OPERATOR_FRAMEWORK_TAGS) -o $(CURDIR)/$@ \
 		github.com/operator-framework/operator-registry/cmd/opm
 
+# What config/default does not contain, and the chart has a value for.
+CHART_COMPONENTS := impersonation network-policy policy prometheus
+
+.PHONY: chart
+chart: kustomization-build ## Generate charts/replika, the Helm chart, with VERSION and the image IMG.
+	rm -rf bin/chart charts/replika
+	mkdir -p bin/chart
+	$(KUSTOMIZE) build manifests >bin/chart/manifests.yaml
+	for component in $(CHART_COMPONENTS); do $(KUSTOMIZE) build config/$$component >bin/chart/$$component.yaml; done
+	go run . --help 2>bin/chart/flags.txt || { cat bin/chart/flags.txt >&2; exit 1; }
+	go run ./hack/chart --version $(VERSION) --input bin/chart --output charts/replika
+
 # The OLM channel. docs/release.md describes the guarantees of the API.
 CHANNEL ?= alpha
 
@@ -301,8 +314,8 @@ TAG ?= v$(VERSION)
 
 # A reference to a version of this project, and the files that have some. The changelog, the upgrade page and measurements also name
 # earlier versions.
-VERSION_REFERENCE := (ref=|targetRevision: |[tT]ag: |replika[a-z-]*:|replika/|replika\.|VERSION=|tag --sign |origin |releases/download/|^  version: )v?[0-9]+\.[0-9]+\.[0-9]+
-VERSIONED := README.md docs config manifests bundle ':!docs/upgrade.md' ':!docs/performance.md' ':!config/manifests'
+VERSION_REFERENCE := (ref=|targetRevision: |[tT]ag: |replika[a-z-]*:|replika/|replika\.|VERSION=|--version |tag --sign |origin |releases/download/|^  version: )v?[0-9]+\.[0-9]+\.[0-9]+
+VERSIONED := README.md docs config manifests charts bundle ':!docs/upgrade.md' ':!docs/performance.md' ':!config/manifests'
 
 .PHONY: release-check
 release-check: ## Verify that all version references match TAG.
