@@ -23,6 +23,7 @@ CONTROLLER_GEN := $(GO_TOOL) controller-gen
 CRD_REF_DOCS := $(GO_TOOL) crd-ref-docs
 KUSTOMIZE := $(GO_TOOL) kustomize
 HELM := go tool -modfile=$(CURDIR)/hack/tools/helm/go.mod helm
+CRANE := go tool -modfile=$(CURDIR)/hack/tools/registry/go.mod crane
 GOVULNCHECK := go tool -modfile=$(CURDIR)/hack/tools/govulncheck/go.mod govulncheck
 PROMTOOL := go tool -modfile=$(CURDIR)/hack/monitoring/go.mod promtool
 GOLANGCI_LINT := go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint-kube-api-linter
@@ -314,7 +315,7 @@ TAG ?= v$(VERSION)
 
 # A reference to a version of this project, and the files that have some. The changelog, the upgrade page and measurements also name
 # earlier versions.
-VERSION_REFERENCE := (ref=|targetRevision: |[tT]ag: |replika[a-z-]*:|replika/|replika\.|VERSION=|--version |tag --sign |origin |releases/download/|^  version: )v?[0-9]+\.[0-9]+\.[0-9]+
+VERSION_REFERENCE := (ref=|targetRevision: |[tT]ag: |replika[a-z-]*:|replika/|replika\.|VERSION=|--version |tag --sign |origin |releases/download/|refs/tags/|^  version: )v?[0-9]+\.[0-9]+\.[0-9]+
 VERSIONED := README.md docs config manifests charts bundle ':!docs/upgrade.md' ':!docs/performance.md' ':!config/manifests'
 
 .PHONY: release-check
@@ -337,12 +338,49 @@ release-notes: ## Generate bin/release-notes.md from the changelog's section abo
 	@awk '/^## / { in_section = index($$2, "[$(VERSION)]") == 1; next } /^\[.*\]: / { next } in_section' CHANGELOG.md >bin/release-notes.md
 	@[ -s bin/release-notes.md ] || { echo 'CHANGELOG.md has no entries for $(VERSION)' >&2; exit 1; }
 
+# The folder of the files on the release page.
+RELEASE ?= bin/release
+# Where charts/replika and manifests/replika are pushed, and flags for helm and oras, such as --plain-http.
+REGISTRY ?= ghcr.io/prosimcorp
+REGISTRY_FLAGS ?=
+
 .PHONY: release-files
-release-files: kubectl-replika-all ## Generate bin/release with all manifests in one file, the dashboard, and the kubectl plugin.
-	rm -rf bin/release
-	mkdir -p bin/release
-	$(KUSTOMIZE) build manifests >bin/release/replika.yaml
-	cp config/prometheus/dashboards/*.json bin/plugin/* bin/release
+release-files: release-manifests kubectl-replika-all ## Generate RELEASE: manifests and chart, the dashboard, and the kubectl plugin.
+	cp config/prometheus/dashboards/*.json bin/plugin/* $(RELEASE)
+
+# bundle.yaml is the name of install.yaml in the releases up to v0.4.0. The archive has the same bytes for the same commit.
+.PHONY: release-manifests
+release-manifests: ## Generate RELEASE with all manifests in one file, their archive, and that of the Helm chart.
+	rm -rf $(RELEASE)
+	mkdir -p $(RELEASE)
+	$(KUSTOMIZE) build manifests >$(RELEASE)/install.yaml
+	cp $(RELEASE)/install.yaml $(RELEASE)/bundle.yaml
+	$(HELM) package charts/replika --destination $(RELEASE)
+	tar --create --sort=name --mtime="$$(git log -1 --format=%cI)" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
+		config manifests | gzip --no-name >$(RELEASE)/manifests.tar.gz
+
+# oras names a file in the artifact as on the command line, so it runs in the folder of the file, where `go tool` does not.
+bin/oras: hack/tools/registry/go.mod
+	go -C hack/tools/registry build -o $(CURDIR)/$@ oras.land/oras/cmd/oras
+
+# The media type of the layer is what Argo CD accepts by default. Flux accepts any.
+.PHONY: release-push
+release-push: bin/oras ## Push the Helm chart, and the manifests as an OCI artifact, from RELEASE to REGISTRY.
+	$(HELM) push $(REGISTRY_FLAGS) $(RELEASE)/replika-$(VERSION).tgz oci://$(REGISTRY)/charts
+	revision="$$(git rev-parse HEAD)"; created="$$(git log -1 --format=%cI)"; cd $(RELEASE); \
+	$(CURDIR)/bin/oras push $(REGISTRY_FLAGS) $(REGISTRY)/manifests/replika:v$(VERSION) \
+		--annotation org.opencontainers.image.source=https://github.com/prosimcorp/replika \
+		--annotation org.opencontainers.image.revision="$$revision" --annotation org.opencontainers.image.created="$$created" \
+		manifests.tar.gz:application/vnd.oci.image.layer.v1.tar+gzip
+
+# What is signed, besides the files.
+SIGNED = $(IMG) $(REGISTRY)/replika:v$(VERSION) $(REGISTRY)/charts/replika:$(VERSION) $(REGISTRY)/manifests/replika:v$(VERSION)
+
+# The workflow release.yml is what cosign signs as: there is no key. A tag can move, so digests are signed.
+.PHONY: release-sign
+release-sign: ## Sign what has been pushed, and each file of RELEASE, with cosign. Runs in GitHub Actions.
+	for artifact in $(SIGNED); do digest="$$($(CRANE) digest "$$artifact")"; cosign sign --yes "$${artifact%:*}@$$digest"; done
+	for file in $(RELEASE)/*; do cosign sign-blob --yes --bundle "$$file.sigstore.json" "$$file"; done
 
 ##@ Your cluster (the current kubectl context)
 

@@ -52,6 +52,10 @@ const (
 // upgradePage has steps, all of which test/upgrade runs.
 const upgradePage = "upgrade.md"
 
+// signer are the flags that name who signed a release.
+const signer = " --certificate-oidc-issuer https://token.actions.githubusercontent.com" +
+	" --certificate-identity https://github.com/prosimcorp/replika/.github/workflows/release.yml@refs/tags/v0.5.0"
+
 // pluginPage has examples with their output. Tests of the plugin, in cmd/kubectl-replika, run them.
 const pluginPage = "kubectl-replika.md"
 
@@ -62,7 +66,8 @@ var testedCommands = map[string][]string{
 		"make test",
 		"make lint verify test",
 		"make kustomization-build",
-		"make kustomization-build bundle docs",
+		"make release-files",
+		"make generate docs bundle chart",
 		"make upgrade-fixture",
 		"make bench BENCH_FLAGS='--only latency --namespaces 50 --samples 20'",
 	},
@@ -73,6 +78,8 @@ var testedCommands = map[string][]string{
 		"kubectl apply --kustomize config/samples",
 		"kubectl delete replikas --all --all-namespaces",
 		"kubectl delete --kustomize 'https://github.com/prosimcorp/replika//manifests?ref=v0.5.0'",
+		installChart, uninstallChart, deleteCRD, applyReleasePage,
+		"make release-push",
 		"make uninstall",
 		listReplikas, listCreated, listPartOf, listOwners, removeFinalizer, consent, keyConsent, optOut, grantMetrics, grantImpersonation, mintToken,
 	},
@@ -91,9 +98,11 @@ var testedCommands = map[string][]string{
 		"make docker-build docker-push",
 		"make docker-build docker-push IMG=registry.example.com/replika:dev",
 		"make bundle bundle-build bundle-push",
+		"cosign verify ghcr.io/prosimcorp/replika:v0.5.0" + signer,
 		"docker buildx imagetools inspect prosimcorp/replika:v0.5.0 --format '{{ json .SBOM }}'",
 	},
 	needsGitHub: {
+		"cosign verify-blob install.yaml --bundle install.yaml.sigstore.json" + signer,
 		"export VERSION=0.5.0",
 		"export IMG=prosimcorp/replika:v$VERSION",
 		"git tag --sign v0.5.0",

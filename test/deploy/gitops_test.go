@@ -61,6 +61,7 @@ var _ = Describe("The README's manifests for GitOps tools", func() {
 		Entry("Argo CD's health check", "kind: ConfigMap\nmetadata:\n  name: argocd-cm", []string{"ConfigMap"}, nil, nil),
 		Entry("Flux", "kind: GitRepository\nmetadata", []string{"GitRepository", "Kustomization"},
 			[]string{"spec", "ref", "tag"}, []string{"spec", "path"}),
+		Entry("Flux's source of the OCI artifact", "kind: OCIRepository", []string{"OCIRepository"}, []string{"spec", "ref", "tag"}, nil),
 	)
 })
 

@@ -74,8 +74,11 @@ func foreignCRDs(ctx context.Context) []string {
 		},
 		"github.com/external-secrets/external-secrets": {"config/crds/bases/external-secrets.io_externalsecrets.yaml"},
 		"github.com/argoproj/argo-cd/v3":               {"manifests/crds/application-crd.yaml"},
-		"github.com/fluxcd/source-controller":          {"config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml"},
-		"github.com/fluxcd/kustomize-controller":       {"config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml"},
+		"github.com/fluxcd/source-controller": {
+			"config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml",
+			"config/crd/bases/source.toolkit.fluxcd.io_ocirepositories.yaml",
+		},
+		"github.com/fluxcd/kustomize-controller": {"config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml"},
 		"github.com/operator-framework/api": {
 			"crds/operators.coreos.com_clusterserviceversions.yaml",
 			"crds/operators.coreos.com_operatorgroups.yaml",

@@ -22,6 +22,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -52,13 +53,18 @@ func New(ctx context.Context, repository, workDir, release string) *Shell {
 	GinkgoHelper()
 	s := &Shell{Repository: repository, WorkDir: workDir}
 	Expect(os.Mkdir(s.BinDir(), 0o700)).To(Succeed())
-	// Like operator.Build, `go run` with cp: Go caches what it links.
-	s.Command(ctx, "go", "-C", filepath.Join(repository, "hack", "controlplane"), "run", "-exec=cp", "-trimpath", "-buildvcs=false",
-		"k8s.io/kubernetes/cmd/kubectl", filepath.Join(s.BinDir(), "kubectl"))
+	s.Build(ctx, "controlplane", "k8s.io/kubernetes/cmd/kubectl", "-trimpath")
 	head := strings.TrimSpace(s.Command(ctx, "git", "-C", repository, "rev-parse", "HEAD"))
 	s.Command(ctx, "git", "clone", "--quiet", "--bare", "--no-local", repository, s.clone())
 	s.Command(ctx, "git", "-C", s.clone(), "tag", "--force", release, head)
 	return s
+}
+
+// Build compiles a program of a module under hack. Like operator.Build, it uses `go run` with cp: Go caches what it links.
+func (s *Shell) Build(ctx context.Context, module, program string, flags ...string) {
+	GinkgoHelper()
+	args := append([]string{"-C", filepath.Join(s.Repository, "hack", filepath.FromSlash(module)), "run", "-exec=cp", "-buildvcs=false"}, flags...)
+	s.Command(ctx, "go", append(args, program, filepath.Join(s.BinDir(), path.Base(program)))...)
 }
 
 func (s *Shell) clone() string { return filepath.Join(s.WorkDir, "replika.git") }
