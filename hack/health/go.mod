@@ -1,4 +1,4 @@
-// Evaluates a Replika's status as Argo CD does, with the README's health check, and as Flux does, with kstatus. It is a
+// Evaluates a Replika's status as Argo CD does, with the health check in config/argocd, and as Flux does, with kstatus. It is a
 // module of its own, so that the operator does not depend on either.
 module github.com/prosimcorp/replika/hack/health
 

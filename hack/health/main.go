@@ -18,7 +18,8 @@ limitations under the License.
 //
 //	health CHECK FILE    prints the Argo CD health status and the kstatus of the object in FILE
 //
-// CHECK is the Lua code of a custom Argo CD health check. Flux uses kstatus.
+// CHECK is the Lua code of a custom Argo CD health check. Flux uses kstatus. The tests run the check in config/argocd on its
+// test data, which have the form of Argo CD's own.
 package main
 
 import (
@@ -47,13 +48,9 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	content, err := os.ReadFile(args[1])
-	if err != nil {
-		return err
-	}
 	object := map[string]any{}
-	if err := yaml.Unmarshal(content, &object); err != nil {
-		return fmt.Errorf("parsing %s: %w", args[1], err)
+	if err := readYAML(args[1], &object); err != nil {
+		return err
 	}
 	health, err := argoCD(string(check), object)
 	if err != nil {
@@ -63,33 +60,64 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(health, fluxStatus)
+	fmt.Println(health.Status, fluxStatus)
 	return nil
+}
+
+func readYAML(file string, into any) error {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if err := yaml.Unmarshal(content, into); err != nil {
+		return fmt.Errorf("parsing %s: %w", file, err)
+	}
+	return nil
+}
+
+// healthStatus is what Argo CD shows of an object.
+type healthStatus struct {
+	Status  string `json:"status"`
+	Message string `json:"message"`
 }
 
 // argoCDStatuses are the health statuses that a health check can return.
 var argoCDStatuses = map[string]bool{"Healthy": true, "Progressing": true, "Degraded": true, "Suspended": true}
 
 // argoCD runs a health check as Argo CD does: obj is a global variable, and the result is a table with status and message.
-func argoCD(check string, object map[string]any) (string, error) {
-	state := lua.NewState()
+func argoCD(check string, object map[string]any) (healthStatus, error) {
+	state := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer state.Close()
+	if err := openLibraries(state); err != nil {
+		return healthStatus{}, err
+	}
 	state.SetGlobal("obj", toLua(state, object))
 	if err := state.DoString(check); err != nil {
-		return "", err
+		return healthStatus{}, err
 	}
-	health, ok := state.Get(-1).(*lua.LTable)
+	result, ok := state.Get(-1).(*lua.LTable)
 	if !ok {
-		return "", errors.New("the health check did not return a table")
+		return healthStatus{}, errors.New("the health check did not return a table")
 	}
-	if _, ok := health.RawGetString("message").(lua.LString); !ok {
-		return "", errors.New("the health check did not return a message")
+	message, ok := result.RawGetString("message").(lua.LString)
+	if !ok {
+		return healthStatus{}, errors.New("the health check did not return a message")
 	}
-	healthStatus := health.RawGetString("status").String()
-	if !argoCDStatuses[healthStatus] {
-		return "", fmt.Errorf("the health check returned %q, which is not a health status of Argo CD", healthStatus)
+	health := healthStatus{Status: result.RawGetString("status").String(), Message: string(message)}
+	if !argoCDStatuses[health.Status] {
+		return healthStatus{}, fmt.Errorf("the health check returned %q, which is not a health status of Argo CD", health.Status)
 	}
-	return healthStatus, nil
+	return health, nil
+}
+
+// openLibraries opens the libraries that Argo CD gives to health checks, except its reduced version of os.
+func openLibraries(state *lua.LState) error {
+	for name, open := range map[string]lua.LGFunction{lua.BaseLibName: lua.OpenBase, lua.TabLibName: lua.OpenTable} {
+		if err := state.CallByParam(lua.P{Fn: state.NewFunction(open), Protect: true}, lua.LString(name)); err != nil {
+			return fmt.Errorf("opening the library %q: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // toLua converts a JSON value to Lua.

@@ -18,6 +18,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -25,113 +26,101 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// healthCheck returns the Argo CD health check in the README.
+// customization is the folder of the health check, with the path and the files that Argo CD's repository has for it.
+const customization = "../../config/argocd/resource_customizations/replika.prosimcorp.com/Replika"
+
+// wantKstatus has the kstatus of each object of the test data, for which Argo CD's form has no place.
+var wantKstatus = map[string]string{
+	"testdata/healthy.yaml":                      "Current",
+	"testdata/progressing-not-reconciled.yaml":   "InProgress",
+	"testdata/progressing-new-generation.yaml":   "InProgress",
+	"testdata/progressing-reconciling.yaml":      "InProgress",
+	"testdata/progressing-source-not-found.yaml": "InProgress",
+	"testdata/progressing-deleted.yaml":          "Terminating",
+	"testdata/degraded-copies-failed.yaml":       "InProgress",
+	"testdata/degraded-stalled.yaml":             "Failed",
+	"testdata/suspended.yaml":                    "Current",
+	"testdata/suspended-dry-run.yaml":            "InProgress",
+}
+
 func healthCheck(t *testing.T) string {
 	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
+	check, err := os.ReadFile(filepath.Join(customization, "health.lua"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, block := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllStringSubmatch(string(readme), -1) {
-		var config struct{ Data map[string]string }
-		if !strings.Contains(block[1], "name: argocd-cm") {
-			continue
-		}
-		if err := yaml.Unmarshal([]byte(block[1]), &config); err != nil {
-			t.Fatal(err)
-		}
-		if check := config.Data["resource.customizations.health.replika.prosimcorp.com_Replika"]; check != "" {
-			return check
-		}
-	}
-	t.Fatal("the README has no health check")
-	return ""
+	return string(check)
 }
 
 func TestHealth(t *testing.T) {
-	check := healthCheck(t)
-	cases := map[string]struct {
-		metadata, status string
-		wantArgoCD       string
-		wantKstatus      string
-	}{
-		"not reconciled yet": {
-			metadata: `{generation: 1}`, status: `{observedGeneration: -1}`,
-			wantArgoCD: "Progressing", wantKstatus: "InProgress",
-		},
-		"in sync": {
-			metadata:   `{generation: 1}`,
-			status:     `{observedGeneration: 1, conditions: [{type: Ready, status: "True", reason: Synced, message: fine}]}`,
-			wantArgoCD: "Healthy", wantKstatus: "Current",
-		},
-		"new generation not reconciled yet": {
-			metadata:   `{generation: 2}`,
-			status:     `{observedGeneration: 1, conditions: [{type: Ready, status: "True", reason: Synced, message: fine}]}`,
-			wantArgoCD: "Progressing", wantKstatus: "InProgress",
-		},
-		"reconciling": {
-			metadata: `{generation: 1}`,
-			status: `{observedGeneration: 1, conditions: [{type: Ready, status: Unknown, reason: Progressing, message: working},
-				{type: Reconciling, status: "True", reason: Progressing, message: working}]}`,
-			wantArgoCD: "Progressing", wantKstatus: "InProgress",
-		},
-		"source not found": {
-			metadata: `{generation: 1}`,
-			status: `{observedGeneration: 1, conditions: [{type: Reconciling, status: "True", reason: SourceNotFound, message: waiting},
-				{type: Ready, status: "False", reason: SourceNotFound, message: waiting}]}`,
-			wantArgoCD: "Progressing", wantKstatus: "InProgress",
-		},
-		"failed copies": {
-			metadata: `{generation: 1}`,
-			status: `{observedGeneration: 1, conditions: [{type: Ready, status: "False", reason: CopiesFailed, message: conflict},
-				{type: Reconciling, status: "True", reason: CopiesFailed, message: conflict}]}`,
-			wantArgoCD: "Degraded", wantKstatus: "InProgress",
-		},
-		"stalled": {
-			metadata: `{generation: 1}`,
-			status: `{observedGeneration: 1, conditions: [{type: Ready, status: "False", reason: KindNotAllowed, message: never},
-				{type: Stalled, status: "True", reason: KindNotAllowed, message: never}]}`,
-			wantArgoCD: "Degraded", wantKstatus: "Failed",
-		},
-		"suspended": {
-			metadata:   `{generation: 1}`,
-			status:     `{observedGeneration: 1, conditions: [{type: Ready, status: "True", reason: Suspended, message: on hold}]}`,
-			wantArgoCD: "Suspended", wantKstatus: "Current",
-		},
-		"dry run": {
-			metadata:   `{generation: 1}`,
-			status:     `{observedGeneration: 1, conditions: [{type: Ready, status: "Unknown", reason: DryRun, message: planned}]}`,
-			wantArgoCD: "Suspended", wantKstatus: "InProgress",
-		},
-		"being deleted": {
-			metadata:   `{generation: 2, deletionTimestamp: "2026-01-01T00:00:00Z"}`,
-			status:     `{observedGeneration: 2, conditions: [{type: Ready, status: "True", reason: Synced, message: fine}]}`,
-			wantArgoCD: "Progressing", wantKstatus: "Terminating",
-		},
+	var cases struct {
+		Tests []struct {
+			InputPath    string       `json:"inputPath"`
+			HealthStatus healthStatus `json:"healthStatus"`
+		} `json:"tests"`
 	}
-	for name, test := range cases {
-		t.Run(name, func(t *testing.T) {
+	if err := readYAML(filepath.Join(customization, "health_test.yaml"), &cases); err != nil {
+		t.Fatal(err)
+	}
+	if len(cases.Tests) != len(wantKstatus) {
+		t.Errorf("health_test.yaml has %d tests, want %d", len(cases.Tests), len(wantKstatus))
+	}
+	check := healthCheck(t)
+	for _, test := range cases.Tests {
+		t.Run(test.InputPath, func(t *testing.T) {
 			object := map[string]any{}
-			manifest := "{apiVersion: replika.prosimcorp.com/v1alpha1, kind: Replika, metadata: " + test.metadata + ", status: " + test.status + "}"
-			if err := yaml.Unmarshal([]byte(manifest), &object); err != nil {
+			if err := readYAML(filepath.Join(customization, test.InputPath), &object); err != nil {
 				t.Fatal(err)
 			}
-			got, err := argoCD(check, object)
-			if err != nil || got != test.wantArgoCD {
-				t.Errorf("Argo CD health is %s (%v), want %s", got, err, test.wantArgoCD)
+			health, err := argoCD(check, object)
+			if err != nil || health != test.HealthStatus {
+				t.Errorf("Argo CD health is %+v (%v), want %+v", health, err, test.HealthStatus)
 			}
-			got, err = kstatus(object)
-			if err != nil || got != test.wantKstatus {
-				t.Errorf("kstatus is %s (%v), want %s", got, err, test.wantKstatus)
+			got, err := kstatus(object)
+			if want := wantKstatus[test.InputPath]; err != nil || got != want {
+				t.Errorf("kstatus is %s (%v), want %s", got, err, want)
 			}
 		})
 	}
 }
 
+func TestHealth_AllTestData(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(customization, "testdata", "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if name := "testdata/" + filepath.Base(file); wantKstatus[name] == "" {
+			t.Errorf("%s is not tested", name)
+		}
+	}
+}
+
+func TestHealth_README(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllStringSubmatch(string(readme), -1) {
+		if !strings.Contains(block[1], "name: argocd-cm") {
+			continue
+		}
+		var config struct{ Data map[string]string }
+		if err := yaml.Unmarshal([]byte(block[1]), &config); err != nil {
+			t.Fatal(err)
+		}
+		if config.Data["resource.customizations.health.replika.prosimcorp.com_Replika"] != healthCheck(t) {
+			t.Error("the health check in the README is not health.lua")
+		}
+		return
+	}
+	t.Error("the README has no health check")
+}
+
 func TestArgoCD_InvalidHealthCheck(t *testing.T) {
-	for _, check := range []string{"return 1", "return {status = 'Fine', message = ''}", "return {status = 'Healthy'}", "oops("} {
+	for _, check := range []string{"return 1", "return {status = 'Fine', message = ''}", "return {status = 'Healthy'}", "oops(", "return {status = 'Healthy', message = string.upper('no library')}"} {
 		if got, err := argoCD(check, map[string]any{}); err == nil {
-			t.Errorf("%s: got status %s, want an error", check, got)
+			t.Errorf("%s: got %+v, want an error", check, got)
 		}
 	}
 }
