@@ -39,10 +39,10 @@ CONTROLPLANE := go -C hack/controlplane run .
 WITH_CONTROLPLANE := assets="$$($(CONTROLPLANE) | tail -n 1)"; KUBEBUILDER_ASSETS="$$assets"
 
 # The Go modules other than the operator's. They are separate so that the operator does not depend on their requirements.
-MODULES := hack/controlplane hack/bench hack/health hack/monitoring
+MODULES := hack/controlplane hack/bench hack/health hack/monitoring hack/schemas
 
 # Generated files, as git pathspecs.
-GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases docs/api.md manifests charts bundle bundle.Dockerfile
+GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases config/crd/schemas docs/api.md manifests charts bundle bundle.Dockerfile
 
 # The packages whose tests start a control plane (test/cluster and its importers), except controllers, whose specs run in
 # parallel processes; and all other packages.
@@ -69,6 +69,10 @@ help: ## List the targets.
 .PHONY: manifests
 manifests: ## Generate the CRD from the Go types.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:artifacts:config=config/crd/bases
+
+.PHONY: schemas
+schemas: manifests ## Generate the JSON Schemas of the API from the CRD.
+	go -C hack/schemas run . $(CURDIR)/config/crd/bases/replika.prosimcorp.com_replikas.yaml $(CURDIR)/config/crd/schemas
 
 .PHONY: generate
 generate: ## Generate the DeepCopy methods from the Go types.
@@ -101,7 +105,7 @@ vulncheck: ## Run govulncheck.
 	$(GOVULNCHECK) -db $(VULNDB) ./...
 
 .PHONY: verify
-verify: generate docs bundle chart ## Verify that generated files are up to date and all overlays build.
+verify: generate docs schemas bundle chart ## Verify that generated files are up to date and all overlays build.
 	git --no-pager diff --exit-code -- $(GENERATED)
 	@untracked="$$(git ls-files --others --exclude-standard -- $(GENERATED))"; \
 	if [ -n "$$untracked" ]; then printf 'generated files that are not in git:\n%s\n' "$$untracked" >&2; exit 1; fi

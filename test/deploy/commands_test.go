@@ -67,7 +67,7 @@ var testedCommands = map[string][]string{
 		"make lint verify test",
 		"make kustomization-build",
 		"make release-files",
-		"make generate docs bundle chart",
+		"make generate docs schemas bundle chart",
 		"make upgrade-fixture",
 		"make bench BENCH_FLAGS='--only latency --namespaces 50 --samples 20'",
 	},
@@ -109,6 +109,8 @@ var testedCommands = map[string][]string{
 		"git push origin v0.5.0",
 		"kubectl krew install --manifest-url https://github.com/prosimcorp/replika/releases/download/v0.5.0/kubectl-replika_krew.yaml",
 		"gh attestation verify oci://docker.io/prosimcorp/replika:v0.5.0 --owner prosimcorp",
+		"kubeconform -strict -schema-location default -schema-location 'https://raw.githubusercontent.com/prosimcorp/replika/v0.5.0/config/crd/schemas/" +
+			"{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json' FILE",
 	},
 }
 
