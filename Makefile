@@ -232,14 +232,17 @@ chart: kustomization-build ## Generate charts/replika, the Helm chart, with VERS
 	go run . --help 2>bin/chart/flags.txt || { cat bin/chart/flags.txt >&2; exit 1; }
 	go run ./hack/chart --version $(VERSION) --input bin/chart --output charts/replika
 
-# The OLM channel. docs/release.md describes the guarantees of the API.
-CHANNEL ?= alpha
+# The OLM channels of VERSION. docs/release.md describes what they promise.
+CHANNELS ?= stable,alpha
+DEFAULT_CHANNEL ?= stable
+# The versions that OLM upgrades to VERSION in one step: all earlier ones.
+SKIP_RANGE := <$(VERSION)
 
 .PHONY: bundle
 bundle: kustomization-build bin/operator-sdk ## Generate and validate bundle/ for OLM, with VERSION and the image IMG.
 	rm -rf bundle
-	$(KUSTOMIZE) build bin/overlays/manifests | sed 's|controller:latest|$(IMG)|' | bin/operator-sdk generate bundle --quiet \
-		--version $(VERSION) --package replika --channels $(CHANNEL) --default-channel $(CHANNEL)
+	$(KUSTOMIZE) build bin/overlays/manifests | sed 's|controller:latest|$(IMG)|; s|<0.0.0|$(SKIP_RANGE)|' | bin/operator-sdk generate bundle --quiet \
+		--version $(VERSION) --package replika --channels $(CHANNELS) --default-channel $(DEFAULT_CHANNEL)
 	@# The generator keeps only the rules of roles that are bound to the operator. An aggregated role has no rules of its own.
 	find manifests -name '*aggregated*' -exec cp {} bundle/manifests ';'
 	@# A creation timestamp would change the bundle every time. The generator omits relatedImages unless a registry provides
@@ -259,10 +262,12 @@ bundle-validate: bin/operator-sdk ## Validate bundle/ with operator-sdk.
 catalog: bin/opm ## Generate and validate bin/catalog, a file-based OLM catalog with the bundle image BUNDLE_IMG.
 	rm -rf bin/catalog
 	mkdir -p bin/catalog/replika
-	bin/opm init replika --default-channel $(CHANNEL) --description README.md --icon docs/icon.svg --output yaml \
+	bin/opm init replika --default-channel $(DEFAULT_CHANNEL) --description README.md --icon docs/icon.svg --output yaml \
 		>bin/catalog/replika/package.yaml
-	printf 'schema: olm.channel\npackage: replika\nname: %s\nentries:\n  - name: replika.v%s\n' $(CHANNEL) $(VERSION) \
-		>bin/catalog/replika/channel.yaml
+	channels=$(CHANNELS); for channel in $${channels//,/ }; do \
+		printf -- '---\nschema: olm.channel\npackage: replika\nname: %s\nentries:\n  - name: replika.v%s\n    skipRange: "%s"\n' \
+			$$channel $(VERSION) '$(SKIP_RANGE)'; \
+	done >bin/catalog/replika/channels.yaml
 	bin/opm render ./bundle --alpha-image-ref-template '$(BUNDLE_IMG)' --output yaml >bin/catalog/replika/bundle.yaml
 	bin/opm validate bin/catalog
 

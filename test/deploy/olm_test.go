@@ -19,6 +19,7 @@ package deploy
 import (
 	"os"
 	"path/filepath"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -50,13 +51,9 @@ var _ = Describe("The bundle for OLM", func() {
 			ensureNamespace(ctx, object)
 			Expect(admin.Create(ctx, object, client.DryRunAll)).To(Succeed())
 		}
-		annotations, err := os.ReadFile(filepath.Join(repository, "bundle", "metadata", "annotations.yaml"))
-		Expect(err).NotTo(HaveOccurred())
-		var bundle struct{ Annotations map[string]string }
-		Expect(yaml.Unmarshal(annotations, &bundle)).To(Succeed())
 		Expect(subscription.Object["spec"]).To(And(
-			HaveKeyWithValue("name", bundle.Annotations["operators.operatorframework.io.bundle.package.v1"]),
-			HaveKeyWithValue("channel", bundle.Annotations["operators.operatorframework.io.bundle.channel.default.v1"]),
+			HaveKeyWithValue("name", bundleAnnotation("package.v1")),
+			HaveKeyWithValue("channel", bundleAnnotation("channel.default.v1")),
 		))
 		csv := bundled()["ClusterServiceVersion replika."+release()]
 		Expect(csv).NotTo(BeNil())
@@ -66,6 +63,25 @@ var _ = Describe("The bundle for OLM", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(modes).To(ContainElement(And(HaveKeyWithValue("type", "AllNamespaces"), HaveKeyWithValue("supported", true))))
 		Expect(group.Object["spec"]).NotTo(Or(HaveKey("selector"), HaveKey("targetNamespaces")), "it selects all namespaces")
+	})
+
+	It("is in both channels, and upgrades from all earlier versions", func() {
+		Expect(strings.Split(bundleAnnotation("channels.v1"), ",")).To(ConsistOf("stable", "alpha"))
+		Expect(bundleAnnotation("channel.default.v1")).To(Equal("stable"))
+		Expect(bundled()["ClusterServiceVersion replika."+release()].GetAnnotations()).To(HaveKeyWithValue("olm.skipRange", "<"+strings.TrimPrefix(release(), "v")))
+	})
+
+	It("describes every version of the API", func() {
+		versions, _, err := unstructured.NestedSlice(bundled()["CustomResourceDefinition replikas.replika.prosimcorp.com"].Object, "spec", "versions")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(versions).To(HaveLen(2))
+		var described []any
+		owned, _, err := unstructured.NestedSlice(bundled()["ClusterServiceVersion replika."+release()].Object, "spec", "customresourcedefinitions", "owned")
+		Expect(err).NotTo(HaveOccurred())
+		for _, crd := range owned {
+			described = append(described, HaveKeyWithValue("name", crd.(map[string]any)["version"]))
+		}
+		Expect(versions).To(ConsistOf(described...))
 	})
 
 	It("has the image and the permissions of the manifests", func(ctx SpecContext) {
@@ -107,6 +123,17 @@ var _ = Describe("The bundle for OLM", func() {
 		}
 	})
 })
+
+// bundleAnnotation returns an annotation in the metadata of the bundle.
+func bundleAnnotation(name string) string {
+	GinkgoHelper()
+	content, err := os.ReadFile(filepath.Join(repository, "bundle", "metadata", "annotations.yaml"))
+	Expect(err).NotTo(HaveOccurred())
+	var bundle struct{ Annotations map[string]string }
+	Expect(yaml.Unmarshal(content, &bundle)).To(Succeed())
+	Expect(bundle.Annotations).To(HaveKey("operators.operatorframework.io.bundle." + name))
+	return bundle.Annotations["operators.operatorframework.io.bundle."+name]
+}
 
 // byKindAndName returns the objects in the files of a folder.
 func byKindAndName(folder string) map[string]*unstructured.Unstructured {
