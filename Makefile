@@ -115,6 +115,7 @@ verify: generate docs schemas bundle chart ## Verify that generated files are up
 	$(KUSTOMIZE) build config/samples >/dev/null
 	$(KUSTOMIZE) build config/samples/kinds >/dev/null
 	$(KUSTOMIZE) build config/samples/secrets >/dev/null
+	$(KUSTOMIZE) build config/samples/olm >/dev/null
 	$(KUSTOMIZE) build config/prometheus >/dev/null
 
 ##@ Tests

@@ -75,6 +75,7 @@ var testedCommands = map[string][]string{
 		"kubectl apply --server-side --kustomize 'https://github.com/prosimcorp/replika//manifests?ref=v0.5.0'",
 		"kubectl apply --server-side --kustomize 'https://github.com/prosimcorp/replika//config/prometheus?ref=v0.5.0'",
 		"kubectl apply --server-side --kustomize .",
+		"kubectl apply --kustomize 'https://github.com/prosimcorp/replika//config/samples/olm?ref=v0.5.0'",
 		"kubectl apply --kustomize config/samples",
 		"kubectl delete replikas --all --all-namespaces",
 		"kubectl delete --kustomize 'https://github.com/prosimcorp/replika//manifests?ref=v0.5.0'",

@@ -84,6 +84,10 @@ func foreignCRDs(ctx context.Context) []string {
 			"crds/operators.coreos.com_operatorgroups.yaml",
 			"crds/operators.coreos.com_subscriptions.yaml",
 		},
+		// The last version of OLM v1 that requires a ServiceAccount. Later ones ignore the field.
+		"github.com/operator-framework/operator-controller": {
+			"helm/olmv1/base/operator-controller/crd/standard/olm.operatorframework.io_clusterextensions.yaml",
+		},
 	} {
 		for _, name := range names {
 			files = append(files, filepath.Join(folders[module], filepath.FromSlash(name)))
