@@ -378,6 +378,10 @@ bin/oras: hack/tools/registry/go.mod
 .PHONY: release-push
 release-push: bin/oras ## Push the Helm chart, and the manifests as an OCI artifact, from RELEASE to REGISTRY.
 	$(HELM) push $(REGISTRY_FLAGS) $(RELEASE)/replika-$(VERSION).tgz oci://$(REGISTRY)/charts
+	@# Artifact Hub reads the metadata of a repository from this tag.
+	bin/oras push $(REGISTRY_FLAGS) $(REGISTRY)/charts/replika:artifacthub.io \
+		--config /dev/null:application/vnd.cncf.artifacthub.config.v1+yaml \
+		artifacthub-repo.yml:application/vnd.cncf.artifacthub.repository-metadata.layer.v1.yaml
 	revision="$$(git rev-parse HEAD)"; created="$$(git log -1 --format=%cI)"; cd $(RELEASE); \
 	$(CURDIR)/bin/oras push $(REGISTRY_FLAGS) $(REGISTRY)/manifests/replika:v$(VERSION) \
 		--annotation org.opencontainers.image.source=https://github.com/prosimcorp/replika \

@@ -103,6 +103,22 @@ var _ = Describe("What a release publishes", Ordered, func() {
 		}
 	})
 
+	It("has the metadata of the chart's repository where Artifact Hub reads it", func(ctx SpecContext) {
+		charts := registry + "/prosimcorp/charts/replika"
+		type blob struct{ MediaType, Digest string }
+		manifest := struct {
+			Config blob
+			Layers []blob
+		}{}
+		Expect(json.Unmarshal([]byte(terminal.Run(ctx, workDir, "crane manifest "+charts+":artifacthub.io")), &manifest)).To(Succeed())
+		Expect(manifest.Config.MediaType).To(Equal("application/vnd.cncf.artifacthub.config.v1+yaml"))
+		Expect(manifest.Layers).To(HaveLen(1))
+		Expect(manifest.Layers[0].MediaType).To(Equal("application/vnd.cncf.artifacthub.repository-metadata.layer.v1.yaml"))
+		metadata, err := os.ReadFile(filepath.Join(repository, "artifacthub-repo.yml"))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(terminal.Run(ctx, workDir, "crane blob "+charts+"@"+manifest.Layers[0].Digest)).To(Equal(string(metadata)))
+	})
+
 	It("is installed by the README's helm command, over an earlier version, with its CRD", func(ctx SpecContext) {
 		earlier := filepath.Join(workDir, "earlier-chart")
 		Expect(os.RemoveAll(earlier)).To(Succeed())
