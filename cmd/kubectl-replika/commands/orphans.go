@@ -63,7 +63,7 @@ func newOrphansCommand(env *environment) *cobra.Command {
 			"kubectl replika orphans",
 			"",
 			"# Delete those of one namespace, after a question",
-			"kubectl replika orphans -n team-a --delete",
+			"kubectl replika orphans -n team-blue --delete",
 			"",
 			"# Release all, without a question",
 			"kubectl replika orphans --release --yes",

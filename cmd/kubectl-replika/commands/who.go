@@ -62,7 +62,7 @@ func newWhoCommand(env *environment) *cobra.Command {
 			"kubectl replika who configmap/sample-configmap -n default",
 			"",
 			"# Show where a copy comes from",
-			"kubectl replika who cm/sample-configmap -n team-a",
+			"kubectl replika who cm/sample-configmap -n team-blue",
 			"",
 			"# Any kind, in JSON",
 			"kubectl replika who deployments.apps/web -n default -o json",
