@@ -62,7 +62,95 @@ var _ = Describe("A preview", func() {
 			s.run(ctx)
 		}
 	})
+
+	It("Should be what the operator then does, in the cases of the planner's tables", func(ctx SpecContext) {
+		f := newFixture()
+		targets := []string{f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c"), f.namespace(ctx, "d")}
+		home := f.namespace(ctx, "source")
+		former, id := specChoices{Targets: targets[1:]}, 0
+		for group := range slices.Chunk(slices.Sorted(maps.Keys(tableCases)), len(targets)) {
+			disturbed := map[string]disturbance{}
+			for i, name := range group {
+				disturbed[targets[i]] = name
+			}
+			adopting, excluding, retaining := former, former, former
+			adopting.Adopt = true
+			excluding.Excluded = targets
+			retaining.Excluded, retaining.Retain = targets, true
+			for _, next := range []specChoices{former, adopting, excluding, retaining} {
+				s := &previewScenario{f: f, home: home, targets: targets, id: id, scenarioChoices: scenarioChoices{
+					Secret: id%2 == 0, Former: former, Next: next, Disturbed: disturbed, Source: unchangedSource,
+				}}
+				By(fmt.Sprintf("scenario %d: %+v", id, s.scenarioChoices))
+				s.run(ctx)
+				id++
+			}
+		}
+	})
 })
+
+// tableCases are the objects of the planner's tables (TestDecide, TestPrune) that the random scenarios do not have. Each changes a copy
+// in sync.
+var tableCases = map[disturbance]func(*unstructured.Unstructured){
+	"keys of other clients":       setLabel("example.com/mine", "x"),
+	"adopted":                     setAnnotation(v1alpha1.AnnotationAdopted, "true"),
+	"adopted, drifted":            inTurn(setAnnotation(v1alpha1.AnnotationAdopted, "true"), drift),
+	"marks of a newer version":    setAnnotation(v1alpha1.AnnotationMarksVersion, "2"),
+	"marks version removed":       setAnnotation(v1alpha1.AnnotationMarksVersion, ""),
+	"incomplete marks":            setAnnotation(v1alpha1.AnnotationOwner, ""),
+	"malformed marks":             setAnnotation(v1alpha1.AnnotationApplied, ""),
+	"marks of another resource":   setAnnotation(v1alpha1.AnnotationResource, "deployments.apps"),
+	"marks of an earlier version": setAnnotation(v1alpha1.AnnotationResource, ""),
+	"duplicate of a copy":         setAnnotation(v1alpha1.AnnotationSelf, "elsewhere/settings"),
+	"owner does not exist":        setAnnotation(v1alpha1.AnnotationOwner, "elsewhere/nobody"),
+	"owner does not exist, adopted": inTurn(setAnnotation(v1alpha1.AnnotationOwner, "elsewhere/nobody"),
+		setAnnotation(v1alpha1.AnnotationAdopted, "true")),
+	"legacy copy, drifted":                    inTurn(removeAnnotations, drift),
+	"legacy copy with additional field":       inTurn(removeAnnotations, func(o *unstructured.Unstructured) { o.Object["immutable"] = true }),
+	"legacy copy of another Replika":          inTurn(removeAnnotations, setLabel(v1alpha1.LabelPartOf, "other")),
+	"legacy copy without created-by label":    inTurn(removeAnnotations, setLabel(v1alpha1.LabelCreatedBy, "")),
+	"legacy copy with additional annotation":  inTurn(removeAnnotations, setAnnotation("note", "x")),
+	"legacy copy with Argo CD tracking label": inTurn(removeAnnotations, setLabel("argocd.argoproj.io/instance", "x")),
+}
+
+func inTurn(changes ...func(*unstructured.Unstructured)) func(*unstructured.Unstructured) {
+	return func(object *unstructured.Unstructured) {
+		for _, change := range changes {
+			change(object)
+		}
+	}
+}
+
+// drift changes the content of a ConfigMap or Secret.
+func drift(object *unstructured.Unstructured) {
+	object.Object["data"] = map[string]any{"key": "ZWRpdGVk"}
+}
+
+func removeAnnotations(object *unstructured.Unstructured) { object.SetAnnotations(nil) }
+
+// setAnnotation sets an annotation, or removes it if the value is empty.
+func setAnnotation(key, value string) func(*unstructured.Unstructured) {
+	return func(object *unstructured.Unstructured) {
+		object.SetAnnotations(withPair(object.GetAnnotations(), key, value))
+	}
+}
+
+// setLabel sets a label, or removes it if the value is empty.
+func setLabel(key, value string) func(*unstructured.Unstructured) {
+	return func(object *unstructured.Unstructured) { object.SetLabels(withPair(object.GetLabels(), key, value)) }
+}
+
+func withPair(pairs map[string]string, key, value string) map[string]string {
+	if value == "" {
+		delete(pairs, key)
+		return pairs
+	}
+	if pairs == nil {
+		pairs = map[string]string{}
+	}
+	pairs[key] = value
+	return pairs
+}
 
 // scenarioChoices is what differs from scenario to scenario: the spec that the operator enforced, what happened since, and the spec that
 // is previewed.
@@ -263,7 +351,7 @@ func (s *previewScenario) disturb(ctx context.Context) {
 		}
 		switch s.Disturbed[key.Namespace] {
 		case editedCopy:
-			object.Object["data"] = map[string]any{"key": "ZWRpdGVk"}
+			drift(object)
 			Expect(api.Update(ctx, object)).To(Succeed())
 		case deletedCopy:
 			Expect(api.Delete(ctx, object)).To(Succeed())
@@ -278,7 +366,10 @@ func (s *previewScenario) disturb(ctx context.Context) {
 				APIVersion: "v1", Kind: "ConfigMap", Name: "kube-root-ca.crt", UID: s.rootCA(ctx, key.Namespace), Controller: new(true),
 			}})
 			Expect(api.Update(ctx, object)).To(Succeed())
-		case undisturbed:
+		case undisturbed, "":
+		default:
+			tableCases[s.Disturbed[key.Namespace]](object)
+			Expect(api.Update(ctx, object)).To(Succeed())
 		}
 	}
 	switch s.Source {
@@ -383,11 +474,15 @@ func (s *previewScenario) changes(before, after map[types.NamespacedName]*unstru
 			done[key] = v1alpha1.PlannedRelease
 		case ownerOf(former) == self && ownerOf(object) != self:
 			done[key] = v1alpha1.PlannedHandOver
-		case ownerOf(object) == self && ownerOf(former) == "" && object.GetAnnotations()[v1alpha1.AnnotationAdopted] != "":
+		case ownerOf(object) == self && isAdopted(object) && !isAdopted(former):
 			done[key] = v1alpha1.PlannedAdopt
 		case ownerOf(object) == self:
 			done[key] = v1alpha1.PlannedUpdate
 		}
 	}
 	return done
+}
+
+func isAdopted(object *unstructured.Unstructured) bool {
+	return object.GetAnnotations()[v1alpha1.AnnotationAdopted] != ""
 }
