@@ -105,6 +105,18 @@ var _ = Describe("Adoption", func() {
 		Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(foreign.ResourceVersion))
 	})
 
+	It("Should not adopt a Secret of another type", func(ctx SpecContext) {
+		f := newFixture()
+		a := f.namespace(ctx, "a")
+		source := create(ctx, kit.Secret(f.namespace(ctx, "source"), "settings", "one"))
+		foreign := kit.Secret(a, source.Name, "theirs")
+		foreign.Type = "example.com/theirs"
+		foreign.Labels = map[string]string{"theirs": "stays"}
+		create(ctx, foreign)
+		expect.Failures(ctx, api, f.replika(ctx, source, kit.TargetNamespaces(a), kit.Adopt()), map[string]string{a: v1alpha1.FailureImmutable})
+		Expect(read(ctx, source, a).GetResourceVersion()).To(Equal(foreign.ResourceVersion))
+	})
+
 	It("Should refuse an object that another controller owns", func(ctx SpecContext) {
 		f := newFixture()
 		a := f.namespace(ctx, "a")

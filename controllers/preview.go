@@ -88,8 +88,11 @@ func (p *Preview) Content(
 		if observeErr != nil {
 			return nil, nil, observeErr
 		}
-		adopted := observed.Adopted || action.Action == v1alpha1.PlannedAdopt
-		after, err = template.RenderOver(live, observed.StaleKeys(template), action.Namespace, adopted)
+		update := &planner.Action{
+			Type: planner.Update, Namespace: action.Namespace, Name: action.Name, Observed: observed, Template: template,
+			Adopt: action.Action == v1alpha1.PlannedAdopt,
+		}
+		after, err = template.RenderOver(live, r.Cleaner.StaleKeys(update, live), action.Namespace, observed.Adopted || update.Adopt)
 	case v1alpha1.PlannedDelete:
 	default:
 		after = live

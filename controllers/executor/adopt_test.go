@@ -60,6 +60,28 @@ var _ = Describe("Adopt", func() {
 		Expect(e.observe(ctx, template).Adopted).To(BeTrue(), "it is still recorded as adopted")
 	})
 
+	It("reads an object with labels or annotations, and removes those of other replicators", func(ctx SpecContext) {
+		e := newEnv(ctx)
+		foreign := toUnstructured(configMap(map[string]string{"theirs": "yes"}))
+		foreign.SetNamespace(e.namespace)
+		foreign.SetLabels(map[string]string{"theirs": "stays", "hnc.x-k8s.io/inherited-from": "vault"})
+		foreign.SetAnnotations(map[string]string{"theirs": "stays", "argocd.argoproj.io/tracking-id": "vault"})
+		Expect(api.Create(ctx, foreign)).To(Succeed())
+		template := newTemplate(ctx, configMap(map[string]string{"mode": "fast"}))
+
+		result := e.execute(ctx, template.Kind, adopt(e, observe(foreign), template))
+
+		expectOutcome(result, planner.Done)
+		Expect(e.interceptor.requests()).To(Equal([]string{"GET", "PATCH"}))
+		expectInSync(result.Object, template)
+		adopted := e.get(ctx, template)
+		Expect(adopted.GetUID()).To(Equal(foreign.GetUID()))
+		Expect(adopted.Object["data"]).To(Equal(map[string]any{"mode": "fast"}))
+		Expect(adopted.GetLabels()).To(And(HaveKeyWithValue("theirs", "stays"), Not(HaveKey("hnc.x-k8s.io/inherited-from"))))
+		Expect(adopted.GetAnnotations()).To(And(HaveKeyWithValue("theirs", "stays"), Not(HaveKey("argocd.argoproj.io/tracking-id"))))
+		Expect(result.Object.Adopted).To(BeTrue())
+	})
+
 	DescribeTable("changes nothing after any concurrent change", func(ctx SpecContext, change func(*unstructured.Unstructured, metav1.OwnerReference)) {
 		e := newEnv(ctx)
 		observed, controller := observe(newForeign(ctx, e)), e.newController(ctx)

@@ -100,17 +100,7 @@ var trackingKeys = []string{
 	"sealedsecrets.bitnami.com/patch",
 	"secrets-store.csi.k8s.io/managed",
 
-	// Other replicators would copy the copies, or delete them: reflector, kubernetes-replicator, config-syncer (its keys
-	// use its former name, kubed), Kyverno generate rules, HNC, Sveltos. The keys of cleanup.kyverno.io and the template
-	// annotations of Sveltos mean the same on a copy and are kept.
-	"reflector.v1.k8s.emberstack.com/*",
-	"replicator.v1.mittwald.de/*",
-	"kubed.appscode.com/*",
-	"generate.kyverno.io/*",
-	"policy.kyverno.io/*",
-	"kyverno.io/*",
-	"hnc.x-k8s.io/*",
-	"*.hnc.x-k8s.io/*",
+	// Sveltos. Its template annotations mean the same on a copy and are kept.
 	"projectsveltos.io/owner-*",
 	"projectsveltos.io/reference-*",
 	"projectsveltos.io/hash",
@@ -124,6 +114,28 @@ var trackingKeys = []string{
 
 	// Our own keys: the template sets the labels and marks of a copy, and consent applies to the source only.
 	v1alpha1.KeyPrefix + "*",
+}
+
+// replicatorKeys are those by which other replicators know sources and copies: reflector, kubernetes-replicator, config-syncer
+// (its keys use its former name, kubed), Kyverno generate rules and HNC. They would copy the copies, or delete them. An adopted
+// object loses them, too. The keys of cleanup.kyverno.io mean the same on a copy and are kept.
+var replicatorKeys = []string{
+	"reflector.v1.k8s.emberstack.com/*",
+	"replicator.v1.mittwald.de/*",
+	"kubed.appscode.com/*",
+	"generate.kyverno.io/*",
+	"policy.kyverno.io/*",
+	"kyverno.io/*",
+	"hnc.x-k8s.io/*",
+	"*.hnc.x-k8s.io/*",
+}
+
+// cloneLabels are on the copies of those replicators that copy all labels and annotations of the source. These copies have the
+// tracking keys of their source.
+var cloneLabels = []string{
+	"kubed.appscode.com/origin.name",
+	"generate.kyverno.io/policy-name",
+	"hnc.x-k8s.io/inherited-from",
 }
 
 // claimKeys are those by which an operator finds the objects that it created for one of its resources. It deletes or
@@ -276,13 +288,13 @@ var instanceFields = map[schema.GroupKind][]string{
 
 // Cleaner removes from an object what belongs to one instance only.
 type Cleaner struct {
-	// tracking are the trackingKeys and the additional ones of the administrator.
+	// tracking are the trackingKeys, the replicatorKeys and the additional ones of the administrator.
 	tracking []string
 }
 
 // NewCleaner returns a Cleaner for the built-in tables and the administrator's additional keys, which have the same syntax.
 func NewCleaner(extraKeys ...string) *Cleaner {
-	return &Cleaner{tracking: slices.Concat(trackingKeys, extraKeys)}
+	return &Cleaner{tracking: slices.Concat(trackingKeys, replicatorKeys, extraKeys)}
 }
 
 // HasInstanceFields reports whether the content of the kind's objects includes per-instance fields. A top-level field of

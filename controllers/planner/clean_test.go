@@ -244,7 +244,7 @@ var keyRuleExamples = map[string]struct{ stripped, kept []string }{
 	},
 }
 
-var strippedKeys = slices.Concat(trackingKeys, claimKeys, instanceKeys)
+var strippedKeys = slices.Concat(trackingKeys, replicatorKeys, claimKeys, instanceKeys)
 
 func TestCleaner_Keys(t *testing.T) {
 	cleaner := NewCleaner()

@@ -30,7 +30,8 @@ import (
 func (a *Action) NeedsLiveObject() bool {
 	return HasInstanceFields(a.Template.Kind.GroupKind()) ||
 		a.Observed.ManyKeys || a.Template.manyKeys ||
-		a.takesOverLegacyCopy()
+		a.takesOverLegacyCopy() ||
+		a.Adopt && (a.Observed.HasLabels || a.Observed.HasAnnotations)
 }
 
 // takesOverLegacyCopy reports whether the update marks a copy of the 2022 release.
@@ -78,14 +79,18 @@ func (a *Action) mergePullSecrets(live *unstructured.Unstructured, before, after
 }
 
 // StaleKeys returns the keys of the live object that the update removes: those that an earlier template set on it and the
-// template does not set. A copy of the 2022 release lists none, but has the tracking keys of its source.
+// template does not set. A copy that the 2022 release or another replicator made lists none, but can have the tracking keys of its
+// source.
 func (c *Cleaner) StaleKeys(a *Action, live *unstructured.Unstructured) Keys {
 	marks, _ := a.marksOf(live)
 	stale := func(entries entryType, keys, desired map[string]string) []string {
 		names := slices.Sorted(maps.Keys(keys))
-		if a.takesOverLegacyCopy() {
+		switch {
+		case a.Adopt && !isClone(live):
+			names = slices.DeleteFunc(names, func(key string) bool { return !matchesAny(replicatorKeys, key) })
+		case a.Adopt, a.takesOverLegacyCopy():
 			names = slices.DeleteFunc(names, func(key string) bool { return !c.tracks(a.Template.Kind.GroupKind(), key) })
-		} else {
+		default:
 			names = marks.Applied.among(entries, names)
 		}
 		return without(names, desired)
@@ -94,6 +99,12 @@ func (c *Cleaner) StaleKeys(a *Action, live *unstructured.Unstructured) Keys {
 		Labels:      stale(labelEntry, live.GetLabels(), a.Template.CopyLabels()),
 		Annotations: stale(annotationEntry, live.GetAnnotations(), a.Template.CopyAnnotations(a.Namespace, false)),
 	}
+}
+
+// isClone reports whether another replicator made the object, with all labels and annotations of its source.
+func isClone(object *unstructured.Unstructured) bool {
+	labels := object.GetLabels()
+	return slices.ContainsFunc(cloneLabels, func(key string) bool { _, found := labels[key]; return found })
 }
 
 func (a *Action) marksOf(live *unstructured.Unstructured) (Marks, MarkState) {

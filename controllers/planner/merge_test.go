@@ -21,6 +21,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -125,5 +126,63 @@ func TestStaleKeys_LegacyCopy(t *testing.T) {
 	adopted.Adopt = true
 	if got := NewCleaner().StaleKeys(&adopted, legacy); len(got.Labels)+len(got.Annotations) > 0 {
 		t.Errorf("the adoption of a foreign object removes %v", got)
+	}
+}
+
+// An adopted object loses the keys by which another replicator knows it. If that replicator copies all keys of its source, the
+// keys by which tools track the source are removed, too.
+func TestStaleKeys_AdoptedCopyOfReplicator(t *testing.T) {
+	tracking := newKeys("app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "theirs", "app")
+	cases := map[string]struct {
+		labels, annotations map[string]string
+		want                Keys
+	}{
+		"without labels and annotations": {},
+		"of a user":                      {labels: tracking, annotations: newKeys("meta.helm.sh/release-name")},
+		"a mirror of reflector that a user declares": {
+			labels:      tracking,
+			annotations: newKeys("reflector.v1.k8s.emberstack.com/reflects", "meta.helm.sh/release-name"),
+			want:        Keys{Annotations: []string{"reflector.v1.k8s.emberstack.com/reflects"}},
+		},
+		"of kubernetes-replicator": {
+			labels: tracking, annotations: newKeys("replicator.v1.mittwald.de/replicated-keys", "theirs"),
+			want: Keys{Annotations: []string{"replicator.v1.mittwald.de/replicated-keys"}},
+		},
+		"of config-syncer": {
+			labels:      mergeMaps(tracking, newKeys("kubed.appscode.com/origin.name")),
+			annotations: newKeys("kubed.appscode.com/origin", "kubectl.kubernetes.io/last-applied-configuration", "theirs"),
+			want: Keys{
+				Labels:      []string{"app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "kubed.appscode.com/origin.name"},
+				Annotations: []string{"kubectl.kubernetes.io/last-applied-configuration", "kubed.appscode.com/origin"},
+			},
+		},
+		"of a Kyverno policy": {
+			labels: mergeMaps(tracking, newKeys("generate.kyverno.io/policy-name")),
+			want: Keys{
+				Labels: []string{"app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "generate.kyverno.io/policy-name"},
+			},
+		},
+		"of HNC": {
+			labels: mergeMaps(tracking, newKeys("hnc.x-k8s.io/inherited-from")), annotations: newKeys("argocd.argoproj.io/tracking-id"),
+			want: Keys{
+				Labels:      []string{"app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "hnc.x-k8s.io/inherited-from"},
+				Annotations: []string{"argocd.argoproj.io/tracking-id"},
+			},
+		},
+	}
+	for name, testCase := range cases {
+		t.Run(name, func(t *testing.T) {
+			foreign := newObject("shop", "settings", withLabels(testCase.labels), withAnnotations(testCase.annotations))
+			in := newInput(t, withAdoptPolicy)
+			in.Template = mustTemplate(t, newReplika(), newObject("vault", "settings", withLabels(newKeys("app"))))
+			action := in.Decide(Namespace{Name: "shop"}, mustObserve(t, foreign))
+			hasKeys := len(testCase.labels)+len(testCase.annotations) > 0
+			if action.Type != Update || !action.Adopt || action.NeedsLiveObject() != hasKeys {
+				t.Fatalf("%s, adopt %v, needs the live object %v", action.Type, action.Adopt, action.NeedsLiveObject())
+			}
+			if diff := cmp.Diff(testCase.want, NewCleaner().StaleKeys(&action, foreign), cmpopts.EquateEmpty()); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
