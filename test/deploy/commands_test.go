@@ -59,6 +59,9 @@ const signer = " --certificate-oidc-issuer https://token.actions.githubuserconte
 // pluginPage has examples with their output. Tests of the plugin, in cmd/kubectl-replika, run them.
 const pluginPage = "kubectl-replika.md"
 
+// migrationPage has commands on the objects of other tools. test/migration runs all of them.
+const migrationPage = "migration.md"
+
 // testedCommands are all commands in the README and the docs.
 var testedCommands = map[string][]string{
 	byCI: {
@@ -331,6 +334,7 @@ func documentedCommands() []string {
 	pages, err := filepath.Glob(filepath.Join(repository, "docs", "*.md"))
 	Expect(err).NotTo(HaveOccurred())
 	var commands []string
+	pages = slices.DeleteFunc(pages, func(page string) bool { return filepath.Base(page) == migrationPage })
 	for _, page := range append(pages, filepath.Join(repository, "README.md")) {
 		if filepath.Base(page) == upgradePage {
 			continue
