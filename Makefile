@@ -32,9 +32,11 @@ GINKGO := $(GO_TOOL) ginkgo
 FLAKE_ATTEMPTS ?= 1
 GINKGO_RUN = $(GINKGO) --no-color --succinct --timeout=20m --flake-attempts=$(FLAKE_ATTEMPTS)
 
+# The Kubernetes version of tests, demo and benchmark: newest, or an older one from hack/controlplane/versions, such as 1.30.
+KUBERNETES ?= newest
 # Prints the directory of etcd, kube-apiserver and kube-controller-manager in its last line. Downloads or builds them if
 # necessary, with progress on stderr.
-CONTROLPLANE := go -C hack/controlplane run .
+CONTROLPLANE := go -C hack/controlplane run . --kubernetes $(KUBERNETES)
 # Prefix of commands that need the control plane binaries.
 WITH_CONTROLPLANE := assets="$$($(CONTROLPLANE) | tail -n 1)"; KUBEBUILDER_ASSETS="$$assets"
 
@@ -110,7 +112,7 @@ verify: generate docs schemas bundle chart ## Verify that generated files are up
 	@untracked="$$(git ls-files --others --exclude-standard -- $(GENERATED))"; \
 	if [ -n "$$untracked" ]; then printf 'generated files that are not in git:\n%s\n' "$$untracked" >&2; exit 1; fi
 	go mod tidy -diff
-	@for module in $(MODULES); do (set -x; go -C $$module mod tidy -diff); done
+	@for module in $(MODULES) $(wildcard hack/controlplane/versions/*); do (set -x; go -C $$module mod tidy -diff); done
 	$(KUSTOMIZE) build config/default >/dev/null
 	$(KUSTOMIZE) build config/samples >/dev/null
 	$(KUSTOMIZE) build config/samples/kinds >/dev/null

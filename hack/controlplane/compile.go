@@ -46,13 +46,13 @@ func compile(ctx context.Context, progress io.Writer, p pins, dir string, wanted
 	defer stop()
 
 	for _, b := range wanted {
-		deps, err := goTool(ctx, m, "list", "-deps", b.pkg)
+		deps, err := goTool(ctx, m, p.dir, "list", "-deps", b.pkg)
 		if err != nil {
 			return fmt.Errorf("resolving the packages of %s: %w", b.name, err)
 		}
 		m.begin(b.name, strings.Fields(deps))
 		args := append([]string{"build", "-v"}, flags...)
-		if _, err := goTool(ctx, m, append(args, "-o", filepath.Join(dir, b.name), b.pkg)...); err != nil {
+		if _, err := goTool(ctx, m, p.dir, append(args, "-o", filepath.Join(dir, b.name), b.pkg)...); err != nil {
 			return fmt.Errorf("compiling %s: %w", b.name, err)
 		}
 		fmt.Fprintln(progress, m.summary())
@@ -72,10 +72,11 @@ func buildFlags(p pins) ([]string, error) {
 	return []string{"-trimpath", "-buildvcs=false", "-ldflags", ldflags}, nil
 }
 
-// goTool runs the go command in this module, passes its stderr to m, and
+// goTool runs the go command in the module of dir, passes its stderr to m, and
 // returns its stdout.
-func goTool(ctx context.Context, m *progressMeter, args ...string) (string, error) {
+func goTool(ctx context.Context, m *progressMeter, dir string, args ...string) (string, error) {
 	cmd := command(ctx, "go", args...)
+	cmd.Dir = dir
 	var stdout strings.Builder
 	stderr := &lineWriter{each: m.line}
 	cmd.Stdout, cmd.Stderr = &stdout, stderr

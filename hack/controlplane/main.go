@@ -19,11 +19,13 @@ limitations under the License.
 // the benchmark. It prints their directory, the value for KUBEBUILDER_ASSETS, to
 // stdout, and its progress to stderr.
 //
-// Run it in the directory of its module, whose go.mod defines the versions.
+// Run it in the directory of its module, whose go.mod defines the versions. Those
+// of older Kubernetes versions, for the flag --kubernetes, are in versions.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -32,11 +34,14 @@ import (
 )
 
 func main() {
+	version := flag.String("kubernetes", newest, "Kubernetes `version`, such as 1.30")
+	flag.Parse()
+
 	// Only the first signal is caught, so a second Ctrl-C ends the program at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 
-	dir, err := run(ctx, os.Stderr)
+	dir, err := run(ctx, os.Stderr, *version)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("interrupted; run it again to continue (%w)", err)
@@ -49,15 +54,14 @@ func main() {
 
 // run returns the directory of the binaries: the one from the environment, or
 // else the per-user cache, which it fills if necessary.
-func run(ctx context.Context, progress io.Writer) (string, error) {
+func run(ctx context.Context, progress io.Writer, version string) (string, error) {
 	if dir := os.Getenv(assetsEnv); dir != "" {
+		if version != newest {
+			return "", fmt.Errorf("%s=%s defines the version: unset it for Kubernetes %s", assetsEnv, dir, version)
+		}
 		return fromEnvironment(dir)
 	}
-	goMod, err := os.ReadFile("go.mod")
-	if err != nil {
-		return "", fmt.Errorf("reading the pinned versions (run it in hack/controlplane, or use make controlplane): %w", err)
-	}
-	pins, err := parsePins(string(goMod))
+	pins, err := findPins(version)
 	if err != nil {
 		return "", err
 	}

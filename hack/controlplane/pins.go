@@ -18,6 +18,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 )
@@ -28,9 +30,58 @@ const (
 	etcdModule       = "go.etcd.io/etcd/server/v3"
 )
 
-// pins are the versions in this module's go.mod, the only place that defines them.
+// newest is the Kubernetes version that this module's own go.mod pins.
+const newest = "newest"
+
+// versionsDir has a folder for each older version, with a go.mod.
+const versionsDir = "versions"
+
+// pins are the versions in a go.mod, the only place that defines them.
 type pins struct {
 	kubernetes, etcd string
+	// dir is the folder of the go.mod.
+	dir string
+}
+
+// findPins returns the pins of a Kubernetes minor version, such as 1.30, or of
+// the newest.
+func findPins(version string) (pins, error) {
+	older, err := filepath.Glob(filepath.Join(versionsDir, "*"))
+	if err != nil {
+		return pins{}, fmt.Errorf("searching for versions: %w", err)
+	}
+	var known []string
+	for _, dir := range append([]string{"."}, older...) {
+		p, err := readPins(dir)
+		if err != nil {
+			return pins{}, err
+		}
+		major, minor, err := p.majorMinor()
+		if err != nil {
+			return pins{}, err
+		}
+		name := major + "." + minor
+		if version == name || version == newest && dir == "." {
+			return p, nil
+		}
+		known = append(known, name)
+	}
+	known[0] = newest
+	return pins{}, fmt.Errorf("no go.mod pins Kubernetes %s: choose one of %s", version, strings.Join(known, ", "))
+}
+
+// readPins reads the versions from the go.mod in dir.
+func readPins(dir string) (pins, error) {
+	goMod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	if err != nil {
+		return pins{}, fmt.Errorf("reading the pinned versions (run it in hack/controlplane, or use make controlplane): %w", err)
+	}
+	p, err := parsePins(string(goMod))
+	if err != nil {
+		return pins{}, fmt.Errorf("%s: %w", filepath.Join(dir, "go.mod"), err)
+	}
+	p.dir = dir
+	return p, nil
 }
 
 // parsePins reads the versions from the content of a go.mod file.

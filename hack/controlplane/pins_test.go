@@ -18,6 +18,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -62,12 +63,29 @@ func TestParsePins(t *testing.T) {
 	}
 }
 
-func TestParsePins_ThisModule(t *testing.T) {
-	goMod, err := os.ReadFile("go.mod")
+func TestFindPins(t *testing.T) {
+	latest, err := findPins(newest)
+	if err != nil || latest.dir != "." {
+		t.Fatalf("got %+v, %v, want the pins of this module", latest, err)
+	}
+	folders, err := os.ReadDir(versionsDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := parsePins(string(goMod)); err != nil {
-		t.Fatal(err)
+	for _, folder := range folders {
+		got, err := findPins(folder.Name())
+		if want := filepath.Join(versionsDir, folder.Name()); err != nil || got.dir != want {
+			t.Errorf("got %+v, %v, want those in %s", got, err, want)
+		}
+		if !strings.HasPrefix(got.kubernetes, "v"+folder.Name()+".") {
+			t.Errorf("%s pins Kubernetes %s", folder.Name(), got.kubernetes)
+		}
+	}
+	major, minor, _ := latest.majorMinor()
+	if got, err := findPins(major + "." + minor); err != nil || got != latest {
+		t.Errorf("got %+v, %v, want those of the newest version", got, err)
+	}
+	if _, err := findPins("1.2"); err == nil || !strings.Contains(err.Error(), newest+", 1.30, ") {
+		t.Errorf("error is %v, want one with the versions to choose from", err)
 	}
 }
