@@ -89,11 +89,17 @@ func Update[T any, Object interface {
 	Expect(kit.Update(ctx, c, object, change)).To(Succeed())
 }
 
-// Delete deletes the object and waits until it is gone.
+// Delete deletes the object and waits until it is gone. The operator may create another one of its name at once.
 func Delete(ctx context.Context, c client.Client, object client.Object) {
 	GinkgoHelper()
 	Expect(client.IgnoreNotFound(c.Delete(ctx, object))).To(Succeed())
-	Gone(ctx, c, object, object.GetNamespace())
+	Eventually(ctx, func() *unstructured.Unstructured {
+		current := Read(ctx, c, object, object.GetNamespace())
+		if current != nil && object.GetUID() != "" && current.GetUID() != object.GetUID() {
+			return nil
+		}
+		return current
+	}).Should(BeNil(), "%s in %s", object.GetName(), object.GetNamespace())
 }
 
 // DeleteNamespace deletes the namespace and waits until it is gone.
