@@ -22,9 +22,12 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -32,11 +35,13 @@ import (
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("A policy that changes copies on admission", func() {
+var _ = Describe("A webhook that changes copies on admission", func() {
 	It("Should cost one write per change of the source, and be reported", func(ctx SpecContext) {
 		f := newFixture()
 		a, home := f.namespace(ctx, "a"), f.namespace(ctx, "source")
-		pinMode(ctx, a)
+		pinMode(ctx, kit.ConfigMap(a, "probe", ""), admissionregistrationv1.Rule{
+			APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"},
+		}, "data")
 		source := create(ctx, kit.ConfigMap(home, "settings", "one"))
 		update(ctx, source, func(source *corev1.ConfigMap) { source.Data["mode"] = "fast" })
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a))
@@ -69,7 +74,7 @@ var _ = Describe("A policy that changes copies on admission", func() {
 		expectIdle()
 		Expect(f.writesTo(edited, "configmaps", source.Name)).To(HaveLen(1))
 
-		By("editing only what the policy pins: the write changes nothing")
+		By("editing only what the webhook pins: the write changes nothing")
 		edited = markAudit()
 		update(ctx, source, func(source *corev1.ConfigMap) { source.Data["mode"] = "faster" })
 		f.eventuallyWrites(ctx, edited, "configmaps", source.Name).Should(HaveLen(1))
@@ -78,39 +83,34 @@ var _ = Describe("A policy that changes copies on admission", func() {
 	})
 })
 
-// pinMode creates a policy that sets the key "mode" of every ConfigMap of the namespace, and returns when it is in effect. It
-// requires Kubernetes 1.36.
-func pinMode(ctx context.Context, namespace string) {
+// pinMode installs a webhook that sets "mode" in a top-level field of every object of a resource in the probe's namespace, and
+// returns when it is in effect.
+func pinMode(ctx context.Context, probe client.Object, rule admissionregistrationv1.Rule, field string) {
 	GinkgoHelper()
-	policy := &admissionregistrationv1.MutatingAdmissionPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: "pin-mode-" + namespace},
-		Spec: admissionregistrationv1.MutatingAdmissionPolicySpec{
-			MatchConstraints: &admissionregistrationv1.MatchResources{
-				NamespaceSelector: selectNamespace(namespace),
-				ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
-					RuleWithOperations: admissionregistrationv1.RuleWithOperations{
-						Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
-						Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
-					},
-				}},
-			},
-			ReinvocationPolicy: admissionregistrationv1.NeverReinvocationPolicy,
-			Mutations: []admissionregistrationv1.Mutation{{
-				PatchType:          admissionregistrationv1.PatchTypeApplyConfiguration,
-				ApplyConfiguration: &admissionregistrationv1.ApplyConfiguration{Expression: `Object{data: {"mode": "safe"}}`},
-			}},
-		},
-	}
-	create(ctx, policy)
-	DeferCleanup(deleteAndWait, policy)
-	binding := create(ctx, &admissionregistrationv1.MutatingAdmissionPolicyBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: policy.Name},
-		Spec:       admissionregistrationv1.MutatingAdmissionPolicyBindingSpec{PolicyName: policy.Name},
+	server, reached := kit.ServeWebhook(func(request *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+		return kit.MergeFields(request, map[string]any{field: map[string]any{"mode": "safe"}})
 	})
-	DeferCleanup(deleteAndWait, binding)
+	DeferCleanup(server.Close)
+	hook := create(ctx, &admissionregistrationv1.MutatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "pin-mode-" + probe.GetNamespace()},
+		Webhooks: []admissionregistrationv1.MutatingWebhook{{
+			Name:                    "pin-mode.suite.example.com",
+			ClientConfig:            reached,
+			NamespaceSelector:       selectNamespace(probe.GetNamespace()),
+			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
+			AdmissionReviewVersions: []string{"v1"},
+			Rules: []admissionregistrationv1.RuleWithOperations{{
+				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
+				Rule:       rule,
+			}},
+		}},
+	})
+	DeferCleanup(deleteAndWait, hook)
 	Eventually(ctx, func(g Gomega) {
-		probe := kit.ConfigMap(namespace, "probe", "")
-		g.Expect(api.Create(ctx, probe, client.DryRunAll)).To(Succeed())
-		g.Expect(probe.Data).To(HaveKeyWithValue("mode", "safe"))
+		changed := probe.DeepCopyObject().(client.Object)
+		g.Expect(api.Create(ctx, changed, client.DryRunAll)).To(Succeed())
+		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(changed)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(valueAt(&unstructured.Unstructured{Object: fields}, "/"+field+"/mode")).To(Equal("safe"))
 	}).WithTimeout(time.Minute).Should(Succeed())
 }

@@ -18,10 +18,7 @@ package controllers_test
 
 import (
 	"context"
-	"encoding/json"
-	"encoding/pem"
 	"net/http"
-	"net/http/httptest"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -95,24 +92,15 @@ var _ = Describe("A webhook that denies the deletion of a copy because something
 // spec ends, and returns when it is in effect.
 func installDeletionWebhook(ctx context.Context, namespace string, denial *metav1.Status) client.Object {
 	GinkgoHelper()
-	server := httptest.NewTLSServer(http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
-		review := &admissionv1.AdmissionReview{}
-		if err := json.NewDecoder(request.Body).Decode(review); err != nil {
-			http.Error(writer, err.Error(), http.StatusBadRequest)
-			return
-		}
-		review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Result: denial}
-		writer.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(writer).Encode(review)
-	}))
+	server, reached := kit.ServeWebhook(func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+		return &admissionv1.AdmissionResponse{Result: denial}
+	})
 	DeferCleanup(server.Close)
 	hook := create(ctx, &admissionregistrationv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "keep-" + namespace},
 		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
-			Name: "keep.suite.example.com",
-			ClientConfig: admissionregistrationv1.WebhookClientConfig{
-				URL: &server.URL, CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
-			},
+			Name:                    "keep.suite.example.com",
+			ClientConfig:            reached,
 			NamespaceSelector:       selectNamespace(namespace),
 			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
 			AdmissionReviewVersions: []string{"v1"},

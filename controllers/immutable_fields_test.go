@@ -98,7 +98,7 @@ var _ = Describe("An immutable field", func() {
 
 			source = replace(ctx, kind, source)
 			failing := expect.Failures(ctx, api, replika, map[string]string{a: v1alpha1.FailureImmutable})
-			Expect(failing.Status.Failures[0].Message).To(ContainSubstring("immutable"))
+			Expect(failing.Status.Failures[0].Message).To(ContainSubstring(source.GetName()))
 			barrier(ctx, source, replika)
 			now := read(ctx, source, a)
 			Expect(now.GetUID()).To(Equal(before.GetUID()))

@@ -31,6 +31,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -274,11 +275,22 @@ func volumeFor(claim string) func(context.Context, string) {
 	}
 }
 
-// expectBound checks that both controllers of claims are done with this one.
+// expectBound checks that the controllers of claims are done with this one: since Kubernetes 1.37, a second one adds a condition.
 func expectBound(g Gomega, claim *unstructured.Unstructured) {
 	g.Expect(valueAt(claim, "/status/phase")).To(Equal("Bound"))
 	g.Expect(claim.GetAnnotations()).To(HaveKey("pv.kubernetes.io/bind-completed"))
-	g.Expect(valueAt(claim, "/status/conditions")).NotTo(BeNil(), "no condition yet")
+	if kubernetesMinor(g) >= 37 {
+		g.Expect(valueAt(claim, "/status/conditions")).NotTo(BeNil(), "no condition yet")
+	}
+}
+
+// kubernetesMinor returns the minor version of the control plane, such as 37.
+func kubernetesMinor(g Gomega) int {
+	version, err := discovery.NewDiscoveryClientForConfigOrDie(controlPlane.Config).ServerVersion()
+	g.Expect(err).NotTo(HaveOccurred())
+	minor, err := strconv.Atoi(version.Minor)
+	g.Expect(err).NotTo(HaveOccurred())
+	return minor
 }
 
 // valueAt returns the value at a JSON Pointer; nil for none.

@@ -17,21 +17,18 @@ limitations under the License.
 package controllers_test
 
 import (
-	"context"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/kit"
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
-var _ = Describe("A policy that changes copies of a kind that is polled", func() {
+var _ = Describe("A webhook that changes copies of a kind that is polled", func() {
 	It("Should cost one write per change of the source", func(ctx SpecContext) {
 		const interval = 2 * time.Second
 		f := newFixture()
@@ -40,7 +37,9 @@ var _ = Describe("A policy that changes copies of a kind that is polled", func()
 		d.install(ctx)
 		a := f.namespace(ctx, "a")
 		source := d.create(ctx, f.namespace(ctx, "source"), "settings", "one")
-		d.pinMode(ctx, a)
+		pinMode(ctx, d.object(a, "probe", ""), admissionregistrationv1.Rule{
+			APIGroups: []string{d.group}, APIVersions: []string{"*"}, Resources: []string{d.plural},
+		}, "spec")
 		replika := f.replika(ctx, source, kit.TargetNamespaces(a), kit.Interval(interval))
 		expectIdle := func() {
 			GinkgoHelper()
@@ -65,39 +64,3 @@ var _ = Describe("A policy that changes copies of a kind that is polled", func()
 		Expect(f.writesTo(edited, d.plural, source.GetName())).To(HaveLen(1))
 	})
 })
-
-// pinMode creates a policy that sets the field "mode" of every object of the kind in the namespace, and returns when it is in
-// effect. It requires Kubernetes 1.36.
-func (d *customKind) pinMode(ctx context.Context, namespace string) {
-	GinkgoHelper()
-	policy := create(ctx, &admissionregistrationv1.MutatingAdmissionPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: "pin-mode-" + d.group},
-		Spec: admissionregistrationv1.MutatingAdmissionPolicySpec{
-			MatchConstraints: &admissionregistrationv1.MatchResources{
-				NamespaceSelector: selectNamespace(namespace),
-				ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
-					RuleWithOperations: admissionregistrationv1.RuleWithOperations{
-						Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
-						Rule:       admissionregistrationv1.Rule{APIGroups: []string{d.group}, APIVersions: []string{"*"}, Resources: []string{d.plural}},
-					},
-				}},
-			},
-			ReinvocationPolicy: admissionregistrationv1.NeverReinvocationPolicy,
-			Mutations: []admissionregistrationv1.Mutation{{
-				PatchType: admissionregistrationv1.PatchTypeJSONPatch,
-				JSONPatch: &admissionregistrationv1.JSONPatch{Expression: `[JSONPatch{op: "add", path: "/spec/mode", value: "safe"}]`},
-			}},
-		},
-	})
-	DeferCleanup(deleteAndWait, policy)
-	binding := create(ctx, &admissionregistrationv1.MutatingAdmissionPolicyBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: policy.Name},
-		Spec:       admissionregistrationv1.MutatingAdmissionPolicyBindingSpec{PolicyName: policy.Name},
-	})
-	DeferCleanup(deleteAndWait, binding)
-	Eventually(ctx, func(g Gomega) {
-		probe := d.object(namespace, "probe", "")
-		g.Expect(api.Create(ctx, probe, client.DryRunAll)).To(Succeed())
-		g.Expect(probe.Object["spec"]).To(HaveKeyWithValue("mode", "safe"))
-	}).Should(Succeed())
-}

@@ -48,9 +48,12 @@ var _ = Describe("AcceptedDigests", func() {
 		Expect(result.Object.AcceptedDigests).To(BeEmpty())
 	})
 
-	It("are set when a policy mutates the object", func(ctx SpecContext) {
+	It("are set when a webhook mutates the object", func(ctx SpecContext) {
 		e := newEnv(ctx)
-		createMutatingPolicy(ctx, e, `Object{data: {"injected": "yes"}, metadata: Object.metadata{labels: {"injected": "too"}}}`)
+		createMutatingWebhook(ctx, e, always(map[string]any{
+			"data":     map[string]any{"injected": "yes"},
+			"metadata": map[string]any{"labels": map[string]any{"injected": "too"}},
+		}))
 		before := newRawTemplate(configMap(map[string]string{"mode": "fast"}))
 		result := e.execute(ctx, before.Kind, e.createAction(before))
 		expectOutcome(result, planner.Done)
@@ -65,11 +68,11 @@ var _ = Describe("AcceptedDigests", func() {
 		Expect(e.get(ctx, after).GetLabels()).To(HaveKeyWithValue("injected", "too"))
 	})
 
-	It("are set after one more update when a policy adds a field", func(ctx SpecContext) {
+	It("are set after one more update when a webhook adds a field", func(ctx SpecContext) {
 		e := newEnv(ctx)
 		before := newRawTemplate(configMap(map[string]string{"mode": "fast"}))
 		observed := e.createCopy(ctx, before)
-		createMutatingPolicy(ctx, e, `Object{immutable: false}`)
+		createMutatingWebhook(ctx, e, always(map[string]any{"immutable": false}))
 		after := newRawTemplate(configMap(map[string]string{"mode": "slow"}))
 
 		result := e.execute(ctx, after.Kind, e.updateAction(observed, after))

@@ -28,6 +28,8 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/prosimcorp/replika/test/kit"
 )
 
 // denyPolicy is a policy that denies the requests for which the CEL expression `when` is true.
@@ -72,32 +74,26 @@ func createDenyPolicy(ctx SpecContext, e *env, deny denyPolicy) {
 		Should(MatchError(ContainSubstring(policy.Name)))
 }
 
-// createMutatingPolicy creates a MutatingAdmissionPolicy for the namespace of the environment and returns when it is in effect.
-// It requires Kubernetes 1.36.
-func createMutatingPolicy(ctx SpecContext, e *env, expression string) {
+// createMutatingWebhook creates a webhook for the namespace of the environment, which merges fields into every new or updated
+// object, and returns when it is in effect.
+func createMutatingWebhook(ctx SpecContext, e *env, fields func(*admissionv1.AdmissionRequest) map[string]any) {
 	GinkgoHelper()
-	policy := &admissionregistrationv1.MutatingAdmissionPolicy{
+	server, reached := kit.ServeWebhook(func(request *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+		return kit.MergeFields(request, fields(request))
+	})
+	DeferCleanup(server.Close)
+	resources := matchResources(e)
+	rule := resources.ResourceRules[0].RuleWithOperations
+	rule.Operations = []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update}
+	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: e.id + "-mutate"},
-		Spec: admissionregistrationv1.MutatingAdmissionPolicySpec{
-			MatchConstraints:   matchResources(e),
-			ReinvocationPolicy: admissionregistrationv1.NeverReinvocationPolicy,
-			Mutations: []admissionregistrationv1.Mutation{{
-				PatchType:          admissionregistrationv1.PatchTypeApplyConfiguration,
-				ApplyConfiguration: &admissionregistrationv1.ApplyConfiguration{Expression: expression},
-			}},
-		},
+		Webhooks: []admissionregistrationv1.MutatingWebhook{{
+			Name: e.id + ".example.com", SideEffects: new(admissionregistrationv1.SideEffectClassNone), AdmissionReviewVersions: []string{"v1"},
+			NamespaceSelector: resources.NamespaceSelector, Rules: []admissionregistrationv1.RuleWithOperations{rule}, ClientConfig: reached,
+		}},
 	}
-	policy.Spec.MatchConstraints.ResourceRules[0].Operations = []admissionregistrationv1.OperationType{
-		admissionregistrationv1.Create, admissionregistrationv1.Update,
-	}
-	binding := &admissionregistrationv1.MutatingAdmissionPolicyBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: policy.Name},
-		Spec:       admissionregistrationv1.MutatingAdmissionPolicyBindingSpec{PolicyName: policy.Name},
-	}
-	for _, object := range []client.Object{policy, binding} {
-		Expect(api.Create(ctx, object)).To(Succeed())
-		DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, object)).To(Succeed()) })
-	}
+	Expect(api.Create(ctx, configuration)).To(Succeed())
+	DeferCleanup(func(ctx SpecContext) { Expect(api.Delete(ctx, configuration)).To(Succeed()) })
 	probe := toUnstructured(configMap(nil))
 	probe.SetNamespace(e.namespace)
 	probe.SetName("probe")
@@ -106,6 +102,11 @@ func createMutatingPolicy(ctx SpecContext, e *env, expression string) {
 		g.Expect(api.Create(ctx, mutated, client.DryRunAll)).To(Succeed())
 		g.Expect(mutated.Object).To(Or(HaveKey("data"), HaveKey("immutable")), "the probe has neither")
 	}).Should(Succeed())
+}
+
+// always are the same fields for each request.
+func always(fields map[string]any) func(*admissionv1.AdmissionRequest) map[string]any {
+	return func(*admissionv1.AdmissionRequest) map[string]any { return fields }
 }
 
 // createWebhook creates a validating webhook for the namespace of the environment and returns when it is in effect. It allows a

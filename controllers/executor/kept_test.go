@@ -19,6 +19,7 @@ package executor_test
 import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -69,10 +70,15 @@ var _ = Describe("A field that keeps its former value", func() {
 		expectOutcome(e.execute(ctx, template.Kind, e.updateAction(observed, template)), planner.Immutable)
 	})
 
-	It("returns Immutable when a policy keeps the former value of updates only", func(ctx SpecContext) {
+	It("returns Immutable when a webhook keeps the former value of updates only", func(ctx SpecContext) {
 		e := newEnv(ctx)
 		observed := e.createCopy(ctx, newTemplate(ctx, configMap(map[string]string{"mode": "fast", "note": "one"})))
-		createMutatingPolicy(ctx, e, `Object{data: oldObject != null ? {"mode": "fast"} : {"injected": "yes"}}`)
+		createMutatingWebhook(ctx, e, func(request *admissionv1.AdmissionRequest) map[string]any {
+			if request.Operation == admissionv1.Update {
+				return map[string]any{"data": map[string]any{"mode": "fast"}}
+			}
+			return map[string]any{"data": map[string]any{"injected": "yes"}}
+		})
 		template := newTemplate(ctx, configMap(map[string]string{"mode": "slow", "note": "two"}))
 
 		result := e.execute(ctx, template.Kind, e.updateAction(observed, template))
@@ -82,9 +88,9 @@ var _ = Describe("A field that keeps its former value", func() {
 		Expect(e.interceptor.requests()).To(Equal([]string{"PATCH", "POST dry run"}))
 	})
 
-	It("returns Done when a policy would change a new object, too", func(ctx SpecContext) {
+	It("returns Done when a webhook would change a new object, too", func(ctx SpecContext) {
 		e := newEnv(ctx)
-		createMutatingPolicy(ctx, e, `Object{data: {"mode": "safe"}}`)
+		createMutatingWebhook(ctx, e, always(map[string]any{"data": map[string]any{"mode": "safe"}}))
 		before := newRawTemplate(configMap(map[string]string{"mode": "fast"}))
 		result := e.execute(ctx, before.Kind, e.createAction(before))
 		expectOutcome(result, planner.Done)
