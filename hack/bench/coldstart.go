@@ -48,7 +48,7 @@ type coldStart struct {
 func coldStarts() []coldStart {
 	return []coldStart{
 		{name: "streaming lists"},
-		// As with Kubernetes 1.30 and 1.31.
+		// As with Kubernetes 1.30, 1.31 and 1.33.
 		{name: "no streaming lists", environment: []string{"KUBE_FEATURE_WatchListClient=false"}},
 		{name: "polling", polled: true},
 	}
