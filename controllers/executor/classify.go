@@ -49,7 +49,7 @@ func Classify(err error) planner.Outcome { return classify(err, target{}) }
 //	API server   409: the object                                     Stale
 //	quota        409: the ResourceQuota was modified concurrently    Unavailable
 //	namespace    403: being deleted                                  NamespaceGone
-//	definition   403: being deleted                                  KindGone
+//	definition   403, or 405 before Kubernetes 1.34: being deleted   KindGone
 //	quota        403                                                 QuotaExceeded
 //	authorizer   403                                                 Forbidden
 //	admission    403: any other plugin                               Rejected
@@ -90,7 +90,12 @@ func classify(err error, about target) planner.Outcome {
 		return planner.Rejected
 	case http.StatusUnauthorized:
 		return planner.Forbidden
-	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge:
+	case http.StatusMethodNotAllowed:
+		if strings.HasSuffix(status.Message, definitionTerminatingSuffix) {
+			return planner.KindGone
+		}
+		return planner.Rejected
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
 		return planner.Rejected
 	default:
 		return planner.Unavailable
@@ -150,6 +155,9 @@ var quotaErrorPrefixes = []string{
 	"exceeded quota: ", "failed quota: ", "status unknown for quota: ", "insufficient quota to ", "quota usage is negative ",
 }
 
+// definitionTerminatingSuffix is the end of the message when the CustomResourceDefinition of the object is being deleted.
+const definitionTerminatingSuffix = " not allowed while custom resource definition is terminating"
+
 // classifyForbidden distinguishes what rejects a request: a terminating namespace or kind, a quota, missing permissions, or
 // admission. It matches only the beginning of a message, because the rest may be the free text of a policy.
 func classifyForbidden(err error, status metav1.Status) planner.Outcome {
@@ -157,7 +165,7 @@ func classifyForbidden(err error, status metav1.Status) planner.Outcome {
 	switch {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return planner.NamespaceGone
-	case strings.HasSuffix(message, " not allowed while custom resource definition is terminating"):
+	case strings.HasSuffix(message, definitionTerminatingSuffix):
 		return planner.KindGone
 	case slices.ContainsFunc(quotaErrorPrefixes, func(prefix string) bool { return strings.HasPrefix(message, prefix) }):
 		return planner.QuotaExceeded

@@ -61,7 +61,7 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// Each row of the table of classify. The messages are those of the API server 1.37.
+// Each row of the table of classify. The messages are those of the API server 1.37, unless the name says otherwise.
 func TestClassify_AboutAnObject(t *testing.T) {
 	about := target{
 		resource:  schema.GroupVersionResource{Version: "v1", Resource: "configmaps"},
@@ -89,6 +89,9 @@ func TestClassify_AboutAnObject(t *testing.T) {
 		"quota modified":                  {status(409, "Operation cannot be fulfilled", details("resourcequotas", "compute")), planner.Unavailable},
 		"failed test of a JSON Patch":     {status(422, "the server rejected our request due to an error in our request", &metav1.StatusDetails{}), planner.Stale},
 		"validation":                      {status(422, `ConfigMap "settings" is invalid: data: Invalid value`, cause), planner.Rejected},
+		"definition being deleted":        {status(403, `configmaps "settings" is forbidden: create not allowed while custom resource definition is terminating`, details("configmaps", "settings")), planner.KindGone},
+		"definition being deleted, 1.33":  {status(405, "create not allowed while custom resource definition is terminating", &metav1.StatusDetails{Kind: "configmaps"}), planner.KindGone},
+		"method not allowed":              {status(405, "the server does not allow this method on the requested resource", nil), planner.Rejected},
 		"unauthorized":                    {status(401, "Unauthorized", nil), planner.Forbidden},
 		"too many requests":               {status(429, "too many requests", nil), planner.Unavailable},
 		"webhook does not respond":        {status(500, `Internal error occurred: failed calling webhook "policy.example.com": failed to call webhook: timeout`, nil), planner.Unavailable},
