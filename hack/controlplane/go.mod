@@ -4,6 +4,9 @@
 //
 // To upgrade: go get k8s.io/kubernetes@v1.X.Y and every k8s.io/* staging module
 // below @v0.X.Y, go get go.etcd.io/etcd/server/v3@vX.Y.Z, go mod tidy.
+//
+// The folders in versions have such a go.mod for an older Kubernetes version each,
+// with the version of etcd that k8s.io/kubernetes itself requires there.
 module github.com/prosimcorp/replika/hack/controlplane
 
 go 1.26.0
