@@ -41,7 +41,9 @@ func Run(t *testing.T, name string, changes ...func(*types.SuiteConfig)) {
 		if err != nil {
 			t.Fatalf("%s: %s", flakeAttemptsVariable, err)
 		}
-		suite.FlakeAttempts = number
+		if number > 1 { // 1 would win over the decorators of specs
+			suite.FlakeAttempts = number
+		}
 	}
 	for _, change := range changes {
 		change(&suite)
