@@ -89,6 +89,11 @@ var _ = Describe("A preview", func() {
 	})
 })
 
+// terminatingCopy is a copy that is deleted, but that a finalizer holds.
+const terminatingCopy disturbance = "terminating"
+
+const testFinalizer = "suite.example.com/hold"
+
 // tableCases are the objects of the planner's tables (TestDecide, TestPrune) that the random scenarios do not have. Each changes a copy
 // in sync.
 var tableCases = map[disturbance]func(*unstructured.Unstructured){
@@ -105,6 +110,7 @@ var tableCases = map[disturbance]func(*unstructured.Unstructured){
 	"owner does not exist":        setAnnotation(v1alpha1.AnnotationOwner, "elsewhere/nobody"),
 	"owner does not exist, adopted": inTurn(setAnnotation(v1alpha1.AnnotationOwner, "elsewhere/nobody"),
 		setAnnotation(v1alpha1.AnnotationAdopted, "true")),
+	terminatingCopy:                           func(o *unstructured.Unstructured) { o.SetFinalizers([]string{testFinalizer}) },
 	"legacy copy, drifted":                    inTurn(removeAnnotations, drift),
 	"legacy copy with additional field":       inTurn(removeAnnotations, func(o *unstructured.Unstructured) { o.Object["immutable"] = true }),
 	"legacy copy of another Replika":          inTurn(removeAnnotations, setLabel(v1alpha1.LabelPartOf, "other")),
@@ -273,6 +279,11 @@ func (s *previewScenario) run(ctx SpecContext) {
 	Expect(done).To(Equal(planned), "what was planned is not what was done")
 	Expect(api.Get(ctx, client.ObjectKeyFromObject(s.replika), current)).To(Succeed())
 	Expect(s.preview(ctx, current)).To(BeEmpty(), "something is still planned")
+	for _, object := range s.objects(ctx) {
+		if object.GetDeletionTimestamp() != nil {
+			Expect(api.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))).To(Succeed())
+		}
+	}
 	s.f.deleteReplikas(ctx)
 }
 
@@ -370,6 +381,9 @@ func (s *previewScenario) disturb(ctx context.Context) {
 		default:
 			tableCases[s.Disturbed[key.Namespace]](object)
 			Expect(api.Update(ctx, object)).To(Succeed())
+			if s.Disturbed[key.Namespace] == terminatingCopy {
+				Expect(api.Delete(ctx, object)).To(Succeed())
+			}
 		}
 	}
 	switch s.Source {

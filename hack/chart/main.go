@@ -29,7 +29,7 @@ import (
 
 func main() {
 	g := &generator{}
-	flag.StringVar(&g.version, "version", "", "the version of the chart, such as 0.3.0")
+	flag.StringVar(&g.version, "version", "", "the version of the chart, such as 0.5.0")
 	flag.StringVar(&g.input, "input", filepath.Join("bin", "chart"), "the folder of what Kustomize builds, and of the operator's --help")
 	flag.StringVar(&g.output, "output", filepath.Join("charts", "replika"), "the folder of the chart")
 	flag.Parse()
