@@ -33,7 +33,7 @@ const (
 // +kubebuilder:validation:Type=string
 // +kubebuilder:validation:MaxLength=64
 // +kubebuilder:validation:Pattern=`^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?(s|ms))+$`
-// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?(s|ms))+$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="must be a duration from 1s to 8760h, such as 20s, 1m30s or 1.5h"
+// +kubebuilder:validation:XValidation:rule="(oldSelf.hasValue() && oldSelf.value() == self) || (self.matches('^([0-9]{1,4}([.][0-9]{1,9})?h|[0-9]{1,6}([.][0-9]{1,9})?m|[0-9]{1,8}([.][0-9]{1,9})?(s|ms))+$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h'))",message="must be a duration from 1s to 8760h, such as 20s, 1m30s or 1.5h",optionalOldSelf=true
 type Duration struct {
 	time.Duration `json:"-"`
 

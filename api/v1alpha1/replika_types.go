@@ -22,6 +22,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// Rules that an earlier release did not have allow the value that is stored. The API server does the same by itself, but on Kubernetes
+// 1.30 not when the operator writes the status.
+
 // The types of single values below are aliases: in Go they are strings, and the
 // schema has one place for the rules of values that occur more than once.
 
@@ -29,7 +32,7 @@ import (
 // DNS names, such as "system:reader"; no kind allows a name that is not a valid
 // URL path segment.
 // +kubebuilder:validation:MaxLength=253
-// +kubebuilder:validation:XValidation:rule="!self.contains('/') && !self.contains('%') && self != '.' && self != '..'",message="must be a valid object name: must not contain '/' or '%', and must not be '.' or '..'"
+// +kubebuilder:validation:XValidation:rule="(oldSelf.hasValue() && oldSelf.value() == self) || (!self.contains('/') && !self.contains('%') && self != '.' && self != '..')",message="must be a valid object name: must not contain '/' or '%', and must not be '.' or '..'",optionalOldSelf=true
 type ObjectName = string
 
 // ObjectNamePattern is the name of an object of any kind, or a glob in which "*"
@@ -156,7 +159,7 @@ const (
 
 // ReplikaSpec defines the desired state of a Replika: the source, the targets,
 // and the lifecycle policies.
-// +kubebuilder:validation:XValidation:rule="!has(self.source) || !has(self.target.namespaces) || self.target.namespaces.matchAll || !has(self.source.__namespace__) || !has(self.target.namespaces.replicateIn) || !(self.source.__namespace__ in self.target.namespaces.replicateIn) || (has(self.target.namePrefix) && size(self.target.namePrefix) > 0) || (has(self.target.nameSuffix) && size(self.target.nameSuffix) > 0) || (has(self.target.name) && size(self.target.name) > 0 && has(self.source.name) && self.target.name != self.source.name)",message="must not include the source's namespace, unless target.name, namePrefix or nameSuffix gives the copies another name than the source's",fieldPath=".target.namespaces.replicateIn"
+// +kubebuilder:validation:XValidation:rule="(oldSelf.hasValue() && oldSelf.value() == self) || (!has(self.source) || !has(self.target.namespaces) || self.target.namespaces.matchAll || !has(self.source.__namespace__) || !has(self.target.namespaces.replicateIn) || !(self.source.__namespace__ in self.target.namespaces.replicateIn) || (has(self.target.namePrefix) && size(self.target.namePrefix) > 0) || (has(self.target.nameSuffix) && size(self.target.nameSuffix) > 0) || (has(self.target.name) && size(self.target.name) > 0 && has(self.source.name) && self.target.name != self.source.name))",message="must not include the source's namespace, unless target.name, namePrefix or nameSuffix gives the copies another name than the source's",fieldPath=".target.namespaces.replicateIn",optionalOldSelf=true
 // +kubebuilder:validation:XValidation:rule="!has(self.target.name) || size(self.target.name) == 0 || has(self.source.name)",message="must not be set unless source.name is: the copies of several sources need different names; use namePrefix or nameSuffix",fieldPath=".target.name"
 // +kubebuilder:validation:XValidation:rule="!has(self.target.keys) || ((!has(self.source.group) || size(self.source.group) == 0) && self.source.kind in ['ConfigMap', 'Secret'])",message="only ConfigMaps and Secrets have keys",fieldPath=".target.keys"
 // +kubebuilder:validation:XValidation:rule="!has(self.target.type) || size(self.target.type) == 0 || ((!has(self.source.group) || size(self.source.group) == 0) && self.source.kind == 'Secret')",message="only Secrets have a type",fieldPath=".target.type"
@@ -244,29 +247,29 @@ type SynchronizationSpec struct {
 // names, globs or labels.
 // +kubebuilder:validation:XValidation:rule="[has(self.name), has(self.names), has(self.selector)].filter(set, set).size() == 1",message="exactly one of name, names and selector must be set"
 // +kubebuilder:validation:XValidation:rule="!has(self.keys) || ((!has(self.group) || size(self.group) == 0) && self.kind in ['ConfigMap', 'Secret'])",message="only ConfigMaps and Secrets have keys",fieldPath=".keys"
-// +kubebuilder:validation:XValidation:rule="self.kind != 'Namespace' || (has(self.group) && size(self.group) > 0)",message="Namespaces cannot be replicated",fieldPath=".kind"
+// +kubebuilder:validation:XValidation:rule="(oldSelf.hasValue() && oldSelf.value() == self) || (self.kind != 'Namespace' || (has(self.group) && size(self.group) > 0))",message="Namespaces cannot be replicated",fieldPath=".kind",optionalOldSelf=true
 type SourceSpec struct {
 	// group is the API group of the source, such as "apps" or
 	// "networking.k8s.io". It is empty for the core group, which contains
 	// ConfigMaps, Secrets and Services.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be an API group without its version, such as apps or networking.k8s.io, or empty for the core group"
-	// +kubebuilder:validation:XValidation:rule="self != 'replika.prosimcorp.com'",message="objects of this group cannot be replicated"
+	// +kubebuilder:validation:XValidation:rule="(oldSelf.hasValue() && oldSelf.value() == self) || (self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))",message="must be an API group without its version, such as apps or networking.k8s.io, or empty for the core group",optionalOldSelf=true
+	// +kubebuilder:validation:XValidation:rule="(oldSelf.hasValue() && oldSelf.value() == self) || (self != 'replika.prosimcorp.com')",message="objects of this group cannot be replicated",optionalOldSelf=true
 	Group string `json:"group,omitempty"`
 
 	// version is the API version of the source without its group, such as "v1".
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="must be an API version without its group, such as v1 or v1beta1"
+	// +kubebuilder:validation:XValidation:rule="(oldSelf.hasValue() && oldSelf.value() == self) || (self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))",message="must be an API version without its group, such as v1 or v1beta1",optionalOldSelf=true
 	Version string `json:"version"`
 
 	// kind is the kind of the source, such as "ConfigMap".
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z]([-A-Za-z0-9]*[A-Za-z0-9])?$')",message="must be a kind, such as ConfigMap"
+	// +kubebuilder:validation:XValidation:rule="(oldSelf.hasValue() && oldSelf.value() == self) || (self.matches('^[A-Za-z]([-A-Za-z0-9]*[A-Za-z0-9])?$'))",message="must be a kind, such as ConfigMap",optionalOldSelf=true
 	Kind string `json:"kind"`
 
 	// name is the name of the source. Exactly one of name, names and selector
@@ -297,7 +300,7 @@ type SourceSpec struct {
 	// name than the source. If it is empty, it is the Replika's namespace.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be the name of a namespace: lowercase letters, digits and '-', beginning and ending with a letter or digit"
+	// +kubebuilder:validation:XValidation:rule="(oldSelf.hasValue() && oldSelf.value() == self) || (self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))",message="must be the name of a namespace: lowercase letters, digits and '-', beginning and ending with a letter or digit",optionalOldSelf=true
 	Namespace string `json:"namespace,omitempty"`
 
 	// keys lists the keys of a ConfigMap or Secret that are copied: names, or
@@ -393,7 +396,7 @@ type TargetSpec struct {
 // matchAll is true, otherwise those that replicateIn or selector matches, minus
 // those in excludeFrom. The source's namespace is selected only if replicateIn
 // lists it by name and the copy has another name than the source.
-// +kubebuilder:validation:XValidation:rule="self.matchAll || has(self.selector) || (has(self.replicateIn) && size(self.replicateIn) > 0)",message="at least one of replicateIn, selector or matchAll must be set"
+// +kubebuilder:validation:XValidation:rule="(oldSelf.hasValue() && oldSelf.value() == self) || (self.matchAll || has(self.selector) || (has(self.replicateIn) && size(self.replicateIn) > 0))",message="at least one of replicateIn, selector or matchAll must be set",optionalOldSelf=true
 type TargetNamespaces struct {
 	// replicateIn lists namespace names, or globs in which "*" matches any
 	// number of characters, such as "team-*". Listed namespaces do not have to
