@@ -98,12 +98,8 @@ func (s *scope) setSuspended() {
 	meta.RemoveStatusCondition(&s.replika.Status.Conditions, v1alpha1.ConditionStalled)
 }
 
-// formerCondition is the only condition of the releases before 0.5.0.
-const formerCondition = "SourceSynced"
-
 // setReady sets the condition Ready and, by the conventions of kstatus, either Reconciling or Stalled while it is not True.
 func (s *scope) setReady(ready metav1.ConditionStatus, reason, message string, stalled bool) {
-	meta.RemoveStatusCondition(&s.replika.Status.Conditions, formerCondition)
 	s.setCondition(v1alpha1.ConditionReady, ready, reason, message)
 	companion, other := v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled
 	if stalled {
@@ -117,7 +113,11 @@ func (s *scope) setReady(ready metav1.ConditionStatus, reason, message string, s
 	s.setCondition(companion, metav1.ConditionTrue, reason, message)
 }
 
+// formerCondition is the only condition of the releases before 0.5.0.
+const formerCondition = "SourceSynced"
+
 func (s *scope) setCondition(conditionType string, status metav1.ConditionStatus, reason, message string) {
+	meta.RemoveStatusCondition(&s.replika.Status.Conditions, formerCondition)
 	meta.SetStatusCondition(&s.replika.Status.Conditions, metav1.Condition{
 		Type:               conditionType,
 		Status:             status,

@@ -95,9 +95,6 @@ func (m *Mapper) Resolve(ctx context.Context, kind schema.GroupVersionKind) (Map
 	if mapping, found := m.Cached(kind); found {
 		return mapping, nil
 	}
-	if !isValidKind(kind) {
-		return Mapping{}, fmt.Errorf("%s %s: %w", kind.GroupVersion(), kind.Kind, ErrKindNotFound)
-	}
 	// Concurrent callers share one request, so it must not end with the context of the first caller.
 	shared := m.inFlight.DoChan(kind.String(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.timeout)
@@ -126,6 +123,9 @@ func isValidKind(kind schema.GroupVersionKind) bool {
 
 // discover requests how the kind is served, and caches it.
 func (m *Mapper) discover(ctx context.Context, kind schema.GroupVersionKind) (Mapping, error) {
+	if !isValidKind(kind) {
+		return Mapping{}, ErrKindNotFound
+	}
 	mapping, err := m.NewResolver().find(ctx, kind.GroupVersion(), isKind(kind.Kind))
 	if err != nil {
 		return Mapping{}, err
