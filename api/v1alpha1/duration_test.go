@@ -14,32 +14,24 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-package v1alpha1
+package v1alpha1_test
 
 import (
 	"encoding/json"
-	"os"
 	"regexp"
 	"testing"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"pgregory.net/rapid"
-	"sigs.k8s.io/yaml"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
 // timeSchema returns the generated schema of spec.synchronization.time.
 func timeSchema(t *testing.T) apiextensionsv1.JSONSchemaProps {
 	t.Helper()
-	content, err := os.ReadFile("../../config/crd/bases/replika.prosimcorp.com_replikas.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	crd := &apiextensionsv1.CustomResourceDefinition{}
-	if err := yaml.UnmarshalStrict(content, crd); err != nil {
-		t.Fatal(err)
-	}
-	root := crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+	root := versionsOf(t)[v1alpha1.GroupVersion.Version].Schema.OpenAPIV3Schema
 	return root.Properties["spec"].Properties["synchronization"].Properties["time"]
 }
 
@@ -56,14 +48,14 @@ func TestDuration_DecodesEveryText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var d Duration
+		var d v1alpha1.Duration
 		if err := json.Unmarshal(encoded, &d); err != nil {
 			t.Fatalf("%s does not decode: %v", encoded, err)
 		}
-		if d.Duration < MinSynchronizationTime || d.Duration > MaxSynchronizationTime {
+		if d.Duration < v1alpha1.MinSynchronizationTime || d.Duration > v1alpha1.MaxSynchronizationTime {
 			t.Fatalf("%s decodes to %s, which is out of bounds", encoded, d.Duration)
 		}
-		var again Duration
+		var again v1alpha1.Duration
 		if reencoded, err := json.Marshal(d); err != nil || json.Unmarshal(reencoded, &again) != nil || again != d {
 			t.Fatalf("%s decodes to %v, which is encoded as %s, %v", encoded, d, reencoded, err)
 		}
@@ -71,14 +63,14 @@ func TestDuration_DecodesEveryText(t *testing.T) {
 }
 
 func TestDuration_Decode(t *testing.T) {
-	for text, want := range map[string]Duration{
+	for text, want := range map[string]v1alpha1.Duration{
 		"20s":         {Duration: 20 * time.Second},
 		"1h1m":        {Duration: 61 * time.Minute},
-		"8760h":       {Duration: MaxSynchronizationTime},
+		"8760h":       {Duration: v1alpha1.MaxSynchronizationTime},
 		"500ms":       {Duration: time.Second, Invalid: "500ms"},
 		"0":           {Duration: time.Second, Invalid: "0"},
 		"-5s":         {Duration: time.Second, Invalid: "-5s"},
-		"9000h":       {Duration: MaxSynchronizationTime, Invalid: "9000h"},
+		"9000h":       {Duration: v1alpha1.MaxSynchronizationTime, Invalid: "9000h"},
 		"9999999999h": {Duration: time.Minute, Invalid: "9999999999h"},
 		"soon":        {Duration: time.Minute, Invalid: "soon"},
 	} {
@@ -86,12 +78,12 @@ func TestDuration_Decode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got Duration
+		var got v1alpha1.Duration
 		if err := json.Unmarshal(encoded, &got); err != nil || got != want {
 			t.Errorf("%q decodes to %v, %v: want %v", text, got, err, want)
 		}
 	}
-	if err := json.Unmarshal([]byte("20"), &Duration{}); err == nil {
+	if err := json.Unmarshal([]byte("20"), &v1alpha1.Duration{}); err == nil {
 		t.Error("a number decodes")
 	}
 }

@@ -17,20 +17,19 @@ limitations under the License.
 package v1alpha1_test
 
 import (
-	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/api/v1beta1"
+	"github.com/prosimcorp/replika/test/kit"
 )
 
 // The API server converts between the versions by changing apiVersion only, which is right only if they are the same.
 func TestVersions_Equal(t *testing.T) {
-	versions := versionsOf(t, "../../config/crd/bases/replika.prosimcorp.com_replikas.yaml")
+	versions := versionsOf(t)
 	alpha, beta := versions[v1alpha1.GroupVersion.Version], versions[v1beta1.GroupVersion.Version]
 	if len(versions) != 2 || !alpha.Served || !beta.Served || !beta.Storage {
 		t.Fatalf("%d versions: want v1alpha1 and v1beta1, both served, and v1beta1 stored", len(versions))
@@ -41,15 +40,11 @@ func TestVersions_Equal(t *testing.T) {
 	}
 }
 
-// versionsOf returns the versions of a CustomResourceDefinition by name.
-func versionsOf(t *testing.T, path string) map[string]apiextensionsv1.CustomResourceDefinitionVersion {
+// versionsOf returns the versions of the generated CustomResourceDefinition by name.
+func versionsOf(t *testing.T) map[string]apiextensionsv1.CustomResourceDefinitionVersion {
 	t.Helper()
-	content, err := os.ReadFile(path)
+	definition, err := kit.ReadDefinition("../../config/crd/bases/replika.prosimcorp.com_replikas.yaml")
 	if err != nil {
-		t.Fatal(err)
-	}
-	definition := &apiextensionsv1.CustomResourceDefinition{}
-	if err := yaml.UnmarshalStrict(content, definition); err != nil {
 		t.Fatal(err)
 	}
 	versions := map[string]apiextensionsv1.CustomResourceDefinitionVersion{}

@@ -36,6 +36,7 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/kit/expect"
 	"github.com/prosimcorp/replika/test/operator"
+	"github.com/prosimcorp/replika/test/shell"
 )
 
 // Where the documentation's commands are tested, or why they are not.
@@ -341,8 +342,8 @@ func documentedCommands() []string {
 		}
 		text, err := os.ReadFile(page)
 		Expect(err).NotTo(HaveOccurred())
-		for _, match := range regexp.MustCompile("(?ms)^ *```console\n(.*?)^ *```$").FindAllStringSubmatch(string(text), -1) {
-			joined := regexp.MustCompile(`\s*\\\n\s*`).ReplaceAllString(match[1], " ")
+		for _, block := range shell.Blocks(string(text), "console", "") {
+			joined := regexp.MustCompile(`\s*\\\n\s*`).ReplaceAllString(block, " ")
 			withOutput := strings.HasPrefix(joined, "$ ") && filepath.Base(page) == pluginPage
 			for line := range strings.Lines(joined) {
 				line, _, _ = strings.Cut(line, " #")

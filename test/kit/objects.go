@@ -19,9 +19,11 @@ package kit
 import (
 	"fmt"
 	"maps"
+	"os"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -89,6 +91,16 @@ func FromYAML(manifest string) *unstructured.Unstructured {
 		panic(fmt.Sprintf("manifest: %s\n%s", err, manifest))
 	}
 	return object
+}
+
+// ReadDefinition reads the CustomResourceDefinition in a file.
+func ReadDefinition(path string) (*apiextensionsv1.CustomResourceDefinition, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	definition := &apiextensionsv1.CustomResourceDefinition{}
+	return definition, yaml.UnmarshalStrict(content, definition)
 }
 
 // CopyIn returns an object of the source's type, kind and name in another namespace, without content: the key of a copy.

@@ -60,21 +60,13 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	readme, err := os.ReadFile(filepath.Join(repository, "README.md"))
 	Expect(err).NotTo(HaveOccurred())
 	terminal = shell.New(ctx, repository, workDir, shell.Release(string(readme)))
-	terminal.Command(ctx, "go", "-C", repository, "run", "-exec=cp", "./cmd/kubectl-replika", filepath.Join(terminal.BinDir(), "kubectl-replika"))
+	terminal.AddPlugin(ctx)
 
 	env, err = e2e.StartEnvironment(ctx, workDir, cluster.Options{CRDs: []string{filepath.Join(repository, "config", "crd", "bases")}})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(env.Stop()).To(Succeed()) })
 	terminal.Kubeconfig = env.Kubeconfig
-	options, err := env.Options("operator", env.Config)
-	Expect(err).NotTo(HaveOccurred())
-	leader, err = operator.Start(options)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(func() {
-		Expect(leader.Stop()).To(Succeed())
-		Expect(leader.PanicsAndRaces()).To(BeEmpty())
-	})
-	Eventually(leader.Ready).Should(Succeed())
+	leader = env.StartLeader()
 })
 
 var _ = AfterEach(func() {

@@ -67,6 +67,13 @@ func (s *Shell) Build(ctx context.Context, module, program string, flags ...stri
 	s.Command(ctx, "go", append(args, program, filepath.Join(s.BinDir(), path.Base(program)))...)
 }
 
+// AddPlugin compiles kubectl-replika, which kubectl then finds.
+func (s *Shell) AddPlugin(ctx context.Context) {
+	GinkgoHelper()
+	s.Command(ctx, "go", "-C", s.Repository, "run", "-exec=cp", "-trimpath", "-buildvcs=false", "./cmd/kubectl-replika",
+		filepath.Join(s.BinDir(), "kubectl-replika"))
+}
+
 func (s *Shell) clone() string { return filepath.Join(s.WorkDir, "replika.git") }
 
 // BinDir is the folder of programs, the first one in which commands are looked up.

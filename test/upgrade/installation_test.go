@@ -31,9 +31,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/test/kit"
 	"github.com/prosimcorp/replika/test/kit/expect"
 )
 
@@ -78,9 +78,7 @@ func install(ctx context.Context, r release, admin client.WithWatch) *installati
 	terminal.Run(ctx, workDir, fmt.Sprintf("kubectl apply --filename - <<'END'\n%s\nEND", r.manifest()))
 	terminal.Run(ctx, workDir, "kubectl wait crd replikas.replika.prosimcorp.com --for condition=Established")
 	i := &installation{release: r, admin: admin}
-	for _, namespace := range append([]string{store}, targets...) {
-		expect.Create(ctx, admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
-	}
+	createNamespaces(ctx, admin)
 	for _, source := range []client.Object{
 		&corev1.ConfigMap{ObjectMeta: i.sourceMeta("settings"), Data: map[string]string{"key": "value"}},
 		&corev1.ConfigMap{ObjectMeta: i.sourceMeta("banner"), Data: map[string]string{"text": "hello"}},
@@ -97,6 +95,13 @@ func install(ctx context.Context, r release, admin client.WithWatch) *installati
 	i.createReplika(ctx, "fallback", "ConfigMap", "matchAll: false, replicateIn: []", "default")
 	i.changes = watchCopies(ctx, admin)
 	return i
+}
+
+func createNamespaces(ctx context.Context, admin client.Client) {
+	GinkgoHelper()
+	for _, namespace := range append([]string{store}, targets...) {
+		expect.Create(ctx, admin, kit.Namespace(namespace))
+	}
 }
 
 func (i *installation) sourceMeta(name string) metav1.ObjectMeta {
@@ -116,10 +121,7 @@ spec:
   source: {group: "", version: v1, kind: %s, name: %s, namespace: %s}
   target: {namespaces: {%s}}
 `, name, store, finalizer, kind, name, store, selection), "SourceSynced")
-	source := &unstructured.Unstructured{}
-	source.SetAPIVersion("v1")
-	source.SetKind(kind)
-	Expect(i.admin.Get(ctx, types.NamespacedName{Namespace: store, Name: name}, source)).To(Succeed())
+	source := expect.Read(ctx, i.admin, newKey("v1", kind, name), store)
 	for _, namespace := range namespaces {
 		copied := source.DeepCopy()
 		delete(copied.Object, "metadata")
@@ -136,10 +138,7 @@ spec:
 // apply creates a Replika, with the condition of the releases in its status.
 func (i *installation) apply(ctx context.Context, manifest, reason string) {
 	GinkgoHelper()
-	replika := &unstructured.Unstructured{}
-	Expect(yaml.Unmarshal([]byte(manifest), &replika.Object)).To(Succeed())
-	replika.SetAPIVersion("replika.prosimcorp.com/" + i.version)
-	replika.SetKind("Replika")
+	replika := kit.FromYAML(fmt.Sprintf("apiVersion: replika.prosimcorp.com/%s\nkind: Replika\n%s", i.version, manifest))
 	Expect(i.admin.Create(ctx, replika)).To(Succeed())
 	status := metav1.ConditionTrue
 	if reason != "SourceSynced" {
@@ -150,6 +149,15 @@ func (i *installation) apply(ctx context.Context, manifest, reason string) {
 		"lastTransitionTime": "2024-06-01T10:00:00Z",
 	}}, "status", "conditions")).To(Succeed())
 	Expect(i.admin.Status().Update(ctx, replika, fieldManager)).To(Succeed())
+}
+
+// newKey returns an object without content. Its namespace is empty.
+func newKey(version, kind, name string) *unstructured.Unstructured {
+	object := &unstructured.Unstructured{}
+	object.SetAPIVersion(version)
+	object.SetKind(kind)
+	object.SetName(name)
+	return object
 }
 
 // changes are what a watch sees of copies after their creation.

@@ -37,6 +37,7 @@ import (
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
 	"github.com/prosimcorp/replika/test/e2e"
+	"github.com/prosimcorp/replika/test/kit"
 	"github.com/prosimcorp/replika/test/kit/expect"
 	"github.com/prosimcorp/replika/test/operator"
 	"github.com/prosimcorp/replika/test/shell"
@@ -72,9 +73,7 @@ var _ = Describe("An earlier version of this project", func() {
 
 			process := deploy(ctx, env)
 
-			for name, copies := range recordedReplikas {
-				expect.Ready(ctx, env.Admin, &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: store, Name: name}}, copies)
-			}
+			expectReady(ctx, env.Admin, recordedReplikas)
 			for name, events := range changes.of() {
 				Expect(events).To(Equal([]watch.EventType{watch.Modified}), "%s: at most one patch", name)
 			}
@@ -92,9 +91,7 @@ var _ = Describe("An earlier version of this project", func() {
 		env := startEnvironment(ctx)
 		deploy(ctx, env)
 		create(ctx, env.Admin)
-		for name, copies := range recordedReplikas {
-			expect.Ready(ctx, env.Admin, &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: store, Name: name}}, copies)
-		}
+		expectReady(ctx, env.Admin, recordedReplikas)
 		Expect(os.MkdirAll(folder, 0o755)).To(Succeed())
 		for file, text := range map[string]string{
 			manifestsFile: terminal.Command(ctx, "kubectl", "kustomize", filepath.Join(repository, "manifests")),
@@ -126,9 +123,7 @@ func deploy(ctx context.Context, env *e2e.Environment) *operator.Process {
 // create creates sources, and Replikas of them.
 func create(ctx context.Context, admin client.Client) {
 	GinkgoHelper()
-	for _, namespace := range append([]string{store}, targets...) {
-		expect.Create(ctx, admin, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
-	}
+	createNamespaces(ctx, admin)
 	meta := func(name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Namespace: store, Name: name, Labels: ownLabels, Annotations: ownAnnotations}
 	}
@@ -141,8 +136,7 @@ func create(ctx context.Context, admin client.Client) {
 		"registry": `{source: {version: v1, kind: Secret, name: registry, keys: [token]}, target: {name: pull, namespaces: {replicateIn: [team-a, team-b, team-c]}}}`,
 		"many":     `{source: {version: v1, kind: ConfigMap, names: ["part-*"]}, target: {namePrefix: of-, namespaces: {replicateIn: ["team-*"]}}}`,
 	} {
-		replika := &unstructured.Unstructured{}
-		Expect(yaml.Unmarshal([]byte(fmt.Sprintf("{apiVersion: replika.prosimcorp.com/v1beta1, kind: Replika, spec: %s}", spec)), &replika.Object)).To(Succeed())
+		replika := kit.FromYAML(fmt.Sprintf("{apiVersion: replika.prosimcorp.com/v1beta1, kind: Replika, spec: %s}", spec))
 		replika.SetNamespace(store)
 		replika.SetName(name)
 		expect.Create(ctx, admin, client.Object(replika))
@@ -188,9 +182,7 @@ func decode(file string) []*unstructured.Unstructured {
 	Expect(err).NotTo(HaveOccurred())
 	var objects []*unstructured.Unstructured
 	for document := range strings.SplitSeq(string(text), "\n---\n") {
-		object := &unstructured.Unstructured{}
-		Expect(yaml.Unmarshal([]byte(document), &object.Object)).To(Succeed())
-		objects = append(objects, object)
+		objects = append(objects, kit.FromYAML(document))
 	}
 	return objects
 }
@@ -221,6 +213,16 @@ func start(ctx context.Context, env *e2e.Environment) *operator.Process {
 		Expect(process.Stop()).To(Succeed(), process.Log())
 	})
 	return process
+}
+
+// expectReady expects that each Replika is ready with its number of copies, and returns them.
+func expectReady(ctx context.Context, admin client.Client, copies map[string]int) (ready []*v1alpha1.Replika) {
+	GinkgoHelper()
+	for name, number := range copies {
+		replika := &v1alpha1.Replika{ObjectMeta: metav1.ObjectMeta{Namespace: store, Name: name}}
+		ready = append(ready, expect.Ready(ctx, admin, replika, number))
+	}
+	return ready
 }
 
 // expectFollowed expects that the copies of a source follow it.

@@ -17,14 +17,14 @@ limitations under the License.
 package upgrade
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"sigs.k8s.io/yaml"
+
+	"github.com/prosimcorp/replika/test/kit"
 )
 
 // nowRequired are the fields that a Replika needs since 0.5.0. Without them, the operators of the releases copied nothing, or only to the
@@ -64,12 +64,8 @@ func compareSchemas(t *testing.T, path string, before, now *apiextensionsv1.JSON
 // schemas returns the schemas in a CustomResourceDefinition by version.
 func schemas(t *testing.T, path string) map[string]*apiextensionsv1.JSONSchemaProps {
 	t.Helper()
-	content, err := os.ReadFile(path)
+	definition, err := kit.ReadDefinition(path)
 	if err != nil {
-		t.Fatal(err)
-	}
-	definition := &apiextensionsv1.CustomResourceDefinition{}
-	if err := yaml.UnmarshalStrict(content, definition); err != nil {
 		t.Fatal(err)
 	}
 	found := map[string]*apiextensionsv1.JSONSchemaProps{}

@@ -51,6 +51,5 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	ctrl.SetLogger(GinkgoLogr)
 	workDir = GinkgoT().TempDir()
 	terminal = shell.New(ctx, repository, workDir, shell.Release(read("README.md")))
-	terminal.Command(ctx, "go", "-C", repository, "run", "-exec=cp", "-trimpath", "-buildvcs=false", "./cmd/kubectl-replika",
-		filepath.Join(terminal.BinDir(), "kubectl-replika"))
+	terminal.AddPlugin(ctx)
 })

@@ -27,8 +27,6 @@ import (
 	. "github.com/onsi/gomega"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -43,6 +41,9 @@ import (
 // deployment is the name of the Deployment in every release.
 var deployment = types.NamespacedName{Namespace: "replika", Name: "replika-controller-manager"}
 
+// releasedReplikas are the Replikas whose copies a release has made, with their number.
+var releasedReplikas = map[string]int{"settings": 3, "banner": 3, "registry": 3, "fallback": 1}
+
 // steps are the commands of docs/upgrade.md, in their order.
 func steps() []string { return shell.Blocks(read("docs/upgrade.md"), "console", "") }
 
@@ -56,14 +57,7 @@ var _ = Describe("docs/upgrade.md", func() {
 			process := upgrade(ctx, env)
 
 			expectUpgraded(ctx, env.Admin)
-			for _, name := range []string{"settings", "banner", "registry", "fallback"} {
-				copies := len(targets)
-				if name == "fallback" {
-					copies = 1
-				}
-				replika := &v1alpha1.Replika{}
-				Expect(env.Admin.Get(ctx, types.NamespacedName{Namespace: store, Name: name}, replika)).To(Succeed())
-				replika = expect.Ready(ctx, env.Admin, replika, copies)
+			for _, replika := range expectReady(ctx, env.Admin, releasedReplikas) {
 				Expect(replika.Status.Conditions).To(ConsistOf(HaveField("Type", v1alpha1.ConditionReady)), "the conditions of the release are gone")
 			}
 			installed.expectCopiesKept(ctx)
@@ -101,15 +95,12 @@ func expectUpgraded(ctx context.Context, admin client.Client) {
 		"v1 ConfigMap": "replika-manager-config", "v1 Service": deployment.Name + "-metrics-service", "coordination.k8s.io/v1 Lease": "562e2a83.prosimcorp.com",
 		"rbac.authorization.k8s.io/v1 ClusterRole": "replika-proxy-role", "rbac.authorization.k8s.io/v1 ClusterRoleBinding": "replika-proxy-rolebinding",
 	} {
-		object := &unstructured.Unstructured{}
 		version, kind, _ := strings.Cut(kind, " ")
-		object.SetAPIVersion(version)
-		object.SetKind(kind)
-		key := types.NamespacedName{Name: name}
-		if !strings.HasPrefix(kind, "Cluster") {
-			key.Namespace = deployment.Namespace
+		namespace := deployment.Namespace
+		if strings.HasPrefix(kind, "Cluster") {
+			namespace = ""
 		}
-		Expect(apierrors.IsNotFound(admin.Get(ctx, key, object))).To(BeTrue(), "%s %s belongs to the release", kind, name)
+		Expect(expect.Read(ctx, admin, newKey(version, kind, name), namespace)).To(BeNil(), "%s %s belongs to the release", kind, name)
 	}
 }
 
@@ -122,13 +113,8 @@ func (i *installation) expectCopiesKept(ctx context.Context) {
 		Expect(events[name]).To(Equal([]watch.EventType{watch.Modified}), name)
 		kind, key, _ := strings.Cut(name, " ")
 		namespace, name, _ := strings.Cut(key, "/")
-		object, source := &unstructured.Unstructured{}, &unstructured.Unstructured{}
-		for _, o := range []*unstructured.Unstructured{object, source} {
-			o.SetAPIVersion("v1")
-			o.SetKind(kind)
-		}
-		Expect(i.admin.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, object)).To(Succeed())
-		Expect(i.admin.Get(ctx, types.NamespacedName{Namespace: store, Name: name}, source)).To(Succeed())
+		object, source := expect.Read(ctx, i.admin, newKey("v1", kind, name), namespace), expect.Read(ctx, i.admin, newKey("v1", kind, name), store)
+		Expect(object).NotTo(BeNil(), "%s %s", kind, key)
 		Expect(object.GetUID()).To(Equal(uid), "%s %s", kind, key)
 		Expect(object.Object["data"]).To(Equal(source.Object["data"]))
 		wanted := map[string]string{v1alpha1.LabelCreatedBy: createdBy, v1alpha1.LabelPartOf: name}

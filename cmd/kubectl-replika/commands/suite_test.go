@@ -64,15 +64,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	admin = env.Admin
 	kubeconfig = kubeconfigOf("admin", env.Config)
 
-	options, err := env.Options("operator", env.Config)
-	Expect(err).NotTo(HaveOccurred())
-	leader, err = operator.Start(options)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(func() {
-		Expect(leader.Stop()).To(Succeed())
-		Expect(leader.PanicsAndRaces()).To(BeEmpty())
-	})
-	Eventually(leader.Ready).Should(Succeed())
+	leader = env.StartLeader()
 })
 
 var _ = AfterEach(func() {
