@@ -47,21 +47,27 @@ func previewScenarios() int {
 	return 40
 }
 
+// previewParts is the number of specs that share the random scenarios, so that they run in parallel.
+const previewParts = 4
+
 var _ = Describe("A preview", func() {
-	It("Should be what the operator then does, action by action, in random scenarios", func(ctx SpecContext) {
-		f := newFixture()
-		targets := []string{
-			f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c"), f.namespace(ctx, "d", map[string]string{"team": f.id}),
-			f.namespace(ctx, "e", map[string]string{v1alpha1.LabelOptOut: v1alpha1.OptOutValue}),
-		}
-		home := f.namespace(ctx, "source")
-		for i := range previewScenarios() {
-			seed := int(GinkgoRandomSeed()) + i
-			s := &previewScenario{f: f, home: home, targets: targets, id: i, scenarioChoices: drawScenario(targets).Example(seed)}
-			By(fmt.Sprintf("scenario %d: %+v", seed, s.scenarioChoices))
-			s.run(ctx)
-		}
-	})
+	for part := range previewParts {
+		text := fmt.Sprintf("Should be what the operator then does, action by action, in random scenarios, part %d", part+1)
+		It(text, func(ctx SpecContext) {
+			f := newFixture()
+			targets := []string{
+				f.namespace(ctx, "a"), f.namespace(ctx, "b"), f.namespace(ctx, "c"), f.namespace(ctx, "d", map[string]string{"team": f.id}),
+				f.namespace(ctx, "e", map[string]string{v1alpha1.LabelOptOut: v1alpha1.OptOutValue}),
+			}
+			home := f.namespace(ctx, "source")
+			for i := part; i < previewScenarios(); i += previewParts {
+				seed := int(GinkgoRandomSeed()) + i
+				s := &previewScenario{f: f, home: home, targets: targets, id: i, scenarioChoices: drawScenario(targets).Example(seed)}
+				By(fmt.Sprintf("scenario %d: %+v", seed, s.scenarioChoices))
+				s.run(ctx)
+			}
+		})
+	}
 })
 
 // scenarioChoices is what differs from scenario to scenario: the spec that the operator enforced, what happened since, and the spec that
@@ -104,6 +110,7 @@ const (
 	deletedSource     sourceChange = "deleted"
 	restrictedSource  sourceChange = "restricted"
 	unreadableConsent sourceChange = "unreadable consent"
+	markedSource      sourceChange = "marked as a copy"
 )
 
 func drawScenario(targets []string) *rapid.Generator[scenarioChoices] {
@@ -147,6 +154,8 @@ type previewScenario struct {
 
 	source  client.Object
 	replika *v1alpha1.Replika
+	// bystanders are suspended Replikas of the source, by the beginnings of their names.
+	bystanders map[string]kit.ReplikaOption
 	// rival is nil if it has no targets.
 	rival *v1alpha1.Replika
 }
@@ -219,6 +228,11 @@ func (s *previewScenario) prepare(ctx context.Context) {
 			expect.Reason(ctx, api, s.rival, v1alpha1.ReasonSuspended)
 		}
 	}
+	for beginning, option := range s.bystanders {
+		name := kit.WithName(fmt.Sprintf("%s-%d", beginning, s.id))
+		bystander := s.f.replika(ctx, s.source, name, kit.Suspended(), kit.TargetNamespaces(s.targets...), option)
+		expect.Reason(ctx, api, bystander, v1alpha1.ReasonSuspended)
+	}
 	update(ctx, s.replika, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = true })
 	expect.Reason(ctx, api, s.replika, v1alpha1.ReasonSuspended)
 }
@@ -283,6 +297,11 @@ func (s *previewScenario) disturb(ctx context.Context) {
 				APIVersion: "v1", Kind: "ConfigMap", Name: "kube-root-ca.crt", UID: s.rootCA(ctx, key.Namespace), Controller: new(true),
 			}})
 			Expect(api.Update(ctx, object)).To(Succeed())
+		case terminatingNamespace:
+			object.SetFinalizers([]string{testFinalizer})
+			Expect(api.Update(ctx, object)).To(Succeed())
+			Expect(api.Delete(ctx, kit.Namespace(key.Namespace))).To(Succeed())
+			Eventually(ctx, func() *metav1.Time { return read(ctx, s.source, key.Namespace).GetDeletionTimestamp() }).ShouldNot(BeNil())
 		case undisturbed, "":
 		default:
 			tableCases[s.Disturbed[key.Namespace]](object)
@@ -301,6 +320,13 @@ func (s *previewScenario) disturb(ctx context.Context) {
 		s.annotateSource(ctx, s.targets[0]+", "+s.targets[3])
 	case unreadableConsent:
 		s.annotateSource(ctx, "“a”")
+	case markedSource:
+		marked := read(ctx, s.source, s.targets[0])
+		s.changeSource(ctx, func(object *unstructured.Unstructured) {
+			object.SetLabels(marked.GetLabels())
+			object.SetAnnotations(marked.GetAnnotations())
+			setAnnotation(v1alpha1.AnnotationSelf, s.home+"/"+object.GetName())(object)
+		})
 	case unchangedSource:
 	}
 }
