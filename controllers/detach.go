@@ -38,15 +38,22 @@ type detacher struct {
 	// enqueue adds a Replika to the queue, after a delay.
 	enqueue func(replika types.NamespacedName, after time.Duration)
 
+	// active counts what [detacher.Start] waits for.
 	active sync.WaitGroup
 
 	mu sync.Mutex
+	// stopping is true once nothing new is counted as active.
+	stopping bool
 	// detached holds the Replikas that are reconciled without a worker: true for those to reconcile again afterwards.
 	detached map[types.NamespacedName]bool
 }
 
 // Reconcile implements reconcile.Reconciler.
 func (d *detacher) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	if !d.begin() {
+		return ctrl.Result{}, ctx.Err()
+	}
+	defer d.active.Done()
 	if d.postpone(request.NamespacedName) {
 		return ctrl.Result{}, nil
 	}
@@ -75,6 +82,16 @@ func (d *detacher) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Re
 		d.end(ctx, request.NamespacedName, o.result, o.err)
 	})
 	return ctrl.Result{}, nil
+}
+
+// begin reports whether a reconcile may begin, and counts it as active then.
+func (d *detacher) begin() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.stopping {
+		d.active.Add(1)
+	}
+	return !d.stopping
 }
 
 // postpone reports whether the Replika is being reconciled without a worker. It is then reconciled again afterwards.
@@ -124,6 +141,9 @@ func (d *detacher) end(ctx context.Context, replika types.NamespacedName, result
 // manager's.
 func (d *detacher) Start(ctx context.Context) error {
 	<-ctx.Done()
+	d.mu.Lock()
+	d.stopping = true
+	d.mu.Unlock()
 	d.active.Wait()
 	return nil
 }

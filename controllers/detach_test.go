@@ -156,3 +156,16 @@ func TestDetacher_Start_WaitsForReconciles(t *testing.T) {
 		}
 	})
 }
+
+// A reconcile that would begin while the manager stops could outlast it.
+func TestDetacher_NoReconcileAfterStop(t *testing.T) {
+	e := newDetacherEnv(t, 0, ctrl.Result{}, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Reconcile(ctx, ctrl.Request{}); !errors.Is(err, context.Canceled) || e.calls > 0 {
+		t.Errorf("reconciled %d times, error %v", e.calls, err)
+	}
+}
