@@ -51,6 +51,8 @@ GENERATED := ':(glob)api/**/zz_generated.*.go' config/crd/bases config/crd/schem
 CONTROLLERS = $(shell go list ./controllers)
 SUITES = $(filter-out $(CONTROLLERS),$(shell go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | grep -F /test/cluster | cut -d ' ' -f 1))
 OTHERS = $(filter-out $(CONTROLLERS) $(SUITES),$(shell go list ./...))
+# These suites mostly wait, for a Lease to expire for example. They start first, so that the others run meanwhile.
+SLOW_SUITES = $(filter %/test/crash %/test/faults %/test/deploy %/test/upgrade %/test/security,$(SUITES))
 
 # The number of processes that run the specs of controllers. A spec mostly waits, so there can be more than cores.
 PROCS ?= 4
@@ -123,16 +125,21 @@ verify: generate docs schemas bundle chart ## Verify that generated files are up
 ##@ Tests
 
 # Tests spend much of their time in the garbage collectors of the control planes and of the race detector's binaries.
-test test-controllers: export GOGC ?= 400
+test test-controllers test-suites: export GOGC ?= 400
 
 .PHONY: test
 test: vet ## Run all tests except the slow fault-injection suites.
 	@# These read files outside of their module, which Go's test cache does not track.
 	@for module in $(MODULES); do (set -x; go -C $$module test $(RACE) -count=1 -timeout 10m ./...); done
 	go test $(RACE) -timeout 10m $(OTHERS)
-	$(MAKE) test-controllers
-	@# Suites depend on files that Go's test cache does not track, so they always run.
-	$(WITH_CONTROLPLANE) REPLIKA_FLAKE_ATTEMPTS=$(FLAKE_ATTEMPTS) go test $(RACE) -count=1 -p 3 -timeout 20m $(SUITES)
+	$(CONTROLPLANE)
+	$(MAKE) -j 2 --output-sync=target test-controllers test-suites
+
+# Suites depend on files that Go's test cache does not track, so they always run.
+.PHONY: test-suites
+test-suites: ## Run the other suites that need a control plane.
+	$(WITH_CONTROLPLANE) REPLIKA_FLAKE_ATTEMPTS=$(FLAKE_ATTEMPTS) \
+		go test $(RACE) -count=1 -p 3 -timeout 20m $(SLOW_SUITES) $(filter-out $(SLOW_SUITES),$(SUITES))
 
 # Serial specs need exclusive use of the operator or the cluster. They run at the same time as the others, on a control plane
 # of their own. At the end is what failed in both runs; their whole output is in bin/.
