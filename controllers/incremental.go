@@ -18,9 +18,7 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -174,23 +172,6 @@ func (r *ReplikaReconciler) planChanged(
 	checkpoint.Begin(in, namespaces)
 	plan.parts = newParts(in, planner.Plan)
 	return nil
-}
-
-// getNamespaces returns those of the namespaces that exist.
-func (r *ReplikaReconciler) getNamespaces(ctx context.Context, names []string) ([]planner.Namespace, error) {
-	var namespaces []planner.Namespace
-	for _, name := range names {
-		object := namespaceMetadata()
-		err := r.Get(ctx, types.NamespacedName{Name: name}, object)
-		switch {
-		case apierrors.IsNotFound(err):
-		case err != nil:
-			return nil, fmt.Errorf("reading namespace %s: %w", name, err)
-		default:
-			namespaces = append(namespaces, r.toNamespace(object))
-		}
-	}
-	return namespaces, nil
 }
 
 // recordMissed counts the namespaces in which a full plan found a change that no event had reported. An event can arrive after

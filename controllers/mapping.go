@@ -272,10 +272,9 @@ func (r *ReplikaReconciler) desiresCopy(
 ) bool {
 	mapping, cached := r.Mapper.Cached(sourceGVK(replika))
 	claimant, claims := r.claimantOf(replika, copied.Name)
-	namespace := namespaceMetadata()
-	return cached && mapping.Resource.GroupResource() == resource && claims &&
-		r.Get(ctx, client.ObjectKey{Name: copied.Namespace}, namespace) == nil &&
-		planner.Claimants{claimant}.Claims(claimant.Replika, claimant.Kind, copied.Name, r.toNamespace(namespace))
+	namespace, exists, err := r.getNamespace(ctx, copied.Namespace)
+	return cached && mapping.Resource.GroupResource() == resource && claims && err == nil && exists &&
+		planner.Claimants{claimant}.Claims(claimant.Replika, claimant.Kind, copied.Name, namespace)
 }
 
 // listReplikas lists Replikas from the cache; they must not be changed.

@@ -19,10 +19,13 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -31,8 +34,8 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// CacheOptions returns the options of the manager's cache, which has Replikas and the metadata of Namespaces. It keeps nothing that the
-// operator does not need: the cache holds all namespaces.
+// CacheOptions returns the options of the manager's cache, which has Replikas and Namespaces. It keeps nothing that the operator does not
+// need: the cache holds all namespaces.
 func CacheOptions() cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
@@ -40,40 +43,79 @@ func CacheOptions() cache.Options {
 	}
 }
 
-// reduceNamespace drops everything of a namespace's metadata but its identity and the labels that say more than its name. Equal labels
-// share their text. A streaming list applies it twice: what is reduced has no creation time, unlike any namespace.
-func reduceNamespace(object any) (any, error) {
-	namespace, ok := object.(*metav1.PartialObjectMetadata)
-	if !ok || namespace.CreationTimestamp.IsZero() {
-		return object, nil
-	}
-	reduced := namespaceMetadata()
-	reduced.Name, reduced.UID = namespace.Name, namespace.UID
-	reduced.ResourceVersion, reduced.DeletionTimestamp = namespace.ResourceVersion, namespace.DeletionTimestamp
-	for key, value := range namespace.Labels {
-		if key == corev1.LabelMetadataName {
-			continue
-		}
-		if reduced.Labels == nil {
-			reduced.Labels = make(map[string]string, len(namespace.Labels))
-		}
-		reduced.Labels[unique.Make(key).Value()] = unique.Make(value).Value()
-	}
-	return reduced, nil
-}
-
-// namespaceMetadata returns an empty Namespace of which only the metadata is read; one informer serves the watch, gets and
-// lists.
+// namespaceMetadata returns an empty Namespace of which only the metadata is watched.
 func namespaceMetadata() *metav1.PartialObjectMetadata {
 	object := &metav1.PartialObjectMetadata{}
 	object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	return object
 }
 
-// cachedNamespaces returns a function that lists the metadata of all namespaces from the store of the informer. A list of the client
-// would copy it.
-func cachedNamespaces(informers cache.Informers) func(context.Context) ([]any, error) {
-	return func(ctx context.Context) ([]any, error) {
+// reducedNamespace is what the cache keeps of a Namespace, in less than half of the memory that its metadata needs. The client of the
+// manager cannot read it: [namespaceStore] does.
+type reducedNamespace struct {
+	// Object has the other methods of [client.Object]. What they return is not kept.
+	metav1.Object
+
+	name, resourceVersion string
+	uid                   types.UID
+	labels                map[string]string
+	deletedAt             *metav1.Time
+}
+
+var notKept metav1.Object = &metav1.ObjectMeta{}
+
+// reduceNamespace drops everything of a namespace's metadata but its identity and the labels that say more than its name. Equal labels
+// share their text. A streaming list applies it twice.
+func reduceNamespace(object any) (any, error) {
+	namespace, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return object, nil
+	}
+	reduced := &reducedNamespace{
+		Object: notKept, name: namespace.Name, resourceVersion: namespace.ResourceVersion, uid: namespace.UID, deletedAt: namespace.DeletionTimestamp,
+	}
+	for key, value := range namespace.Labels {
+		if key == corev1.LabelMetadataName {
+			continue
+		}
+		if reduced.labels == nil {
+			reduced.labels = make(map[string]string, len(namespace.Labels))
+		}
+		reduced.labels[unique.Make(key).Value()] = unique.Make(value).Value()
+	}
+	return reduced, nil
+}
+
+// GetName implements [metav1.Object].
+func (n *reducedNamespace) GetName() string { return n.name }
+
+// GetResourceVersion implements [metav1.Object].
+func (n *reducedNamespace) GetResourceVersion() string { return n.resourceVersion }
+
+// GetUID implements [metav1.Object].
+func (n *reducedNamespace) GetUID() types.UID { return n.uid }
+
+// GetLabels implements [metav1.Object].
+func (n *reducedNamespace) GetLabels() map[string]string { return n.labels }
+
+// GetDeletionTimestamp implements [metav1.Object].
+func (n *reducedNamespace) GetDeletionTimestamp() *metav1.Time { return n.deletedAt }
+
+// GetObjectKind implements [runtime.Object].
+func (*reducedNamespace) GetObjectKind() schema.ObjectKind {
+	return namespaceMetadata().GetObjectKind()
+}
+
+// DeepCopyObject implements [runtime.Object].
+func (n *reducedNamespace) DeepCopyObject() runtime.Object {
+	copied := *n
+	copied.labels, copied.deletedAt = maps.Clone(n.labels), n.deletedAt.DeepCopy()
+	return &copied
+}
+
+// cachedNamespaces returns a function that returns the store of the informer of the manager's cache, once it has synced.
+func cachedNamespaces(informers cache.Informers) func(context.Context) (toolscache.Store, error) {
+	return func(ctx context.Context) (toolscache.Store, error) {
 		informer, err := informers.GetInformer(ctx, namespaceMetadata())
 		if err != nil {
 			return nil, err
@@ -82,20 +124,50 @@ func cachedNamespaces(informers cache.Informers) func(context.Context) ([]any, e
 		if !ok {
 			return nil, fmt.Errorf("%T has no store", informer)
 		}
-		return shared.GetStore().List(), nil
+		return shared.GetStore(), nil
 	}
 }
 
 // listNamespaces lists all namespaces.
 func (r *ReplikaReconciler) listNamespaces(ctx context.Context) ([]planner.Namespace, error) {
-	objects, err := r.Namespaces(ctx)
+	store, err := r.Namespaces(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing namespaces: %w", err)
 	}
+	objects := store.List()
 	namespaces := make([]planner.Namespace, 0, len(objects))
 	for _, object := range objects {
 		if namespace, ok := object.(client.Object); ok {
 			namespaces = append(namespaces, r.toNamespace(namespace))
+		}
+	}
+	return namespaces, nil
+}
+
+// getNamespace returns a namespace, or false if it does not exist.
+func (r *ReplikaReconciler) getNamespace(ctx context.Context, name string) (planner.Namespace, bool, error) {
+	store, err := r.Namespaces(ctx)
+	if err != nil {
+		return planner.Namespace{}, false, fmt.Errorf("reading namespace %s: %w", name, err)
+	}
+	object, exists, err := store.GetByKey(name)
+	namespace, ok := object.(client.Object)
+	if err != nil || !exists || !ok {
+		return planner.Namespace{}, false, err
+	}
+	return r.toNamespace(namespace), true, nil
+}
+
+// getNamespaces returns those of the namespaces that exist.
+func (r *ReplikaReconciler) getNamespaces(ctx context.Context, names []string) ([]planner.Namespace, error) {
+	var namespaces []planner.Namespace
+	for _, name := range names {
+		namespace, exists, err := r.getNamespace(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if exists {
+			namespaces = append(namespaces, namespace)
 		}
 	}
 	return namespaces, nil
@@ -116,9 +188,11 @@ func (r *ReplikaReconciler) terminatingNamespace(ctx context.Context, s *scope) 
 	if s.replika.DeletionTimestamp == nil {
 		return nil
 	}
-	namespace := namespaceMetadata()
-	if r.Get(ctx, types.NamespacedName{Name: s.name.Namespace}, namespace) != nil || namespace.DeletionTimestamp == nil {
+	namespace, exists, err := r.getNamespace(ctx, s.name.Namespace)
+	if err != nil || !exists || !namespace.Terminating {
 		return nil
 	}
-	return namespace
+	object := namespaceMetadata()
+	object.Name, object.UID = namespace.Name, namespace.UID
+	return object
 }

@@ -22,7 +22,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
@@ -40,10 +43,6 @@ func TestReduceNamespace(t *testing.T) {
 		Finalizers:    []string{"example.com/finalizer"},
 	}
 	before := new(ReplikaReconciler).toNamespace(namespace)
-	want := namespaceMetadata()
-	want.ObjectMeta = metav1.ObjectMeta{
-		Name: "team-a", UID: types.UID("uid"), ResourceVersion: "7", DeletionTimestamp: &deleted, Labels: map[string]string{"team": "a"},
-	}
 	once, err := reduceNamespace(namespace)
 	if err != nil {
 		t.Fatal(err)
@@ -52,12 +51,25 @@ func TestReduceNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, twice); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
+	reduced, ok := twice.(client.Object)
+	if !ok {
+		t.Fatalf("%T cannot be in the cache", twice)
+	}
+	if key, err := toolscache.MetaNamespaceKeyFunc(reduced); err != nil || key != "team-a" || reduced.GetResourceVersion() != "7" {
+		t.Errorf("stored as %s in version %s, error %v", key, reduced.GetResourceVersion(), err)
+	}
+	if kind := reduced.GetObjectKind().GroupVersionKind().Kind; kind != "Namespace" {
+		t.Errorf("is a %s", kind)
 	}
 	delete(before.Labels, "kubernetes.io/metadata.name")
-	if diff := cmp.Diff(before, new(ReplikaReconciler).toNamespace(want)); diff != "" {
-		t.Errorf("a plan sees a difference: -before +after:\n%s", diff)
+	for _, object := range []runtime.Object{reduced, reduced.DeepCopyObject()} {
+		object, ok := object.(client.Object)
+		if !ok {
+			t.Fatalf("%T is no object", object)
+		}
+		if diff := cmp.Diff(before, new(ReplikaReconciler).toNamespace(object)); diff != "" {
+			t.Errorf("a plan sees a difference: -before +after:\n%s", diff)
+		}
 	}
 	if other, err := reduceNamespace("other"); err != nil || other != "other" {
 		t.Errorf("got %v, %v for an object of another type", other, err)

@@ -32,6 +32,7 @@ import (
 	"k8s.io/client-go/discovery"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
@@ -146,7 +147,7 @@ func NewPreviewer(config *rest.Config, options Options, operator authorizationv1
 	cluster := &snapshot{}
 	reconciler := &ReplikaReconciler{
 		Client:              cluster,
-		Namespaces:          cluster.listNamespaces,
+		Namespaces:          func(context.Context) (toolscache.Store, error) { return cluster.namespaces, nil },
 		Clients:             clients,
 		Mapper:              tracking.NewMapper(discoveryClient),
 		Cleaner:             cleaner,
@@ -186,9 +187,11 @@ func (p *Previewer) Plan(ctx context.Context, replika *v1alpha1.Replika, cluster
 	r := p.reconciler
 	enforced := replika.DeepCopy()
 	enforced.Spec.Mode = v1alpha1.ModeEnforce
-	p.cluster.set(enforced, cluster)
+	if err := p.cluster.set(enforced, cluster); err != nil {
+		return nil, err
+	}
 	if cluster.Partial {
-		r.Lister = r.Lister.In(p.cluster.names())
+		r.Lister = r.Lister.In(slices.Sorted(slices.Values(p.cluster.namespaces.ListKeys())))
 	}
 	s, err := r.newScope(enforced)
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
@@ -43,10 +44,10 @@ import (
 
 // ReplikaReconciler keeps the copies of every Replika in sync with their source.
 type ReplikaReconciler struct {
-	// Client reads Replikas and the metadata of Namespaces from the manager's cache, and writes Replikas.
+	// Client reads Replikas from the manager's cache, and writes them.
 	client.Client
-	// Namespaces lists the metadata of all Namespaces, which must not be changed.
-	Namespaces func(context.Context) ([]any, error)
+	// Namespaces returns a store of all Namespaces, by name. They must not be changed.
+	Namespaces func(context.Context) (toolscache.Store, error)
 	// Clients read sources, live, and write copies, impersonating the ServiceAccount of a Replika.
 	Clients *Clients
 	// Mapper maps the kind of a source to its resource.

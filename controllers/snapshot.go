@@ -19,54 +19,47 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 )
 
-// snapshot serves what the operator reads from its cache: the Replikas, and the metadata of the namespaces. Nothing else is read through
-// it, and nothing is written.
+// snapshot serves what the operator reads from its cache: the Replikas and the namespaces. Nothing else is read through it, and nothing is
+// written.
 type snapshot struct {
 	client.Client
 
 	replikas   []v1alpha1.Replika
-	namespaces map[string]*metav1.PartialObjectMetadata
+	namespaces toolscache.Store
 }
 
 // set replaces the snapshot: by the Replika, in the place of the one that has its name, and everything else that exists.
-func (s *snapshot) set(replika *v1alpha1.Replika, cluster *Cluster) {
+func (s *snapshot) set(replika *v1alpha1.Replika, cluster *Cluster) error {
 	all := &Cluster{Replikas: slices.Clone(cluster.Replikas)}
 	all.Add(replika)
 	s.replikas = all.Replikas
-	s.namespaces = make(map[string]*metav1.PartialObjectMetadata, len(cluster.Namespaces))
+	s.namespaces = toolscache.NewStore(toolscache.MetaNamespaceKeyFunc)
 	for i := range cluster.Namespaces {
-		s.namespaces[cluster.Namespaces[i].Name] = &cluster.Namespaces[i]
+		if err := s.namespaces.Add(&cluster.Namespaces[i]); err != nil {
+			return fmt.Errorf("storing namespace %s: %w", cluster.Namespaces[i].Name, err)
+		}
 	}
+	return nil
 }
-
-// names returns the names of the namespaces, sorted.
-func (s *snapshot) names() []string { return slices.Sorted(maps.Keys(s.namespaces)) }
 
 // Get implements client.Reader.
 func (s *snapshot) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
-	switch object := object.(type) {
-	case *v1alpha1.Replika:
+	if replika, ok := object.(*v1alpha1.Replika); ok {
 		for i := range s.replikas {
 			if client.ObjectKeyFromObject(&s.replikas[i]) == key {
-				s.replikas[i].DeepCopyInto(object)
+				s.replikas[i].DeepCopyInto(replika)
 				return nil
 			}
-		}
-	case *metav1.PartialObjectMetadata:
-		if namespace, found := s.namespaces[key.Name]; found {
-			namespace.DeepCopyInto(object)
-			return nil
 		}
 	}
 	return errors.NewNotFound(schema.GroupResource{}, key.String())
@@ -86,15 +79,6 @@ func (s *snapshot) List(_ context.Context, list client.ObjectList, options ...cl
 		}
 	}
 	return nil
-}
-
-// listNamespaces returns the metadata of all namespaces.
-func (s *snapshot) listNamespaces(context.Context) ([]any, error) {
-	namespaces := make([]any, 0, len(s.namespaces))
-	for _, namespace := range s.namespaces {
-		namespaces = append(namespaces, namespace)
-	}
-	return namespaces, nil
 }
 
 // hasTarget reports whether the Replika has the key of [targetIndex] that is selected, if any.
