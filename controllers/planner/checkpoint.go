@@ -33,9 +33,11 @@ type Checkpoint struct {
 	// PlannedAt is when all namespaces were planned.
 	PlannedAt time.Time
 
-	// inSync holds the namespaces whose copy is in sync. The value lists the fields that the API server stores with other content.
-	inSync map[string]string
-	// mutations counts the copies in sync by the fields that the API server stores with other content.
+	// inSync holds the namespaces whose copy is in sync.
+	inSync map[string]struct{}
+	// mutated holds the fields that the API server stores with other content, for those namespaces in which there are any. mutations
+	// counts the namespaces by these fields.
+	mutated   map[string]string
 	mutations map[string]int
 	// outOfSync holds the namespaces that must be planned again although nothing changes in them: the copy is not in sync, or
 	// what is known of the namespace is incomplete.
@@ -49,7 +51,8 @@ type Checkpoint struct {
 func NewCheckpoint(basis Basis, in *Input) *Checkpoint {
 	checkpoint := &Checkpoint{
 		Basis: basis, PlannedAt: in.Now,
-		inSync: map[string]string{}, mutations: map[string]int{}, outOfSync: map[string]bool{}, missing: map[string]bool{},
+		inSync: map[string]struct{}{}, mutated: map[string]string{}, mutations: map[string]int{},
+		outOfSync: map[string]bool{}, missing: map[string]bool{},
 	}
 	var missing []string
 	if in.Selection != nil {
@@ -119,9 +122,9 @@ func (c *Checkpoint) Record(in *Input, action *Action, outcome Outcome, object *
 	case !succeeded || action.Type == Conflict || action.Type == Wait:
 		c.outOfSync[action.Namespace] = true
 	case action.Desired:
-		fields := MutatedFields(action.Template, object)
-		c.inSync[action.Namespace] = fields
-		if fields != "" {
+		c.inSync[action.Namespace] = struct{}{}
+		if fields := MutatedFields(action.Template, object); fields != "" {
+			c.mutated[action.Namespace] = fields
 			c.mutations[fields]++
 		}
 		if in.Contests[action.Key()].Contested() { // it was written because of a change of the template, and counts as contested again
@@ -138,14 +141,12 @@ func (c *Checkpoint) RecordContested(namespace string) {
 }
 
 func (c *Checkpoint) removeInSync(namespace string) {
-	fields, found := c.inSync[namespace]
+	delete(c.inSync, namespace)
+	fields, found := c.mutated[namespace]
 	if !found {
 		return
 	}
-	delete(c.inSync, namespace)
-	if fields == "" {
-		return
-	}
+	delete(c.mutated, namespace)
 	if c.mutations[fields]--; c.mutations[fields] == 0 {
 		delete(c.mutations, fields)
 	}

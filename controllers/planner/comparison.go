@@ -26,7 +26,7 @@ type Comparison struct {
 	checkpoint *Checkpoint
 	changes    Changes
 	// notPlanned holds the namespaces with a copy in sync for which the plan has no action so far.
-	notPlanned map[string]string
+	notPlanned map[string]struct{}
 	missed     map[string]bool
 }
 
