@@ -243,6 +243,9 @@ func run(options *options) error {
 	if err := controllers.Setup(manager, options.controllers); err != nil {
 		return fmt.Errorf("setting up controllers: %w", err)
 	}
+	if err := manager.Add(memoryTuner{}); err != nil {
+		return fmt.Errorf("adding memory tuner: %w", err)
+	}
 	if options.leaderElection {
 		if err := manager.Add(fence); err != nil {
 			return fmt.Errorf("adding fence: %w", err)
