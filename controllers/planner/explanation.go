@@ -31,6 +31,8 @@ const (
 	RuleSelector Rule = "Selector"
 	// RuleMatchAll means that the spec selects every namespace.
 	RuleMatchAll Rule = "MatchAll"
+	// RuleDefault means that it is the namespace default, and that the spec selects nothing, see [NamesAndGlobs].
+	RuleDefault Rule = "Default"
 )
 
 // Rules by which a namespace is no target.
@@ -83,6 +85,8 @@ func (s *Selection) selectedBy(namespace *Namespace) Rule {
 		return RuleMatchAll
 	}
 	switch pattern, found := s.include.Find(namespace.Name); {
+	case found && s.includesDefault:
+		return RuleDefault
 	case found && pattern == namespace.Name:
 		return RuleName
 	case found:
@@ -146,6 +150,8 @@ func (e Explanation) String() string {
 		return "the label selector matches: " + e.Entry + e.consent()
 	case RuleMatchAll:
 		return "matchAll is true" + e.consent()
+	case RuleDefault:
+		return "the spec selects nothing, which meant namespace default in the releases before 0.5.0" + e.consent()
 	case RuleSourceNamespace:
 		return "it is the source's own namespace, which receives a copy only by its name in replicateIn and under another name"
 	case RuleExcludeFrom:

@@ -45,6 +45,8 @@ func TestSelection_Explain(t *testing.T) {
 		"selector":                    {targets: v1alpha1.TargetNamespaces{ReplicateIn: []string{"web"}, Selector: red}, namespace: redShop, want: Explanation{Selected: true, Rule: RuleSelector, Entry: "team=red"}},
 		"empty selector":              {targets: v1alpha1.TargetNamespaces{Selector: &v1alpha1.LabelSelector{}}, namespace: shop, want: Explanation{Selected: true, Rule: RuleSelector, Entry: "{}"}},
 		"matchAll":                    {targets: v1alpha1.TargetNamespaces{MatchAll: true, ReplicateIn: []string{"shop"}}, namespace: shop, want: Explanation{Selected: true, Rule: RuleMatchAll}},
+		"nothing, in default":         {namespace: Namespace{Name: "default"}, want: Explanation{Selected: true, Rule: RuleDefault}},
+		"nothing, elsewhere":          {namespace: shop, want: Explanation{Rule: RuleNotSelected}},
 		"source's namespace":          {targets: matchAll, namespace: Namespace{Name: "vault"}, want: Explanation{Rule: RuleSourceNamespace}},
 		"source's namespace, by glob": {targets: v1alpha1.TargetNamespaces{ReplicateIn: []string{"v*"}}, name: "other", namespace: Namespace{Name: "vault"}, want: Explanation{Rule: RuleSourceNamespace}},
 		"source's namespace, by name": {targets: v1alpha1.TargetNamespaces{ReplicateIn: []string{"vault"}}, name: "other", namespace: Namespace{Name: "vault"}, want: Explanation{Selected: true, Rule: RuleName, Entry: "vault"}},
@@ -166,8 +168,8 @@ func naiveConfirms(replika *v1alpha1.Replika, namespace Namespace, excluded []st
 func TestExplanation_String(t *testing.T) {
 	seen := map[string]Rule{}
 	for _, rule := range []Rule{
-		RuleName, RuleGlob, RuleSelector, RuleMatchAll, RuleSourceNamespace, RuleExcludeFrom, RuleNotSelected, RuleTerminating,
-		RuleExcludedNamespaces, RuleOptOut, RuleConsent,
+		RuleName, RuleGlob, RuleSelector, RuleMatchAll, RuleDefault, RuleSourceNamespace, RuleExcludeFrom, RuleNotSelected,
+		RuleTerminating, RuleExcludedNamespaces, RuleOptOut, RuleConsent,
 	} {
 		entry := "team-*"
 		if rule == RuleName {

@@ -47,6 +47,8 @@ type Selection struct {
 	includesSource bool
 	matchAll       bool
 	include        *Patterns
+	// includesDefault is true if include has the namespace default because the spec selects nothing, see [NamesAndGlobs].
+	includesDefault bool
 	// selector is nil if the spec has none.
 	selector labels.Selector
 	exclude  *Patterns
@@ -63,6 +65,7 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 		includesSource:  includesSourceNamespace(replika),
 		matchAll:        targets.MatchAll,
 		include:         NewPatterns(NamesAndGlobs(&targets)),
+		includesDefault: selectsNothing(&targets),
 		exclude:         NewPatterns(targets.ExcludeFrom),
 	}
 	if source := replika.Status.Source; source != nil {
@@ -81,10 +84,14 @@ func NewSelection(replika *v1alpha1.Replika) (*Selection, error) {
 // NamesAndGlobs returns replicateIn or, if the spec selects nothing at all, the namespace default. The schema refuses such a spec, but
 // a stored Replika can be older: the releases before 0.5.0 copied to that namespace.
 func NamesAndGlobs(targets *v1alpha1.TargetNamespaces) []string {
-	if !targets.MatchAll && targets.Selector == nil && len(targets.ReplicateIn) == 0 {
+	if selectsNothing(targets) {
 		return []string{metav1.NamespaceDefault}
 	}
 	return targets.ReplicateIn
+}
+
+func selectsNothing(targets *v1alpha1.TargetNamespaces) bool {
+	return !targets.MatchAll && targets.Selector == nil && len(targets.ReplicateIn) == 0
 }
 
 // Restrict returns the selection with what a source allows: names and globs, or nil if it allows all namespaces.

@@ -75,7 +75,7 @@ var _ = Describe("docs/kubectl-replika.md", func() {
 		for _, rule := range []planner.Rule{
 			planner.RuleSourceNamespace, planner.RuleExcludeFrom, planner.RuleNotSelected, ruleNotFound, planner.RuleTerminating,
 			planner.RuleExcludedNamespaces, planner.RuleOptOut, planner.RuleConsent, planner.RuleMatchAll, planner.RuleName,
-			planner.RuleGlob, planner.RuleSelector,
+			planner.RuleGlob, planner.RuleSelector, planner.RuleDefault,
 		} {
 			Expect(string(page)).To(ContainSubstring("| `" + string(rule) + "` |"))
 		}
