@@ -86,12 +86,12 @@ func (b *bench) measureCopies(ctx context.Context, bytes int) error {
 	return b.delete(ctx, first)
 }
 
-// memoryWith measures after the workload's copies were created and updated.
+// memoryWith measures after the workload's copies were created and updated, when the operator has been idle for a while.
 func (b *bench) memoryWith(ctx context.Context, workload *workload, copies int) (memory, error) {
 	if err := b.create(ctx, workload, copies); err != nil {
 		return memory{}, err
 	}
-	if err := errors.Join(b.edit(ctx, workload), b.waitForSync(ctx, workload, copies)); err != nil {
+	if err := errors.Join(b.edit(ctx, workload), b.waitForSync(ctx, workload, copies), b.waitForIdle(ctx), sleep(ctx, restartPeriod)); err != nil {
 		return memory{}, err
 	}
 	return b.operator.memory(ctx)
