@@ -69,14 +69,15 @@ func (r *ReplikaReconciler) planCopies(ctx context.Context, s *scope, mapping tr
 }
 
 // settledCheckpoint returns the checkpoint if there is nothing to plan and the source still has the version that it was made from. A read
-// of the metadata shows it, or that of another Replika, with the same permissions, within the synchronization time. Otherwise it returns nil.
+// of the metadata shows it, or that of another Replika, with the same permissions, within the synchronization time, or that of the last
+// reconcile if this one only reports its results. Otherwise it returns nil.
 func (r *ReplikaReconciler) settledCheckpoint(ctx context.Context, s *scope, mapping tracking.Mapping) *planner.Checkpoint {
 	if same, _ := s.state.statusIsOf(sourceIdentityOf(s.replika)); !same || s.watchState != tracking.Synced {
 		return nil
 	}
 	checkpoint, version := r.lastCheckpoint(s, r.copyStore(ctx, mapping))
-	if checkpoint == nil {
-		return nil
+	if checkpoint == nil || s.state.reportPostponed() { // the last reconcile has just read the source
+		return checkpoint
 	}
 	since := r.Clock.Now().Add(-s.replika.Spec.Synchronization.Time.Duration)
 	if !r.sourceReads.confirmsSince(ctx, since, s.name, sourceObjectOf(s.replika, mapping), s.identity, version) &&

@@ -356,6 +356,17 @@ func (e *enqueuer) enqueue(replikas ...types.NamespacedName) {
 	}
 }
 
+// waiting returns the number of Replikas that wait for a worker.
+func (e *enqueuer) waiting() int {
+	e.mu.Lock()
+	queue := e.queue
+	e.mu.Unlock()
+	if queue == nil {
+		return 0
+	}
+	return queue.Len()
+}
+
 func (e *enqueuer) enqueueAfter(replika types.NamespacedName, after time.Duration) {
 	e.mu.Lock()
 	queue := e.queue

@@ -17,10 +17,13 @@ limitations under the License.
 package controllers_test
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/test/cluster"
@@ -53,6 +56,41 @@ var _ = Describe("A label of a namespace", func() {
 		expect.Ready(ctx, api, redReplika, 1)
 		Eventually(ctx, func() int { return reads(f, since, "red") }).WithPolling(auditPolling).Should(Equal(1))
 		Expect(reads(f, since, "blue")).To(BeZero())
+	})
+})
+
+var _ = Describe("A new namespace", func() {
+	It("Should receive the copies of many Replikas before they report them, with one request of each type", func(ctx SpecContext) {
+		f := newFixture()
+		home, first := f.namespace(ctx, "source"), f.namespace(ctx, "target-a")
+		const replikas = 30
+		sources, created := make([]*corev1.ConfigMap, replikas), make([]*v1alpha1.Replika, replikas)
+		for i := range replikas {
+			sources[i] = create(ctx, kit.ConfigMap(home, fmt.Sprintf("many-%d", i), "one"))
+			created[i] = f.replika(ctx, sources[i], kit.WithName(sources[i].Name), kit.TargetNamespaces(f.name("target-*")), kit.Interval(time.Hour))
+		}
+		for i := range replikas {
+			expect.Copied(ctx, api, sources[i], first)
+			expect.Ready(ctx, api, created[i], 1)
+		}
+		receiveCopyEvents(ctx, sources[0])
+
+		since := markAudit()
+		second := f.namespace(ctx, "target-b")
+		for i := range replikas {
+			expect.Copied(ctx, api, sources[i], second)
+			expect.Ready(ctx, api, created[i], 2)
+		}
+		reports := func() []cluster.AuditEvent { return f.attemptedWrites(since, "replikas", "") }
+		Eventually(ctx, reports).WithPolling(auditPolling).Should(HaveLen(replikas))
+		creates := f.attemptedWrites(since, "configmaps", "")
+		Expect(creates).To(HaveLen(replikas))
+		lastCreate := slices.MaxFunc(creates, byReceived)
+		early := slices.DeleteFunc(reports(), func(e cluster.AuditEvent) bool { return e.Received.After(lastCreate.Received) })
+		Expect(len(early)).To(BeNumerically("<", replikas/2))
+		for i := range replikas {
+			Expect(reads(f, since, sources[i].Name)).To(Equal(1), sources[i].Name)
+		}
 	})
 })
 

@@ -219,6 +219,12 @@ func (r *ReplikaReconciler) finish(ctx context.Context, s *scope, err error) err
 	s.state.setBackoff(s.results.backoffUntil)
 	r.setStatus(s)
 	r.metrics.record(s)
+	if r.postponeReport(s) {
+		return nil
+	}
+	for action, count := range s.state.popPostponed() {
+		s.results.recordChanges(action, count)
+	}
 	r.recordChanges(ctx, s)
 	r.recordPlan(s)
 	r.recordReadyTransition(ctx, s)

@@ -33,6 +33,9 @@ func (r *ReplikaReconciler) requeue(ctx context.Context, s *scope, err error) (c
 	if ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err()
 	}
+	if s.postponed {
+		return ctrl.Result{RequeueAfter: time.Nanosecond}, nil // at the end of the queue
+	}
 	after := r.requeueAfter(s, err)
 	if err != nil {
 		r.metrics.recordError(s.name)

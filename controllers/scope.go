@@ -50,6 +50,8 @@ type scope struct {
 	// memory is then what outlives the reconcile.
 	many   *manySources
 	memory *sourceState
+	// postponed is true if the next reconcile reports the results, see report.go.
+	postponed bool
 	// conflicts is true if foreign objects are where copies should be.
 	conflicts bool
 	// dryRun is set if nothing is written but the status.

@@ -48,6 +48,8 @@ type replikaState struct {
 	inFlight map[schema.GroupResource]map[types.NamespacedName]bool
 	// cleanupStartedAt is when the operator first tried to clean up the Replika, which is being deleted.
 	cleanupStartedAt time.Time
+	// postponed are the changes of the last reconcile if it did not report them; nil if it did.
+	postponed map[planner.ActionType]int
 	// lastWritten is the Replika as the API server returned it for our last write, until the cache has caught up.
 	lastWritten *v1alpha1.Replika
 
@@ -102,6 +104,29 @@ func (s *replikaState) recordWrite(replika *v1alpha1.Replika) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastWritten = replika.DeepCopy()
+}
+
+// postponeReport keeps the changes for the report of the next reconcile.
+func (s *replikaState) postponeReport(changes map[planner.ActionType]int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.postponed = changes
+}
+
+// reportPostponed reports whether the last reconcile left its report to the next one.
+func (s *replikaState) reportPostponed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.postponed != nil
+}
+
+// popPostponed returns the changes that the last reconcile did not report, and resets them.
+func (s *replikaState) popPostponed() map[planner.ActionType]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changes := s.postponed
+	s.postponed = nil
+	return changes
 }
 
 // useResource drops what is known of the copies of another resource: an object of one kind has nothing to do with the

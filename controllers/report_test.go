@@ -1,0 +1,81 @@
+/*
+Copyright The Replika Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/prosimcorp/replika/api/v1alpha1"
+)
+
+func TestOnlyCountsChanged(t *testing.T) {
+	setReady := func(status metav1.ConditionStatus, reason, message string) func(*v1alpha1.ReplikaStatus) {
+		return func(s *v1alpha1.ReplikaStatus) {
+			s.Conditions[0].Status, s.Conditions[0].Reason, s.Conditions[0].Message = status, reason, message
+		}
+	}
+	counts := func(s *v1alpha1.ReplikaStatus) {
+		s.Copies = &v1alpha1.CopiesStatus{Desired: 2, Synced: 2}
+		s.Conditions[0].Message = "in sync in 2 namespaces"
+	}
+	for name, test := range map[string]struct {
+		before, after []func(*v1alpha1.ReplikaStatus)
+		want          bool
+	}{
+		"nothing":         {},
+		"counts":          {after: []func(*v1alpha1.ReplikaStatus){counts}, want: true},
+		"only a message":  {after: []func(*v1alpha1.ReplikaStatus){setReady(metav1.ConditionTrue, v1alpha1.ReasonSynced, "polling")}},
+		"another reason":  {after: []func(*v1alpha1.ReplikaStatus){counts, setReady(metav1.ConditionTrue, v1alpha1.ReasonSuspended, "")}},
+		"no longer ready": {after: []func(*v1alpha1.ReplikaStatus){counts, setReady(metav1.ConditionFalse, v1alpha1.ReasonCopiesFailed, "")}},
+		"becomes ready": {
+			before: []func(*v1alpha1.ReplikaStatus){setReady(metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "")},
+			after:  []func(*v1alpha1.ReplikaStatus){counts, setReady(metav1.ConditionTrue, v1alpha1.ReasonSynced, "")},
+		},
+		"not ready": {
+			before: []func(*v1alpha1.ReplikaStatus){setReady(metav1.ConditionFalse, v1alpha1.ReasonCopiesFailed, "")},
+			after:  []func(*v1alpha1.ReplikaStatus){counts, setReady(metav1.ConditionFalse, v1alpha1.ReasonCopiesFailed, "")},
+		},
+		"no conditions before": {
+			before: []func(*v1alpha1.ReplikaStatus){func(s *v1alpha1.ReplikaStatus) { s.Conditions = nil }},
+			after:  []func(*v1alpha1.ReplikaStatus){func(s *v1alpha1.ReplikaStatus) { s.Copies.Desired = 2 }},
+		},
+		"source too":     {after: []func(*v1alpha1.ReplikaStatus){counts, func(s *v1alpha1.ReplikaStatus) { s.Source.ResourceVersion = "2" }}},
+		"generation too": {after: []func(*v1alpha1.ReplikaStatus){counts, func(s *v1alpha1.ReplikaStatus) { s.ObservedGeneration = 2 }}},
+		"request too":    {after: []func(*v1alpha1.ReplikaStatus){counts, func(s *v1alpha1.ReplikaStatus) { s.LastHandledRequest = "now" }}},
+	} {
+		before := &v1alpha1.ReplikaStatus{
+			ObservedGeneration: 1,
+			Copies:             &v1alpha1.CopiesStatus{Desired: 1, Synced: 1},
+			Source:             &v1alpha1.SourceStatus{ResourceVersion: "1"},
+			Conditions: []metav1.Condition{{
+				Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSynced, Message: "in sync in 1 namespace",
+			}},
+		}
+		for _, change := range test.before {
+			change(before)
+		}
+		after := before.DeepCopy()
+		for _, change := range test.after {
+			change(after)
+		}
+		if got := onlyCountsChanged(before, after); got != test.want {
+			t.Errorf("%s: got %t", name, got)
+		}
+	}
+}
