@@ -82,7 +82,7 @@ func (r *ReplikaReconciler) executePlan(
 	e := &execution{
 		resource: mapping.Resource.GroupResource(),
 		store:    r.copyStore(ctx, mapping),
-		limit:    executor.NewFairSemaphore(writes, maxSlowWritesOfReplika*writes),
+		limit:    r.Clients.limit.Within(writes, maxSlowWritesOfReplika*writes),
 		progress: r.Clock.NewTimer(r.Timeouts.ProgressDelay),
 		message:  "reconciling " + plural(plan.namespaces, "namespace"),
 		refusals: map[types.NamespacedName]planner.Refusal{},

@@ -29,6 +29,9 @@ import (
 // round robin, no matter how many requests of each are waiting. And a request that takes much longer than the others, because a
 // webhook hangs for example, does not keep its permit from them: it becomes a slow request, of which there can be more.
 type FairSemaphore struct {
+	// outer is the semaphore of which each request needs a permit, too; nil if there is none.
+	outer *FairSemaphore
+
 	mu   sync.Mutex
 	free int
 	// slow is the number of slow requests, maxSlow its limit. At the limit, requests keep their permits to the end.
@@ -46,16 +49,24 @@ func NewFairSemaphore(permits, maxSlow int) *FairSemaphore {
 	return &FairSemaphore{free: max(permits, 1), maxSlow: maxSlow, waiters: map[types.NamespacedName][]chan struct{}{}}
 }
 
+// Within returns a semaphore for requests that each wait for a permit of s as well, after the one of the new semaphore. That wait does not
+// make them slow.
+func (s *FairSemaphore) Within(permits, maxSlow int) *FairSemaphore {
+	inner := NewFairSemaphore(permits, maxSlow)
+	inner.outer = s
+	return inner
+}
+
 // Acquire waits for a permit on behalf of the Replika and returns the function that releases it. It returns an error if the
 // context ends before.
 func (s *FairSemaphore) Acquire(ctx context.Context, replika types.NamespacedName) (release func(), err error) {
 	granted, wait := s.takeOrEnqueue(replika)
 	if !wait {
-		return s.newPermit().release, nil
+		return s.newPermit(replika).release, nil
 	}
 	select {
 	case <-granted:
-		return s.newPermit().release, nil
+		return s.newPermit(replika).release, nil
 	case <-ctx.Done():
 		s.cancel(replika, granted)
 		return nil, ctx.Err()

@@ -16,7 +16,11 @@ limitations under the License.
 
 package executor
 
-import "time"
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
 
 // A request is slow when it takes slowFactor times as long as requests usually take, within these limits.
 const (
@@ -30,16 +34,17 @@ const (
 // permit is the permission to send one request. Its fields are guarded by the lock of the semaphore.
 type permit struct {
 	semaphore *FairSemaphore
+	replika   types.NamespacedName
 	grantedAt time.Time
 	timer     *time.Timer
 	slow      bool
 	released  bool
 }
 
-func (s *FairSemaphore) newPermit() *permit {
+func (s *FairSemaphore) newPermit(replika types.NamespacedName) *permit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &permit{semaphore: s, grantedAt: time.Now()}
+	p := &permit{semaphore: s, replika: replika, grantedAt: time.Now()}
 	p.timer = time.AfterFunc(s.slowAfter(), p.expire)
 	return p
 }
@@ -49,15 +54,16 @@ func (s *FairSemaphore) slowAfter() time.Duration {
 	return min(max(slowFactor*s.typical, minSlowAfter), maxSlowAfter)
 }
 
-// expire grants the permit of a request that takes long to the next one, or tries again later when there are too many slow
-// requests.
+// expire grants the permit of a request that takes long to the next one, or tries again later: when there are too many slow
+// requests, or when requests of the Replika have not been sent, because those of many others are.
 func (p *permit) expire() {
 	s := p.semaphore
+	notSent := s.outer != nil && s.outer.Waits(p.replika)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case p.released:
-	case s.slow >= s.maxSlow:
+	case notSent, s.slow >= s.maxSlow:
 		p.timer.Reset(s.slowAfter())
 	default:
 		p.slow = true

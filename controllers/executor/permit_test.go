@@ -17,6 +17,7 @@ limitations under the License.
 package executor_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,5 +104,43 @@ func TestFairSemaphore_SlowRequestsEnd(t *testing.T) {
 			release()
 		}
 		expectFreePermits(t, semaphore, permits)
+	})
+}
+
+// Otherwise thousands of requests of many Replikas would wait together, each with a goroutine.
+func TestFairSemaphore_RequestsThatAreNotSentAreNotSlow(t *testing.T) {
+	const outerPermits, outerSlow, permits, requests = 1, 3, 2, 5
+	synctest.Test(t, func(t *testing.T) {
+		outer := executor.NewFairSemaphore(outerPermits, outerSlow)
+		var others []func()
+		for range outerPermits + outerSlow {
+			release, err := outer.Acquire(t.Context(), replikaName(2))
+			if err != nil {
+				t.Fatal(err)
+			}
+			others = append(others, release)
+		}
+		inner := outer.Within(permits, requests)
+		var started atomic.Int32
+		for range requests {
+			go func() {
+				if _, err := inner.Acquire(t.Context(), replikaName(1)); err != nil {
+					return
+				}
+				started.Add(1)
+				_, _ = outer.Acquire(t.Context(), replikaName(1)) // sent, and hangs
+			}()
+		}
+		time.Sleep(time.Minute)
+		if count := started.Load(); count != permits {
+			t.Errorf("%d requests have a permit although none is sent, want %d", count, permits)
+		}
+		for _, release := range others {
+			release()
+		}
+		time.Sleep(time.Minute)
+		if count := started.Load(); count <= permits {
+			t.Errorf("%d requests have a permit although those that were sent hang", count)
+		}
 	})
 }

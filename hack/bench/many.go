@@ -30,6 +30,9 @@ import (
 // manyInterval is the synchronization time of the Replikas in the section many, the default of the API.
 const manyInterval = time.Minute
 
+// memoryLimit is that of the Deployment.
+const memoryLimit = 256 << 20
+
 // measureMany measures one operator with many Replikas: the time until all are in sync, then what it does and uses while nothing
 // happens, and then the time that a new namespace takes.
 func (b *bench) measureMany(ctx context.Context) error {
@@ -50,6 +53,14 @@ func (b *bench) measureMany(ctx context.Context) error {
 	if err := b.measureManyFanOut(ctx, workloads, targets); err != nil {
 		return err
 	}
+	_, peak, err := b.operator.residentMemory()
+	if err != nil {
+		return err
+	}
+	b.report.add(row{
+		Name: fmt.Sprintf("%d Replikas × %d namespaces: VmHWM", replikas, targets), Goal: "under " + formatMiB(memoryLimit),
+		Measured: formatMiB(peak), Verdict: verdictOf(peak < memoryLimit),
+	})
 	memory, err := b.operator.memory(ctx)
 	if err != nil {
 		return err
