@@ -20,6 +20,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 	"unique"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,7 +41,19 @@ func CacheOptions() cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject:         map[client.Object]cache.ByObject{namespaceMetadata(): {Transform: reduceNamespace}},
+		NewInformer:      newInformer,
 	}
+}
+
+// newInformer returns an informer. That of Namespaces, which are in no namespace, has no index by namespace, which would hold every key once
+// more.
+func newInformer(
+	lister toolscache.ListerWatcher, object runtime.Object, resync time.Duration, indexers toolscache.Indexers,
+) toolscache.SharedIndexInformer {
+	if object.GetObjectKind().GroupVersionKind() == namespaceMetadata().GroupVersionKind() {
+		delete(indexers, toolscache.NamespaceIndex)
+	}
+	return toolscache.NewSharedIndexInformer(lister, object, resync, indexers)
 }
 
 // namespaceMetadata returns an empty Namespace of which only the metadata is watched.

@@ -32,6 +32,22 @@ import (
 )
 
 // What is kept of a namespace is all that a plan needs, and nothing else that takes memory.
+func TestNewInformer(t *testing.T) {
+	for name, test := range map[string]struct {
+		object  client.Object
+		indexed bool
+	}{
+		"Namespaces": {namespaceMetadata(), false},
+		"Replikas":   {&v1alpha1.Replika{}, true},
+	} {
+		indexers := toolscache.Indexers{toolscache.NamespaceIndex: toolscache.MetaNamespaceIndexFunc}
+		informer := CacheOptions().NewInformer(&toolscache.ListWatch{}, test.object, 0, indexers)
+		if _, indexed := informer.GetIndexer().GetIndexers()[toolscache.NamespaceIndex]; indexed != test.indexed {
+			t.Errorf("%s are indexed by namespace: %t", name, indexed)
+		}
+	}
+}
+
 func TestReduceNamespace(t *testing.T) {
 	deleted := metav1.NewTime(time.Unix(1, 0))
 	namespace := namespaceMetadata()
