@@ -220,6 +220,7 @@ func run(options *options) error {
 	}
 	config.QPS = -1 // no client-side throttling: API Priority and Fairness applies
 	config.UserAgent = "replika/" + version
+	limitEvents(config)
 	fence := controllers.Fence(config, leaseName, leaseDuration, renewDeadline)
 
 	manager, err := ctrl.NewManager(config, ctrl.Options{

@@ -27,7 +27,7 @@ import (
 const (
 	// maxGarbage is how much a large heap may grow between two garbage collections. With GOGC alone it is a share of the heap, so that a
 	// cluster of 100,000 copies needs tens of MiB for garbage.
-	maxGarbage = 16 << 20
+	maxGarbage = 12 << 20
 	// minGCPercent limits the processor time that this costs.
 	minGCPercent = 20
 	// tuneInterval is how often the size of the heap is read.

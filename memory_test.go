@@ -26,9 +26,9 @@ func TestGCPercent(t *testing.T) {
 	for name, testCase := range map[string]struct{ live, configured, want uint64 }{
 		"before the first collection":    {0, 50, 50},
 		"small heap":                     {8 << 20, 50, 50},
-		"heap with the most garbage":     {32 << 20, 50, 50},
-		"large heap":                     {64 << 20, 50, 25},
-		"large heap, default GOGC":       {64 << 20, 100, 25},
+		"heap with the most garbage":     {24 << 20, 50, 50},
+		"large heap":                     {48 << 20, 50, 25},
+		"large heap, default GOGC":       {48 << 20, 100, 25},
 		"very large heap":                {1 << 30, 50, minGCPercent},
 		"GOGC that is lower than needed": {64 << 20, 10, 10},
 		"GOGC=off":                       {64 << 20, math.MaxUint64, math.MaxUint64},
