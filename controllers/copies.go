@@ -133,12 +133,27 @@ func (r *ReplikaReconciler) listCopies(
 	case store == nil && s.many != nil:
 		return slices.Clone(s.many.polled[name]), nil
 	case store == nil:
-		return r.Lister.List(ctx, mapping.Resource, s.name)
+		return r.pollCopies(ctx, s, mapping)
 	case s.many != nil: // the copies of the other sources have other names
 		return r.withoutStaleObjects(ctx, s, mapping, store.ListNamed(name)), nil
 	default:
 		return r.withoutStaleObjects(ctx, s, mapping, store.ListFor(s.name, name)), nil
 	}
+}
+
+// pollCopies lists the copies by a request, unless their watch has synced before it is sent.
+func (r *ReplikaReconciler) pollCopies(ctx context.Context, s *scope, mapping tracking.Mapping) ([]*planner.Observed, error) {
+	release, err := r.Lister.Acquire(ctx, mapping.Resource)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if r.Watches.State(tracking.CopiesOf(mapping.Resource)) == tracking.Synced {
+		if store := r.copyStore(ctx, mapping); store != nil {
+			return r.withoutStaleObjects(ctx, s, mapping, store.ListFor(s.name, s.replika.TargetName())), nil
+		}
+	}
+	return r.Lister.List(ctx, mapping.Resource, s.name)
 }
 
 // listCopiesIn returns those of the copies that are in the namespaces, from the store of their watch.

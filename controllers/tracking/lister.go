@@ -19,6 +19,7 @@ package tracking
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -32,6 +33,11 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
+// maxConcurrentLists is the maximum number of lists of the copies of one resource at a time. Each can make the API server read all of
+// them, and hundreds of Replikas need one when the first list of a watch takes long. Then API Priority and Fairness would reject other
+// requests of the operator, such as the renewal of its Lease.
+const maxConcurrentLists = 4
+
 // Lister lists copies by requests, for callers without a synced watch. It returns digests instead of content.
 type Lister struct {
 	objects  objectStream
@@ -42,6 +48,34 @@ type Lister struct {
 	accepted acceptedDigests
 	// namespaces are those in which objects are listed; nil for all.
 	namespaces []string
+
+	mu sync.Mutex
+	// permits has, for each resource, what is left of maxConcurrentLists.
+	permits map[schema.GroupResource]chan struct{}
+}
+
+// Acquire waits until the copies of the resource may be listed, and returns the function that must be called afterwards. It returns an
+// error if the context ends before. Their watch can have synced meanwhile, so that no list is needed.
+func (l *Lister) Acquire(ctx context.Context, resource schema.GroupVersionResource) (release func(), err error) {
+	permits := l.permitsFor(resource.GroupResource())
+	select {
+	case permits <- struct{}{}:
+		return func() { <-permits }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *Lister) permitsFor(resource schema.GroupResource) chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.permits == nil {
+		l.permits = map[schema.GroupResource]chan struct{}{}
+	}
+	if l.permits[resource] == nil {
+		l.permits[resource] = make(chan struct{}, maxConcurrentLists)
+	}
+	return l.permits[resource]
 }
 
 // NewLister returns a lister that uses the clients of the watches.
