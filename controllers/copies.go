@@ -150,7 +150,7 @@ func (r *ReplikaReconciler) pollCopies(ctx context.Context, s *scope, mapping tr
 	defer release()
 	if r.Watches.State(tracking.CopiesOf(mapping.Resource)) == tracking.Synced {
 		if store := r.copyStore(ctx, mapping); store != nil {
-			return r.withoutStaleObjects(ctx, s, mapping, store.ListFor(s.name, s.replika.TargetName())), nil
+			return r.listCopies(ctx, s, mapping, store)
 		}
 	}
 	return r.Lister.List(ctx, mapping.Resource, s.name)

@@ -50,12 +50,7 @@ func (r *ReplikaReconciler) readSources(ctx context.Context, s *scope, mapping t
 		many.removed = many.store.PopRemovedByOthers(s.name)
 		return many, nil
 	}
-	release, err := r.Lister.Acquire(ctx, mapping.Resource)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	copies, err := r.Lister.List(ctx, mapping.Resource, s.name)
+	copies, err := r.pollCopies(ctx, s, mapping)
 	if err != nil {
 		return nil, r.copiesNotReady(mapping, err)
 	}
