@@ -28,7 +28,7 @@ import (
 const maxConcurrentEvents = 4
 
 // limitEvents lets the clients of the configuration send few events at a time. client-go sends every event at once. Those of a thousand
-// Replikas would fill the queues that API Priority and Fairness has for the operator, and the renewal of the Lease would be rejected.
+// Replikas could fill the queues that API Priority and Fairness has for the operator, and then the renewal of the Lease would be rejected.
 func limitEvents(config *rest.Config) {
 	permits := make(chan struct{}, maxConcurrentEvents)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &eventLimiter{next, permits} })

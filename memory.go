@@ -49,27 +49,28 @@ func (memoryTuner) NeedLeaderElection() bool { return false }
 // Start implements manager.Runnable.
 func (memoryTuner) Start(ctx context.Context) error {
 	usage := newHeapUsage()
-	configured := usage.read().gogc
-	current := configured
+	last := usage.read()
+	configured, current := last.gogc, last.gogc
 	ticker := time.NewTicker(tuneInterval)
 	defer ticker.Stop()
 	for idle := 0; ; {
-		before := usage.heap
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 		}
-		heap := usage.read()
-		if percent := gcPercent(heap.live, configured); percent != current {
+		now := usage.read()
+		if percent := gcPercent(now.live, configured); percent != current {
 			debug.SetGCPercent(int(percent)) //nolint:gosec // at most MaxInt32, see gcPercent
 			current = percent
 		}
-		if heap.allocated-before.allocated >= idleAllocation {
+		allocated := now.allocated - last.allocated
+		last = now
+		if allocated >= idleAllocation {
 			idle = 0
 			continue
 		}
-		if idle++; idle == idleIntervals && heap.unused() >= minReturned {
+		if idle++; idle == idleIntervals && now.unused() >= minReturned {
 			debug.FreeOSMemory()
 		}
 	}
@@ -91,25 +92,21 @@ type heap struct {
 // unused is what the heap has of garbage and free memory that was not returned to the operating system.
 func (h *heap) unused() uint64 { return h.objects - min(h.live, h.objects) + h.free }
 
-// heapUsage reads the heap, and keeps what it read last.
-type heapUsage struct {
-	samples []metrics.Sample
-	heap
-}
+// heapUsage are the metrics of the runtime from which the heap is read, in the order of its fields.
+type heapUsage []metrics.Sample
 
-func newHeapUsage() *heapUsage {
-	return &heapUsage{samples: []metrics.Sample{
+func newHeapUsage() heapUsage {
+	return heapUsage{
 		{Name: "/gc/gogc:percent"},
 		{Name: "/gc/heap/live:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"},
 		{Name: "/gc/heap/allocs:bytes"},
-	}}
+	}
 }
 
-func (u *heapUsage) read() heap {
-	metrics.Read(u.samples)
-	value := func(i int) uint64 { return u.samples[i].Value.Uint64() }
-	u.heap = heap{gogc: value(0), live: value(1), objects: value(2), free: value(3), allocated: value(4)}
-	return u.heap
+func (u heapUsage) read() heap {
+	metrics.Read(u)
+	value := func(i int) uint64 { return u[i].Value.Uint64() }
+	return heap{gogc: value(0), live: value(1), objects: value(2), free: value(3), allocated: value(4)}
 }

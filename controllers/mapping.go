@@ -344,10 +344,15 @@ func (e *enqueuer) Start(_ context.Context, queue workqueue.TypedRateLimitingInt
 	return nil
 }
 
-func (e *enqueuer) enqueue(replikas ...types.NamespacedName) {
+// current returns the queue; nil before the controller has started.
+func (e *enqueuer) current() workqueue.TypedRateLimitingInterface[reconcile.Request] {
 	e.mu.Lock()
-	queue := e.queue
-	e.mu.Unlock()
+	defer e.mu.Unlock()
+	return e.queue
+}
+
+func (e *enqueuer) enqueue(replikas ...types.NamespacedName) {
+	queue := e.current()
 	if queue == nil {
 		return
 	}
@@ -358,9 +363,7 @@ func (e *enqueuer) enqueue(replikas ...types.NamespacedName) {
 
 // waiting returns the number of Replikas that wait for a worker.
 func (e *enqueuer) waiting() int {
-	e.mu.Lock()
-	queue := e.queue
-	e.mu.Unlock()
+	queue := e.current()
 	if queue == nil {
 		return 0
 	}
@@ -368,10 +371,7 @@ func (e *enqueuer) waiting() int {
 }
 
 func (e *enqueuer) enqueueAfter(replika types.NamespacedName, after time.Duration) {
-	e.mu.Lock()
-	queue := e.queue
-	e.mu.Unlock()
-	if queue != nil {
+	if queue := e.current(); queue != nil {
 		queue.AddAfter(reconcile.Request{NamespacedName: replika}, after)
 	}
 }

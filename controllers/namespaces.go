@@ -163,10 +163,13 @@ func (r *ReplikaReconciler) getNamespace(ctx context.Context, name string) (plan
 	if err != nil {
 		return planner.Namespace{}, false, fmt.Errorf("reading namespace %s: %w", name, err)
 	}
-	object, exists, err := store.GetByKey(name)
-	namespace, ok := object.(client.Object)
-	if err != nil || !exists || !ok {
-		return planner.Namespace{}, false, err
+	object, _, err := store.GetByKey(name)
+	if err != nil {
+		return planner.Namespace{}, false, fmt.Errorf("reading namespace %s: %w", name, err)
+	}
+	namespace, exists := object.(client.Object) // nil is none
+	if !exists {
+		return planner.Namespace{}, false, nil
 	}
 	return r.toNamespace(namespace), true, nil
 }

@@ -31,7 +31,6 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// What is kept of a namespace is all that a plan needs, and nothing else that takes memory.
 func TestNewInformer(t *testing.T) {
 	for name, test := range map[string]struct {
 		object  client.Object
@@ -48,6 +47,7 @@ func TestNewInformer(t *testing.T) {
 	}
 }
 
+// What is kept of a namespace is all that a plan needs, and nothing else that takes memory.
 func TestReduceNamespace(t *testing.T) {
 	deleted := metav1.NewTime(time.Unix(1, 0))
 	namespace := namespaceMetadata()

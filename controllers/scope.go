@@ -45,13 +45,13 @@ type scope struct {
 	notReady *notReadyError
 	// results of the actions on copies.
 	results results
+	// postponed is true if the next reconcile reports the results, see report.go.
+	postponed bool
 
 	// many is set if this is the scope of one of many sources, which is served like that of a Replika of its own, see sources.go.
 	// memory is then what outlives the reconcile.
 	many   *manySources
 	memory *sourceState
-	// postponed is true if the next reconcile reports the results, see report.go.
-	postponed bool
 	// conflicts is true if foreign objects are where copies should be.
 	conflicts bool
 	// dryRun is set if nothing is written but the status.

@@ -30,9 +30,6 @@ import (
 // manyInterval is the synchronization time of the Replikas in the section many, the default of the API.
 const manyInterval = time.Minute
 
-// memoryLimit is that of the Deployment.
-const memoryLimit = 256 << 20
-
 // measureMany measures one operator with many Replikas: the time until all are in sync, then what it does and uses while nothing
 // happens, and then the time that a new namespace takes.
 func (b *bench) measureMany(ctx context.Context) error {

@@ -31,8 +31,11 @@ import (
 // startTimeout is generous: with 100,000 copies, the first lists take a while.
 const startTimeout = 2 * time.Minute
 
+// memoryLimit is that of the Deployment, in bytes.
+const memoryLimit = 256 << 20
+
 // garbageCollection are the environment variables by which the Deployment configures the garbage collector.
-var garbageCollection = []string{"GOMEMLIMIT=256MiB", "GOGC=50"}
+var garbageCollection = []string{fmt.Sprintf("GOMEMLIMIT=%d", memoryLimit), "GOGC=50"}
 
 // instance is a running process of the operator's binary.
 type instance struct {
