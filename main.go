@@ -186,7 +186,7 @@ func isBindAddress(address string) bool {
 }
 
 // withOwnConnection returns a copy of the configuration whose clients share no connection with others. The renewal of the Lease
-// must not queue behind the requests of a thousand reconciles, or behind a long list, until the Lease is lost.
+// must not wait for the requests of a thousand reconciles, or for a long list, until the Lease is lost.
 func withOwnConnection(config *rest.Config) *rest.Config {
 	own := rest.CopyConfig(config)
 	// client-go shares the connections of all configurations that have the same function.

@@ -109,7 +109,7 @@ var _ = Describe("A dry run", func() {
 		expect.Ready(ctx, api, rival, 1)
 		update(ctx, rival, func(replika *v1alpha1.Replika) { replika.Spec.Mode = v1alpha1.ModeDryRun })
 		expect.Reason(ctx, api, rival, v1alpha1.ReasonDryRun)
-		expect.Ready(ctx, api, f.replika(ctx, source, kit.TargetNamespaces(a), kit.WithName("heir")), 1)
+		expect.Ready(ctx, api, f.replika(ctx, source, kit.TargetNamespaces(a), kit.WithName("next-owner")), 1)
 		expect.Copied(ctx, api, source, a)
 		expectPlan(ctx, rival, map[string]v1alpha1.PlannedActionType{a: v1alpha1.PlannedConflict})
 	})

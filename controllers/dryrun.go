@@ -69,7 +69,7 @@ func newDryRun(allowed accessReview) *dryRun {
 }
 
 // reconcileDryRun plans what a reconcile of the Replika would do if its mode were Enforce, by the same steps. It writes no copy and no
-// metadata, and leaves nothing behind that the reconcile in another mode would see.
+// metadata, and leaves no state that the reconcile in another mode would see.
 func (r *ReplikaReconciler) reconcileDryRun(ctx context.Context, s *scope) error {
 	if err := r.restoreInventory(ctx, s); err != nil { // of the copies that it made before
 		return err

@@ -68,10 +68,10 @@ func (r *ReplikaReconciler) planCopies(ctx context.Context, s *scope, mapping tr
 	return plan, nil
 }
 
-// settledCheckpoint returns the checkpoint if there is nothing to plan and the source still has the version that it was made from. A read
+// upToDateCheckpoint returns the checkpoint if there is nothing to plan and the source still has the version that it was made from. A read
 // of the metadata shows it, or that of another Replika, with the same permissions, within the synchronization time, or that of the last
 // reconcile if this one only reports its results. Otherwise it returns nil.
-func (r *ReplikaReconciler) settledCheckpoint(ctx context.Context, s *scope, mapping tracking.Mapping) *planner.Checkpoint {
+func (r *ReplikaReconciler) upToDateCheckpoint(ctx context.Context, s *scope, mapping tracking.Mapping) *planner.Checkpoint {
 	if same, _ := s.state.statusIsOf(sourceIdentityOf(s.replika)); !same || s.watchState != tracking.Synced {
 		return nil
 	}
@@ -94,7 +94,7 @@ func (r *ReplikaReconciler) lastCheckpoint(s *scope, store *tracking.CopyStore) 
 		return nil, ""
 	}
 	basis := planner.Basis{UID: s.replika.UID, Generation: s.replika.Generation, Selection: selection}
-	checkpoint, version = s.state.settledCheckpoint(store, basis)
+	checkpoint, version = s.state.upToDateCheckpoint(store, basis)
 	if checkpoint == nil || checkpoint.FullPlanDue(s.name, r.Clock.Now(), s.replika.Spec.Synchronization.Time.Duration) {
 		return nil, ""
 	}

@@ -216,13 +216,13 @@ func (s *previewScenario) prepare(ctx context.Context) {
 		create(ctx, newObject(namespace, "foreign"))
 	}
 	s.replika = s.f.replika(ctx, s.source, kit.WithName(fmt.Sprintf("replika-%d", s.id)), func(replika *v1alpha1.Replika) { s.apply(&s.Former, replika) })
-	settled := func(g Gomega, replika *v1alpha1.Replika) {
+	reconciled := func(g Gomega, replika *v1alpha1.Replika) {
 		g.Expect(kit.Ready(replika).Reason).NotTo(Equal(v1alpha1.ReasonProgressing))
 	}
-	expect.Status(ctx, api, s.replika, settled)
+	expect.Status(ctx, api, s.replika, reconciled)
 	if len(s.Rival) > 0 {
 		s.rival = s.f.replika(ctx, s.source, kit.WithName(fmt.Sprintf("rival-%d", s.id)), kit.TargetNamespaces(s.Rival...))
-		expect.Status(ctx, api, s.rival, settled)
+		expect.Status(ctx, api, s.rival, reconciled)
 		if s.RivalSuspends {
 			update(ctx, s.rival, func(replika *v1alpha1.Replika) { replika.Spec.Suspend = true })
 			expect.Reason(ctx, api, s.rival, v1alpha1.ReasonSuspended)

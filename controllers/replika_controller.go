@@ -171,7 +171,7 @@ func (r *ReplikaReconciler) reconcileNormal(ctx context.Context, s *scope) error
 // syncCopies reads the source and brings the copies in sync with it. If nothing can have changed, it does neither.
 func (r *ReplikaReconciler) syncCopies(ctx context.Context, s *scope, mapping tracking.Mapping) error {
 	s.state.forgetSources()
-	if checkpoint := r.settledCheckpoint(ctx, s, mapping); checkpoint != nil {
+	if checkpoint := r.upToDateCheckpoint(ctx, s, mapping); checkpoint != nil {
 		s.results.carryOver(checkpoint)
 		return nil
 	}

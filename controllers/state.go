@@ -275,9 +275,9 @@ func (s *replikaState) popCheckpoint(store *tracking.CopyStore, basis planner.Ba
 	return checkpoint, changes
 }
 
-// settledCheckpoint returns the checkpoint if it is for the store and, with the last template, for the basis, and no namespace
+// upToDateCheckpoint returns the checkpoint if it is for the store and, with the last template, for the basis, and no namespace
 // must be planned; else nil. The caller does not change it. version is that of the source which the template was made from.
-func (s *replikaState) settledCheckpoint(store *tracking.CopyStore, basis planner.Basis) (checkpoint *planner.Checkpoint, version string) {
+func (s *replikaState) upToDateCheckpoint(store *tracking.CopyStore, basis planner.Basis) (checkpoint *planner.Checkpoint, version string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	basis.Template = s.digests

@@ -194,7 +194,7 @@ func TestSourceSelector_FormerSource(t *testing.T) {
 	}
 }
 
-// Two sources of a Replika never have copies of one name, and the source can be told from the name.
+// Two sources of a Replika never have copies of one name, and the name determines the source.
 func TestSourceOfCopy(t *testing.T) {
 	affix, name := rapid.StringMatching(`[a-c.-]{0,4}`), rapid.StringMatching(`[a-c.-]{1,6}`)
 	rapid.Check(t, func(t *rapid.T) {

@@ -16,13 +16,13 @@ limitations under the License.
 
 package tracking
 
-// handOver has another watch serve the users of a source. It returns the event that tells them what the first watch has not
+// handOver has another watch serve the users of a source. It returns the event about what the first watch has not
 // reported to them. Watches.mu is held, so that nothing else changes what the two serve.
 //
-// From the moment when the first watch gives the source up, it reports nothing more of it; what it had reported until then is
+// Once the first watch has stopped serving the source, it reports nothing more of it; what it had reported until then is
 // compared with what the other one has seen, and all that the other one sees later, it reports itself.
 func handOver(source WatchKey, from, to *watch) []Event {
-	last, reported := from.giveUp(source)
+	last, reported := from.stopServing(source)
 	if !reported {
 		return nil
 	}
@@ -39,8 +39,8 @@ type handedOver struct {
 	down bool
 }
 
-// giveUp ends the events in the name of the source. It returns false if the watch did not serve it.
-func (w *watch) giveUp(source WatchKey) (handedOver, bool) {
+// stopServing ends the events in the name of the source. It returns false if the watch did not serve it.
+func (w *watch) stopServing(source WatchKey) (handedOver, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, serves := w.serves[source]; !serves {

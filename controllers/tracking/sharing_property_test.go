@@ -39,7 +39,7 @@ import (
 // The property test runs the watches of sources against a simulated API server. Objects of one namespace change at once, and each
 // watch that runs lists and reports the changes in order and at any later time, or is refused. Four Replikas begin and cease to
 // use single sources and all of them by a label, so that the sources share a watch and cease to. A Replika reads what it uses
-// after its wait for the watch, as reconciles do, and then only what events tell it to.
+// after its wait for the watch, as reconciles do, and then only what events are about.
 
 // TestWatches_EveryChangeOfASourceIsReported checks that in the end, each Replika has read the last state of all that it uses, and
 // that switches alone cause no event.

@@ -37,7 +37,7 @@ type component struct {
 	objects   []*unstructured.Unstructured
 }
 
-// base is the file with the manifests that are installed by default. Their components are told apart by kind.
+// base is the file with the manifests that are installed by default. Their components are distinguished by kind.
 const base = "manifests"
 
 // newComponents returns the components, without objects. Those that are not in componentOfKind are Kustomize's, in a file of their name.

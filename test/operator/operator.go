@@ -70,7 +70,7 @@ type Process struct {
 
 	mu      sync.Mutex
 	command *exec.Cmd
-	// ending is true once the operator was told to exit.
+	// ending is true once the operator was asked to exit.
 	ending bool
 }
 

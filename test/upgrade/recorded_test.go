@@ -78,7 +78,7 @@ var _ = Describe("An earlier version of this project", func() {
 				Expect(events).To(Equal([]watch.EventType{watch.Modified}), "%s: at most one patch", name)
 			}
 			installed := &installation{admin: env.Admin}
-			installed.expectFollowed(ctx)
+			installed.expectPropagated(ctx)
 			Expect(process.PanicsAndRaces()).To(BeEmpty())
 		})
 	}
@@ -225,8 +225,8 @@ func expectReady(ctx context.Context, admin client.Client, copies map[string]int
 	return ready
 }
 
-// expectFollowed expects that the copies of a source follow it.
-func (i *installation) expectFollowed(ctx context.Context) {
+// expectPropagated expects that the copies receive a change of the source.
+func (i *installation) expectPropagated(ctx context.Context) {
 	GinkgoHelper()
 	source := &corev1.ConfigMap{}
 	Expect(i.admin.Get(ctx, types.NamespacedName{Namespace: store, Name: "settings"}, source)).To(Succeed())

@@ -49,7 +49,7 @@ func steps() []string { return shell.Blocks(read("docs/upgrade.md"), "console", 
 
 var _ = Describe("docs/upgrade.md", func() {
 	for _, r := range publicReleases {
-		It("leads from "+r.tag+" to this version, without a moment in which a copy is missing or rewritten", func(ctx SpecContext) {
+		It("leads from "+r.tag+" to this version, while no copy is missing or rewritten", func(ctx SpecContext) {
 			env := startEnvironment(ctx)
 			installed := install(ctx, r, env.Admin)
 			unusual := installed.createUnusual(ctx)
@@ -132,7 +132,7 @@ func (i *installation) expectCopiesKept(ctx context.Context) {
 // expectWorking expects that the operator follows changes, and deletes copies with their Replika.
 func (i *installation) expectWorking(ctx context.Context) {
 	GinkgoHelper()
-	i.expectFollowed(ctx)
+	i.expectPropagated(ctx)
 	terminal.Run(ctx, workDir, fmt.Sprintf("kubectl delete replika banner --namespace %s --timeout %s", store, time.Minute))
 	banner := &corev1.ConfigMap{}
 	banner.Name = "banner"

@@ -134,14 +134,14 @@ func (o *orphansCommand) verb() string {
 func (o *orphansCommand) plan(ctx context.Context, found *orphan, kind schema.GroupKind) error {
 	owner, _ := found.observed.Owner()
 	source := found.observed.Origin.Value().Source
-	heir, err := o.replikas.heirOf(ctx, kind, found)
+	nextOwner, err := o.replikas.nextOwnerOf(ctx, kind, found)
 	if err != nil {
 		return err
 	}
-	if heir != nil {
+	if nextOwner != nil {
 		found.action = planner.Action{
 			Type: planner.Conflict, Namespace: found.observed.Namespace, Name: found.observed.Name,
-			Message: "Replika " + heir.String() + " can take it over",
+			Message: "Replika " + nextOwner.String() + " can take it over",
 		}
 		return nil
 	}

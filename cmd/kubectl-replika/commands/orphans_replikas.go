@@ -102,10 +102,10 @@ func (r *existingReplikas) existsNow(ctx context.Context, name types.NamespacedN
 	return err == nil, err
 }
 
-// heirOf returns a Replika that selects the namespace of the orphan, and whose copies there have its kind and name, so that it can take the
+// nextOwnerOf returns a Replika that selects the namespace of the orphan, and whose copies there have its kind and name, so that it can take the
 // orphan over; nil if there is none. If the namespace cannot be read, it may be selected.
-func (r *existingReplikas) heirOf(ctx context.Context, kind schema.GroupKind, found *orphan) (*types.NamespacedName, error) {
-	var heirs []types.NamespacedName
+func (r *existingReplikas) nextOwnerOf(ctx context.Context, kind schema.GroupKind, found *orphan) (*types.NamespacedName, error) {
+	var candidates []types.NamespacedName
 	for name, replika := range r.byName {
 		one := copyingAs(replika, kind, found)
 		if one == nil {
@@ -117,13 +117,13 @@ func (r *existingReplikas) heirOf(ctx context.Context, kind schema.GroupKind, fo
 		}
 		claimant, claims := planner.NewClaimant(one, planner.NewSelection)
 		if claims && (namespace == nil || planner.Claimants{claimant}.Claims(name, kind, found.observed.Name, *namespace)) {
-			heirs = append(heirs, name)
+			candidates = append(candidates, name)
 		}
 	}
-	if len(heirs) == 0 {
+	if len(candidates) == 0 {
 		return nil, nil
 	}
-	first := slices.MinFunc(heirs, func(a, b types.NamespacedName) int { return cmp.Compare(a.String(), b.String()) })
+	first := slices.MinFunc(candidates, func(a, b types.NamespacedName) int { return cmp.Compare(a.String(), b.String()) })
 	return &first, nil
 }
 

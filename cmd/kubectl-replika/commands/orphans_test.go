@@ -119,10 +119,10 @@ var _ = Describe("orphans", func() {
 			}}
 		})
 		// It is suspended, so it does not take the copy over now.
-		heir := f.CreateReplika(kit.ConfigMap(home, "settings", ""), kit.WithName("heir"), kit.Suspended())
-		expect.Reason(ctx, admin, heir, v1alpha1.ReasonSuspended)
+		nextOwner := f.CreateReplika(kit.ConfigMap(home, "settings", ""), kit.WithName("next-owner"), kit.Suspended())
+		expect.Reason(ctx, admin, nextOwner, v1alpha1.ReasonSuspended)
 		out := succeed(ctx, "orphans", "--delete", "--yes", "-n", target)
-		Expect(out).To(ContainSubstring("none: Replika " + home + "/heir can take it over"))
+		Expect(out).To(ContainSubstring("none: Replika " + home + "/next-owner can take it over"))
 		Expect(out).NotTo(Or(ContainSubstring("password"), ContainSubstring("settings in namespace")))
 		expect.Exists(ctx, admin, kit.Secret(target, "password", ""), target)
 		expect.Exists(ctx, admin, kit.ConfigMap(target, "settings", ""), target)

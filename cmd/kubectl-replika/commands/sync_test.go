@@ -94,7 +94,7 @@ var _ = Describe("sync", func() {
 			HavePrefix("error: Replika %s/settings is not ready: CopiesFailed: ", f.SourceNamespace))
 	})
 
-	It("does not wait if it is told so", func(ctx SpecContext) {
+	It("does not wait with --wait=false", func(ctx SpecContext) {
 		f := e2e.NewFixture(admin, "sync-no-wait", 1)
 		f.CreateReplika(f.CreateSource("settings"))
 		Expect(succeed(ctx, "sync", "settings", "--wait=false", "-n", f.SourceNamespace)).

@@ -65,7 +65,7 @@ type sourceCopy struct {
 	InSync    string `json:"inSync"`
 }
 
-// comparison tells whether copies are in sync with a template. It is nil if there is none.
+// comparison compares copies with a template. It is nil if there is none.
 type comparison struct {
 	template *planner.Template
 }
