@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,88 +41,144 @@ const (
 const (
 	// eventIdlePeriod is how long the CPU time without events is measured.
 	eventIdlePeriod = 10 * time.Second
-	// eventEdits is the number of edits of the source. Each causes one write per copy.
+	// eventRestPeriod is how long a round is measured after its last event. After two idle seconds the operator returns unused memory,
+	// for which it collects its garbage.
+	eventRestPeriod = 3 * time.Second
+	// scenarioRounds is the number of rounds with new namespaces, edited or deleted copies.
+	scenarioRounds = 5
+	// eventEdits is the number of edits of the source, each a round. Each causes one write per copy.
 	eventEdits = 3
-	// eventInterval and eventIntervals are the synchronization time while intervals are measured, and their number.
+	// eventInterval is the synchronization time while intervals are measured, eventIntervals their number in each of intervalRounds.
 	eventInterval  = time.Second
 	eventIntervals = 10
+	intervalRounds = 3
 )
 
-// eventCostsOf measures the CPU time of a newly started operator per event that concerns the Replika of the workload. All other
-// Replikas are in sync. At the end it stops the operator, and deletes the namespaces that it created.
-func (b *bench) eventCostsOf(ctx context.Context, workload *workload, events int, others ...*workload) (*eventCosts, error) {
-	namespaces := b.namespaces
-	costs := &eventCosts{Namespaces: namespaces, Others: len(others), Milliseconds: map[string]float64{}}
-	b.progress.log("%d namespaces and %d other Replikas: waiting until the copies are in sync", namespaces, len(others))
-	if err := b.startForEvents(ctx, workload, others); err != nil {
-		return nil, err
-	}
-	before := b.operator.cpuTime()
-	if err := sleep(ctx, eventIdlePeriod); err != nil {
-		return nil, err
-	}
-	costs.Idle = (b.operator.cpuTime() - before).Seconds() / eventIdlePeriod.Seconds()
-	for _, series := range b.allEventSeries(workload, events) {
-		milliseconds, err := b.millisecondsOf(ctx, series, costs.Idle)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", series.event, err)
-		}
-		b.progress.log("%s: %.2f ms of CPU time", series.event, milliseconds)
-		costs.Milliseconds[series.event] = milliseconds
-	}
-	return costs, errors.Join(b.stopOperator(), b.deleteNamespaces(ctx, namespaces))
+// eventSubject is an environment of one size, with its own operator.
+type eventSubject struct {
+	*bench
+	workload *workload
+	costs    *eventCosts
 }
 
-// startForEvents creates those of the other Replikas that do not exist, starts the operator, and waits until it is idle.
-func (b *bench) startForEvents(ctx context.Context, workload *workload, others []*workload) error {
-	missing := others[:0:0]
-	for _, other := range others {
-		if other.replika.ResourceVersion == "" {
-			missing = append(missing, other)
-		}
+// prepare creates namespaces and Replikas, starts the operator, waits until all copies are in sync, and measures the CPU time without events.
+func (s *eventSubject) prepare(ctx context.Context) (err error) {
+	s.progress.log("%d namespaces and %d other Replikas: waiting until the copies are in sync", s.costs.Namespaces, s.costs.Others)
+	s.costs.Milliseconds = map[string][]float64{}
+	if err := s.ensureNamespaces(ctx, s.costs.Namespaces); err != nil {
+		return err
 	}
-	err := errors.Join(b.inParallel(ctx, missing, b.createSource), b.inParallel(ctx, missing, b.createReplika), b.synchronizeEvery(ctx, workload, noResync))
+	selecting, all, err := s.createEventWorkloads(ctx, s.costs.Others)
 	if err != nil {
 		return err
 	}
-	// Before, the status may be that of an earlier size.
-	if err := b.startIdleOperator(ctx); err != nil {
+	s.workload = selecting
+	if err := s.startOperator(ctx); err != nil {
 		return err
 	}
-	return errors.Join(b.waitForSync(ctx, workload, b.namespaces), b.waitForAllSync(ctx, others, 1), b.waitForIdle(ctx))
+	err = errors.Join(s.waitForSync(ctx, selecting, s.namespaces), s.waitForAllSync(ctx, all[1:], 1))
+	if err != nil {
+		return err
+	}
+	// The garbage of the fan-out is none of the events.
+	if err := s.startIdleOperator(ctx); err != nil {
+		return err
+	}
+	if err := sleep(ctx, eventRestPeriod); err != nil {
+		return err
+	}
+	before := s.operator.cpuTime()
+	if err := sleep(ctx, eventIdlePeriod); err != nil {
+		return err
+	}
+	s.costs.Idle = (s.operator.cpuTime() - before).Seconds() / eventIdlePeriod.Seconds()
+	return nil
 }
 
-// eventSeries is a number of events of one type.
+// eventSeries is a number of rounds with events of one type in one environment.
 type eventSeries struct {
-	event string
+	event  string
+	rounds int
 	// prepare is not measured.
 	prepare func(context.Context) error
-	// do triggers the events, waits for all that they cause, and returns their number.
-	do func(context.Context) (int, error)
+	// do triggers the events of a round, waits for what they cause, and returns their number. The rest that follows is measured, too.
+	do   func(ctx context.Context, round int) (int, error)
+	rest time.Duration
+	// end stops what prepare started; nil for nothing.
+	end func()
 }
 
-func (b *bench) allEventSeries(workload *workload, events int) []eventSeries {
-	var all []eventSeries
-	for _, scenario := range b.scenarios(workload, events) {
-		all = append(all, b.scenarioSeries(workload, scenario))
+// measureInTurns measures the CPU time of the operators per event that concerns the workloads. All other Replikas are in sync.
+func measureInTurns(ctx context.Context, subjects []*eventSubject, events int) error {
+	series := make([][]eventSeries, len(subjects))
+	for i, subject := range subjects {
+		series[i] = subject.allSeries(events)
 	}
-	return append(all, b.editSeries(workload), b.intervalSeries(workload))
+	for number := range series[0] {
+		same := make([]eventSeries, len(subjects))
+		for i := range subjects {
+			same[i] = series[i][number]
+		}
+		if err := measureSeriesInTurns(ctx, subjects, same); err != nil {
+			return fmt.Errorf("%s: %w", same[0].event, err)
+		}
+	}
+	return nil
 }
 
-// millisecondsOf returns the CPU time per event, without what the operator uses in the same time without events.
-func (b *bench) millisecondsOf(ctx context.Context, series eventSeries, idle float64) (float64, error) {
-	if err := series.prepare(ctx); err != nil {
-		return 0, err
+// measureSeriesInTurns measures one series of each of the subjects. Every other round begins with the last of them.
+func measureSeriesInTurns(ctx context.Context, subjects []*eventSubject, series []eventSeries) error {
+	for i := range series {
+		if series[i].end != nil {
+			defer series[i].end()
+		}
+		if err := series[i].prepare(ctx); err != nil {
+			return err
+		}
 	}
+	turns := make([]int, len(subjects))
+	for i := range turns {
+		turns[i] = i
+	}
+	for round := range series[0].rounds {
+		for _, i := range turns {
+			if err := subjects[i].measureRound(ctx, &series[i], round); err != nil {
+				return err
+			}
+		}
+		slices.Reverse(turns)
+	}
+	for _, subject := range subjects {
+		subject.progress.log("%d namespaces and %d other Replikas, %s: %.2f ms of CPU time",
+			subject.costs.Namespaces, subject.costs.Others, series[0].event, median(subject.costs.Milliseconds[series[0].event]))
+	}
+	return nil
+}
+
+// measureRound adds the CPU time per event of a round, without what the operator uses in the same time without events.
+func (s *eventSubject) measureRound(ctx context.Context, series *eventSeries, round int) error {
 	if err := sleep(ctx, idlePeriod); err != nil {
-		return 0, err
+		return err
 	}
-	start, before := time.Now(), b.operator.cpuTime()
-	events, err := series.do(ctx)
+	start, before := time.Now(), s.operator.cpuTime()
+	events, err := series.do(ctx, round)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return millisecondsPerEvent(b.operator.cpuTime()-before, time.Since(start), idle, events), nil
+	if err := sleep(ctx, series.rest); err != nil {
+		return err
+	}
+	milliseconds := millisecondsPerEvent(s.operator.cpuTime()-before, time.Since(start), s.costs.Idle, events)
+	s.costs.Milliseconds[series.event] = append(s.costs.Milliseconds[series.event], milliseconds)
+	return nil
+}
+
+func (s *eventSubject) allSeries(events int) []eventSeries {
+	var all []eventSeries
+	for _, scenario := range s.scenarios(s.workload, events) {
+		all = append(all, s.scenarioSeries(scenario))
+	}
+	return append(all, s.editSeries(), s.intervalSeries())
 }
 
 // millisecondsPerEvent returns what the events added to the CPU time. It is positive, so that two of them have a ratio: with few
@@ -133,56 +190,63 @@ func millisecondsPerEvent(used, period time.Duration, idle float64, events int) 
 }
 
 // scenarioSeries triggers a scenario of the section latency in one namespace after another.
-func (b *bench) scenarioSeries(workload *workload, scenario scenario) eventSeries {
+func (s *eventSubject) scenarioSeries(whole scenario) eventSeries {
 	var watch *copyWatch
+	rounds := slices.Collect(slices.Chunk(whole.namespaces, max(len(whole.namespaces)/scenarioRounds, 1)))
 	return eventSeries{
-		event: scenario.event,
+		event:  whole.event,
+		rounds: len(rounds),
 		prepare: func(ctx context.Context) (err error) {
-			if watch, err = b.watchCopies(ctx, workload); err != nil {
+			if watch, err = s.watchCopies(ctx, s.workload); err != nil {
 				return err
 			}
-			return watch.skip(ctx, b.namespaces)
+			return watch.skip(ctx, s.namespaces)
 		},
-		do: func(ctx context.Context) (int, error) {
-			defer watch.stop()
-			return len(scenario.namespaces), errors.Join(scenario.trigger(ctx, watch, workload), sleep(ctx, idlePeriod))
+		do: func(ctx context.Context, round int) (int, error) {
+			part := whole
+			part.namespaces = rounds[round]
+			return len(part.namespaces), part.trigger(ctx, watch, s.workload)
+		},
+		rest: eventRestPeriod,
+		end: func() {
+			if watch != nil {
+				watch.stop()
+			}
 		},
 	}
 }
 
 // editSeries edits the source, and waits for all copies.
-func (b *bench) editSeries(workload *workload) eventSeries {
+func (s *eventSubject) editSeries() eventSeries {
 	return eventSeries{
 		event:   editedSource,
-		prepare: b.waitForIdle,
-		do: func(ctx context.Context) (int, error) {
-			for range eventEdits {
-				if err := errors.Join(b.edit(ctx, workload), b.waitForSync(ctx, workload, b.namespaces)); err != nil {
-					return 0, err
-				}
-			}
-			return eventEdits, sleep(ctx, idlePeriod)
+		rounds:  eventEdits,
+		prepare: s.waitForIdle,
+		do: func(ctx context.Context, _ int) (int, error) {
+			return 1, errors.Join(s.edit(ctx, s.workload), s.waitForSync(ctx, s.workload, s.namespaces))
 		},
+		rest: eventRestPeriod,
 	}
 }
 
 // intervalSeries shortens the synchronization time, and counts the reads of the source.
-func (b *bench) intervalSeries(workload *workload) eventSeries {
+func (s *eventSubject) intervalSeries() eventSeries {
 	return eventSeries{
-		event: syncInterval,
+		event:  syncInterval,
+		rounds: intervalRounds,
 		prepare: func(ctx context.Context) error {
-			return errors.Join(b.synchronizeEvery(ctx, workload, eventInterval), b.waitForSync(ctx, workload, b.namespaces), b.waitForIdle(ctx))
+			return errors.Join(s.synchronizeEvery(ctx, s.workload, eventInterval), s.waitForSync(ctx, s.workload, s.namespaces), s.waitForIdle(ctx))
 		},
-		do: func(ctx context.Context) (int, error) {
-			mark := b.cluster.Mark()
+		do: func(ctx context.Context, _ int) (int, error) {
+			mark := s.cluster.Mark()
 			if err := sleep(ctx, eventIntervals*eventInterval); err != nil {
 				return 0, err
 			}
-			record, err := b.auditSince(mark)
+			record, err := s.auditSince(mark)
 			if err != nil {
 				return 0, err
 			}
-			reads := len(record.only(byOperator, readsSource, request("get", "configmaps", workload.name)))
+			reads := len(record.only(byOperator, readsSource, request("get", "configmaps", s.workload.name)))
 			if reads == 0 {
 				return 0, errors.New("the operator did not read the source")
 			}

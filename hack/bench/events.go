@@ -39,64 +39,30 @@ type eventCosts struct {
 	Namespaces int `json:"namespaces"`
 	Others     int `json:"otherReplikas"`
 	// Idle is the CPU time per second without events. It is subtracted.
-	Idle         float64            `json:"idleSecondsPerSecond"`
-	Milliseconds map[string]float64 `json:"millisecondsPerEvent"`
+	Idle float64 `json:"idleSecondsPerSecond"`
+	// Milliseconds has one value for each round.
+	Milliseconds map[string][]float64 `json:"millisecondsPerEvent"`
 }
 
-// measureEvents measures the CPU time per event against the number of namespaces that the Replika selects, and then, in a new
-// environment, against the number of other Replikas.
+// measureEvents measures the CPU time per event against the number of namespaces that the Replika selects, and then, in new
+// environments, against the number of other Replikas.
 func (b *bench) measureEvents(ctx context.Context) error {
-	if err := b.measureEventsByNamespaces(ctx); err != nil {
-		return err
+	least := eventSizes(b.opts.namespaces, leastEventNamespaces)[0]
+	var byNamespaces, byReplikas []*eventCosts
+	for _, namespaces := range eventSizes(b.opts.namespaces, leastEventNamespaces) {
+		byNamespaces = append(byNamespaces, &eventCosts{Namespaces: namespaces})
 	}
-	if err := b.renewEnvironment(ctx); err != nil {
-		return err
+	for _, replikas := range eventSizes(b.opts.replikas, 1) {
+		byReplikas = append(byReplikas, &eventCosts{Namespaces: least, Others: replikas})
 	}
-	return b.measureEventsByReplikas(ctx)
-}
-
-func (b *bench) measureEventsByNamespaces(ctx context.Context) error {
-	workload, err := b.createEventWorkload(ctx)
-	if err != nil {
-		return err
-	}
-	sizes := eventSizes(b.opts.namespaces, leastEventNamespaces)
-	for _, namespaces := range sizes {
-		if err := b.ensureNamespaces(ctx, namespaces); err != nil {
+	for _, sizes := range [][]*eventCosts{byNamespaces, byReplikas} {
+		if err := b.measureEventsAt(ctx, sizes); err != nil {
 			return err
 		}
-		costs, err := b.eventCostsOf(ctx, workload, b.eventCount(sizes[0]))
-		if err != nil {
-			return err
-		}
-		b.report.EventsByNamespaces = append(b.report.EventsByNamespaces, costs)
 	}
-	b.reportEvents(b.report.EventsByNamespaces, "namespaces", func(c *eventCosts) int { return c.Namespaces })
-	return nil
-}
-
-// measureEventsByReplikas uses the lowest number of namespaces.
-func (b *bench) measureEventsByReplikas(ctx context.Context) error {
-	namespaces := eventSizes(b.opts.namespaces, leastEventNamespaces)[0]
-	if err := errors.Join(b.ensureNamespaces(ctx, namespaces), b.createNamespace(ctx, otherNamespace)); err != nil {
-		return err
-	}
-	selecting, err := b.createEventWorkload(ctx)
-	if err != nil {
-		return err
-	}
-	var others []*workload
-	for _, count := range eventSizes(b.opts.replikas, 1) {
-		for number := len(others); number < count; number++ {
-			others = append(others, b.otherWorkload(number))
-		}
-		costs, err := b.eventCostsOf(ctx, selecting, b.eventCount(namespaces), others...)
-		if err != nil {
-			return err
-		}
-		b.report.EventsByReplikas = append(b.report.EventsByReplikas, costs)
-	}
-	b.reportEvents(b.report.EventsByReplikas, "other Replikas", func(c *eventCosts) int { return c.Others })
+	b.report.EventsByNamespaces, b.report.EventsByReplikas = byNamespaces, byReplikas
+	b.reportEvents(byNamespaces, "namespaces", func(c *eventCosts) int { return c.Namespaces })
+	b.reportEvents(byReplikas, "other Replikas", func(c *eventCosts) int { return c.Others })
 	return nil
 }
 
@@ -108,13 +74,43 @@ func eventSizes(sizes []int, least int) []int {
 	return slices.Compact([]int{min(max(sizes[0]/10, least), sizes[0]), sizes[0]})
 }
 
-// eventCount returns the number of events of each type. Edits and deletions use each copy only once.
-func (b *bench) eventCount(namespaces int) int { return min(b.opts.events, namespaces/2) }
+// measureEventsAt measures all sizes at the same time: each has an environment with its operator, and the rounds of one size take turns with
+// those of the others. What else the machine does would make two runs, one after another, differ by more than the sizes do.
+func (b *bench) measureEventsAt(ctx context.Context, sizes []*eventCosts) (err error) {
+	var subjects []*eventSubject
+	defer func() {
+		for _, subject := range subjects {
+			err = errors.Join(err, subject.stopEnvironment())
+		}
+	}()
+	if err := b.stopEnvironment(); err != nil { // each size has its own
+		return err
+	}
+	events := min(b.opts.events, sizes[0].Namespaces/2) // edits and deletions use each copy only once
+	for _, costs := range sizes {
+		own := newBench(b.opts, b.progress)
+		if err := own.renewEnvironment(ctx); err != nil {
+			return err
+		}
+		b.report.Run.Kubernetes, b.report.Run.Operator = own.kubernetes, own.version
+		subject := &eventSubject{bench: own, costs: costs}
+		subjects = append(subjects, subject)
+		if err := subject.prepare(ctx); err != nil {
+			return err
+		}
+	}
+	return measureInTurns(ctx, subjects, events)
+}
 
-// createEventWorkload creates the Replika that the events concern.
-func (b *bench) createEventWorkload(ctx context.Context) (*workload, error) {
-	workload := newWorkload("events", b.opts.contentBytes(), noResync, []string{"target-*"})
-	return workload, errors.Join(b.createSource(ctx, workload), b.createReplika(ctx, workload))
+// createEventWorkloads creates the Replika that the events concern, and the others.
+func (b *bench) createEventWorkloads(ctx context.Context, others int) (selecting *workload, all []*workload, err error) {
+	selecting = newWorkload("events", b.opts.contentBytes(), noResync, []string{"target-*"})
+	all = []*workload{selecting}
+	for number := range others {
+		all = append(all, b.otherWorkload(number))
+	}
+	return selecting, all, errors.Join(
+		b.createNamespace(ctx, otherNamespace), b.inParallel(ctx, all, b.createSource), b.inParallel(ctx, all, b.createReplika))
 }
 
 // otherNamespace is the only namespace that the other Replikas select.
@@ -135,14 +131,21 @@ func (b *bench) otherWorkload(number int) *workload {
 	return workload
 }
 
-// reportEvents compares the first with the last size. What an edit of the source and an interval cost has no goal.
-func (b *bench) reportEvents(series []*eventCosts, unit string, size func(*eventCosts) int) {
-	from, to := series[0], series[len(series)-1]
+// reportEvents compares the first with the last size, round by round. What an edit of the source and an interval cost has no goal.
+func (b *bench) reportEvents(sizes []*eventCosts, unit string, size func(*eventCosts) int) {
+	first, last := sizes[0], sizes[len(sizes)-1]
 	for _, event := range []string{newNamespace, editedCopy, deletedCopy, editedSource, syncInterval} {
-		growth := to.Milliseconds[event] / from.Milliseconds[event]
+		from, to := first.Milliseconds[event], last.Milliseconds[event]
+		ratios := make([]float64, len(from))
+		for round := range from {
+			ratios[round] = to[round] / from[round]
+		}
+		growth := median(ratios)
 		line := row{
-			Name:     fmt.Sprintf("operator CPU time per %s, %d to %d %s", event, size(from), size(to), unit),
-			Measured: fmt.Sprintf("× %.2f (%.2f to %.2f ms)", growth, from.Milliseconds[event], to.Milliseconds[event]),
+			Name: fmt.Sprintf("operator CPU time per %s, %d to %d %s", event, size(first), size(last), unit),
+			Measured: fmt.Sprintf("× %.2f (rounds: %.2f to %.2f), %.2f to %.2f ms",
+				growth, slices.Min(ratios), slices.Max(ratios), median(from), median(to)),
+			Data: ratios,
 		}
 		if event != editedSource && event != syncInterval {
 			line.Goal, line.Verdict = fmt.Sprintf("at most × %.2f", eventGoal), verdictOf(growth <= eventGoal)

@@ -90,28 +90,6 @@ func (e *environment) createNamespace(ctx context.Context, name string) error {
 	return e.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 }
 
-// deleteNamespaces deletes the target namespaces from this number on, and waits until they are gone.
-func (e *environment) deleteNamespaces(ctx context.Context, from int) error {
-	const timeout = 5 * time.Minute
-	names := targetNames(e.namespaces)[from:]
-	for _, name := range names {
-		if err := e.client.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
-			return err
-		}
-	}
-	for _, name := range names {
-		err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
-			err := e.client.Get(ctx, client.ObjectKey{Name: name}, &corev1.Namespace{})
-			return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
-		})
-		if err != nil {
-			return fmt.Errorf("waiting for the deletion of namespace %s: %w", name, err)
-		}
-	}
-	e.namespaces = from
-	return nil
-}
-
 // waitForControllers waits until the controller manager has created its ConfigMap in the last namespaces.
 func (e *environment) waitForControllers(ctx context.Context, count int) error {
 	const timeout = 5 * time.Minute

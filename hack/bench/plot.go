@@ -128,7 +128,7 @@ func growthPlots(series []*fanOut) ([]*plot.Plot, error) {
 // source costs much more than other events.
 func eventPlot(series []*eventCosts, label string, size func(*eventCosts) float64) (*plot.Plot, error) {
 	of := func(event string) plotter.XYs {
-		return pointsOf(series, size, func(c *eventCosts) float64 { return c.Milliseconds[event] })
+		return pointsOf(series, size, func(c *eventCosts) float64 { return median(c.Milliseconds[event]) })
 	}
 	p, err := newPlot("CPU time of the operator per event", label, "milliseconds", []line{
 		{editedSource, residentColor, true, of(editedSource)},
