@@ -217,13 +217,12 @@ func (r *ReplikaReconciler) finish(ctx context.Context, s *scope, err error) err
 	}
 	s.notReady = notReady
 	s.state.setBackoff(s.results.backoffUntil)
+	postponed := s.state.popPostponed()
+	postponed.addTo(s)
 	r.setStatus(s)
 	r.metrics.record(s)
-	if r.postponeReport(s) {
+	if postponed == nil && r.postponeReport(s) {
 		return nil
-	}
-	for action, count := range s.state.popPostponed() {
-		s.results.recordChanges(action, count)
 	}
 	r.recordChanges(ctx, s)
 	r.recordPlan(s)

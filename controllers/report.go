@@ -21,19 +21,37 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
+
+// postponedReport is what a reconcile leaves to the next one to report.
+type postponedReport struct {
+	changes map[planner.ActionType]int
+	copies  *v1alpha1.CopiesStatus
+}
+
+// addTo adds the report to that of the scope's reconcile. The counts stay only if that one does not count the copies itself, because
+// the Replika has been suspended, for example.
+func (p *postponedReport) addTo(s *scope) {
+	if p == nil {
+		return
+	}
+	for action, count := range p.changes {
+		s.results.recordChanges(action, count)
+	}
+	s.replika.Status.Copies = p.copies
+}
 
 // postponeReport reports whether status and event are left to the next reconcile of the Replika, which is added to the end of the queue.
 // Otherwise the copies of the last of many Replikas that select a new namespace would wait for the status of all others. It is done
 // at most once in a row, and only if other Replikas wait for a worker, and if nothing changes for the Replika but the number of its copies.
 // A Replika with many sources would list them once more.
 func (r *ReplikaReconciler) postponeReport(s *scope) bool {
-	changes := s.results.changes
-	if len(changes) == 0 || s.replika.HasManySources() || s.state.reportPostponed() || r.enqueuer.waiting() == 0 ||
+	if len(s.results.changes) == 0 || s.replika.HasManySources() || r.enqueuer.waiting() == 0 ||
 		!onlyCountsChanged(&s.original.Status, &s.replika.Status) {
 		return false
 	}
-	s.state.postponeReport(changes)
+	s.state.postponeReport(&postponedReport{changes: s.results.changes, copies: s.replika.Status.Copies})
 	s.postponed = true
 	return true
 }

@@ -22,7 +22,35 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
+	"github.com/prosimcorp/replika/controllers/planner"
 )
+
+func TestPostponedReport_CountsStayUnlessCountedAgain(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*scope)
+		want   v1alpha1.CopiesStatus
+	}{
+		"suspended":       {func(s *scope) { s.replika.Spec.Suspend = true }, v1alpha1.CopiesStatus{Desired: 2, Synced: 2}},
+		"no source":       {func(s *scope) { s.notReady = &notReadyError{Reason: v1alpha1.ReasonSourceNotFound} }, v1alpha1.CopiesStatus{Desired: 2, Synced: 2}},
+		"counted again":   {func(s *scope) { s.results.desired, s.results.synced = 3, 3 }, v1alpha1.CopiesStatus{Desired: 3, Synced: 3}},
+		"nothing desired": {func(*scope) {}, v1alpha1.CopiesStatus{}},
+	} {
+		replika := &v1alpha1.Replika{Status: v1alpha1.ReplikaStatus{Copies: &v1alpha1.CopiesStatus{Desired: 1, Synced: 1}}}
+		s := &scope{replika: replika, state: &replikaState{}}
+		s.state.postponeReport(&postponedReport{
+			changes: map[planner.ActionType]int{planner.Create: 1}, copies: &v1alpha1.CopiesStatus{Desired: 2, Synced: 2},
+		})
+		test.change(s)
+		s.state.popPostponed().addTo(s)
+		(&ReplikaReconciler{}).setStatus(s)
+		if got := *replika.Status.Copies; got != test.want {
+			t.Errorf("%s: got %+v, want %+v", name, got, test.want)
+		}
+		if s.state.reportPostponed() || s.results.changes[planner.Create] != 1 {
+			t.Errorf("%s: the changes are not reported once", name)
+		}
+	}
+}
 
 func TestOnlyCountsChanged(t *testing.T) {
 	setReady := func(status metav1.ConditionStatus, reason, message string) func(*v1alpha1.ReplikaStatus) {

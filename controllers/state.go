@@ -48,8 +48,8 @@ type replikaState struct {
 	inFlight map[schema.GroupResource]map[types.NamespacedName]bool
 	// cleanupStartedAt is when the operator first tried to clean up the Replika, which is being deleted.
 	cleanupStartedAt time.Time
-	// postponed are the changes of the last reconcile if it did not report them; nil if it did.
-	postponed map[planner.ActionType]int
+	// postponed is what the last reconcile did not report; nil if it did.
+	postponed *postponedReport
 	// lastWritten is the Replika as the API server returned it for our last write, until the cache has caught up.
 	lastWritten *v1alpha1.Replika
 
@@ -106,11 +106,11 @@ func (s *replikaState) recordWrite(replika *v1alpha1.Replika) {
 	s.lastWritten = replika.DeepCopy()
 }
 
-// postponeReport keeps the changes for the report of the next reconcile.
-func (s *replikaState) postponeReport(changes map[planner.ActionType]int) {
+// postponeReport keeps the report for the next reconcile.
+func (s *replikaState) postponeReport(report *postponedReport) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.postponed = changes
+	s.postponed = report
 }
 
 // reportPostponed reports whether the last reconcile left its report to the next one.
@@ -120,13 +120,13 @@ func (s *replikaState) reportPostponed() bool {
 	return s.postponed != nil
 }
 
-// popPostponed returns the changes that the last reconcile did not report, and resets them.
-func (s *replikaState) popPostponed() map[planner.ActionType]int {
+// popPostponed returns what the last reconcile did not report, and resets it.
+func (s *replikaState) popPostponed() *postponedReport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	changes := s.postponed
+	report := s.postponed
 	s.postponed = nil
-	return changes
+	return report
 }
 
 // useResource drops what is known of the copies of another resource: an object of one kind has nothing to do with the

@@ -64,6 +64,7 @@ type baselineStep struct {
 
 // The actions of a step.
 const (
+	stepRead   = "read" // the sources; all others are about the copies
 	stepCreate = "create"
 	stepUpdate = "update"
 	stepDelete = "delete"

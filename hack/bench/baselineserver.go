@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -78,8 +79,11 @@ func serveBaseline(ctx context.Context, input io.Reader, output io.Writer) error
 	}
 }
 
-// prepare returns the requests that the operator would send for the step. They are byte-identical.
+// prepare returns the requests that the operator would send for the step. Those that write are byte-identical.
 func (s *baselineServer) prepare(ctx context.Context, step baselineStep) ([]rawRequest, error) {
+	if step.Action == stepRead {
+		return readRequests(step.Sources), nil
+	}
 	var actions []planner.Action
 	for i, replika := range s.task.Replikas {
 		template, err := s.template(replika, step.Sources[i])
@@ -97,6 +101,18 @@ func (s *baselineServer) prepare(ctx context.Context, step baselineStep) ([]rawR
 		}
 	}
 	return captureRequests(ctx, s.cleaner, actions)
+}
+
+// readRequests returns a GET of each of the sources.
+func readRequests(sources []*corev1.ConfigMap) []rawRequest {
+	requests := make([]rawRequest, len(sources))
+	for i, source := range sources {
+		requests[i] = rawRequest{
+			method: http.MethodGet, path: fmt.Sprintf("/api/v1/namespaces/%s/configmaps/%s", source.Namespace, source.Name),
+			header: http.Header{"Accept": {"application/json"}},
+		}
+	}
+	return requests
 }
 
 // actionTypes are the types of the operator's actions, by the action of the step.

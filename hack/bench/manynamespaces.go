@@ -32,9 +32,9 @@ const (
 )
 
 // measureManyNewNamespaces creates further namespaces, one at a time, which all Replikas select. It compares the time to the last copy
-// with that of the baseline for the same number of copies in one namespace.
+// with that of the baseline for the same number of copies in one namespace, and with that for reads of the sources and these copies.
 func (b *bench) measureManyNewNamespaces(ctx context.Context, workloads []*workload) error {
-	var operator, baseline, ratios []float64
+	var operator, baseline, ratios, withReads, ratiosWithReads []float64
 	var requests auditRecord
 	runOperator := func(int) error {
 		seconds, record, err := b.operatorNewNamespace(ctx, workloads)
@@ -42,13 +42,15 @@ func (b *bench) measureManyNewNamespaces(ctx context.Context, workloads []*workl
 		return err
 	}
 	runBaseline := func(pair int) error {
-		seconds, err := b.baselineNewNamespace(ctx, workloads, fmt.Sprintf("baseline-%d", pair))
-		baseline = append(baseline, seconds)
+		reads, creates, err := b.baselineNewNamespace(ctx, workloads, fmt.Sprintf("baseline-%d", pair))
+		baseline, withReads = append(baseline, creates), append(withReads, reads+creates)
 		return err
 	}
 	err := inPairs(manySamples, runOperator, runBaseline, func(pair int) {
 		ratios = append(ratios, operator[pair]/baseline[pair])
-		b.progress.log("new namespace, pair %d of %d: %.2f s, baseline %.2f s (%.2f)", pair+1, manySamples, operator[pair], baseline[pair], ratios[pair])
+		ratiosWithReads = append(ratiosWithReads, operator[pair]/withReads[pair])
+		b.progress.log("new namespace, pair %d of %d: %.2f s, baseline %.2f s (%.2f), with reads %.2f s (%.2f)",
+			pair+1, manySamples, operator[pair], baseline[pair], ratios[pair], withReads[pair], ratiosWithReads[pair])
 	})
 	if err != nil {
 		return err
@@ -60,6 +62,10 @@ func (b *bench) measureManyNewNamespaces(ctx context.Context, workloads []*workl
 		Notes: []string{fmt.Sprintf("%d new namespaces with %d Replikas: %.1f requests of the operator per copy: %s", manySamples, len(workloads),
 			float64(len(requests))/manySamples/float64(len(workloads)), formatCounts(requests.tally()))},
 	})
+	b.report.add(row{
+		Name:     fmt.Sprintf("%d Replikas: one new namespace, against a baseline that also reads each source", len(workloads)),
+		Measured: formatSeconds(median(operator)), Baseline: formatSeconds(median(withReads)), Ratio: median(ratiosWithReads), Data: ratiosWithReads,
+	})
 	return nil
 }
 
@@ -70,12 +76,16 @@ func (b *bench) operatorNewNamespace(ctx context.Context, workloads []*workload)
 		return 0, nil, err
 	}
 	mark, name := b.cluster.Mark(), targetName(b.namespaces)
-	if err := b.createNamespace(ctx, name); err != nil {
-		return 0, nil, err
-	}
-	b.namespaces++
 	copies := func(e cluster.AuditEvent) bool { return e.Namespace == name && writes(e) }
-	if _, err := b.waitForRequests(ctx, mark, len(workloads), copies); err != nil {
+	err = b.withCPUProfile(ctx, name+".pprof", func() error {
+		b.namespaces++
+		if err := b.createNamespace(ctx, name); err != nil {
+			return err
+		}
+		_, err := b.waitForRequests(ctx, mark, len(workloads), copies)
+		return err
+	})
+	if err != nil {
 		return 0, nil, err
 	}
 	// The updates of the status come after the last copy.
@@ -91,21 +101,22 @@ func (b *bench) operatorNewNamespace(ctx context.Context, workloads []*workload)
 	return last.Sub(created).Seconds(), record.only(byOperator, not(onLease)), nil
 }
 
-// baselineNewNamespace lets the baseline create a copy of each Replika in a new namespace, which no Replika selects, and delete them.
-// The operator would delete them itself, so it is stopped.
-func (b *bench) baselineNewNamespace(ctx context.Context, workloads []*workload, name string) (seconds float64, err error) {
+// baselineNewNamespace lets the baseline read the source of each Replika, create a copy of each in a new namespace, which no Replika selects,
+// and delete them. The operator would delete them itself, so it is stopped.
+func (b *bench) baselineNewNamespace(ctx context.Context, workloads []*workload, name string) (reads, creates float64, err error) {
 	if err := errors.Join(b.stopOperator(), b.createNamespace(ctx, name)); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	process, err := b.startBaseline(ctx, []string{name}, workloads...)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, process.stop()) }()
-	created, err := b.measureBaseline(process, stepCreate, len(workloads), workloads...)
-	if err != nil {
-		return 0, err
+	var steps [3]phase
+	for i, step := range []string{stepRead, stepCreate, stepDelete} {
+		if steps[i], err = b.measureBaseline(process, step, len(workloads), workloads...); err != nil {
+			return 0, 0, err
+		}
 	}
-	_, err = b.measureBaseline(process, stepDelete, len(workloads), workloads...)
-	return created.Seconds, err
+	return steps[0].Seconds, steps[1].Seconds, nil
 }

@@ -150,9 +150,9 @@ func (e *environment) measureBaseline(b *baseline, step string, copies int, work
 	if err != nil {
 		return phase{}, err
 	}
-	requests := record.only(byBaseline, writes)
+	requests := record.only(byBaseline, not(startsWatch))
 	if len(requests) != copies {
-		return phase{}, fmt.Errorf("the baseline sent %d writes, not %d", len(requests), copies)
+		return phase{}, fmt.Errorf("the baseline sent %d requests, not %d", len(requests), copies)
 	}
 	p := phase{Seconds: requests.lastCompleted().Sub(requests.firstReceived()).Seconds(), CPU: busy.Seconds()}
 	p.Min, p.Max = requests.perCopy(copies)
