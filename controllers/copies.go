@@ -20,6 +20,7 @@ import (
 	"context"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -141,19 +142,56 @@ func (r *ReplikaReconciler) listCopies(
 	}
 }
 
-// pollCopies lists the copies by a request, unless their watch has synced before it is sent.
+// pollCopies lists the copies by a request. It returns errListsBusy if too many other Replikas do so.
 func (r *ReplikaReconciler) pollCopies(ctx context.Context, s *scope, mapping tracking.Mapping) ([]*planner.Observed, error) {
-	release, err := r.Lister.Acquire(ctx, mapping.Resource)
-	if err != nil {
-		return nil, err
+	release, acquired := s.takeListPermit(mapping)
+	if !acquired {
+		release, acquired = r.Lister.TryAcquire(mapping.Resource)
+	}
+	if !acquired {
+		return nil, errListsBusy
 	}
 	defer release()
-	if r.Watches.State(tracking.CopiesOf(mapping.Resource)) == tracking.Synced {
-		if store := r.copyStore(ctx, mapping); store != nil {
-			return r.listCopies(ctx, s, mapping, store)
-		}
-	}
 	return r.Lister.List(ctx, mapping.Resource, s.name)
+}
+
+// acquireListPermit acquires the permit for a list of the copies, if no watch delivers them: before anything is read that would be
+// outdated after a wait for it. It returns errListsBusy if there is none.
+func (r *ReplikaReconciler) acquireListPermit(s *scope, mapping tracking.Mapping) error {
+	if r.Watches.State(tracking.CopiesOf(mapping.Resource)) == tracking.Synced {
+		return nil
+	}
+	release, acquired := r.Lister.TryAcquire(mapping.Resource)
+	if !acquired {
+		return errListsBusy
+	}
+	s.listPermit = listPermit{mapping.Resource, release}
+	return nil
+}
+
+// listPermit is the permit of a reconcile for a list of copies that it has not sent yet.
+type listPermit struct {
+	resource schema.GroupVersionResource
+	// release is nil without a permit.
+	release func()
+}
+
+// takeListPermit returns the function that releases the permit for a list of the copies, or false if the reconcile has none.
+func (s *scope) takeListPermit(mapping tracking.Mapping) (release func(), has bool) {
+	if s.listPermit.release == nil || s.listPermit.resource != mapping.Resource {
+		return nil, false
+	}
+	release = s.listPermit.release
+	s.listPermit = listPermit{}
+	return release, true
+}
+
+// releaseListPermit releases the permit if it was not needed.
+func (s *scope) releaseListPermit() {
+	if s.listPermit.release != nil {
+		s.listPermit.release()
+	}
+	s.listPermit = listPermit{}
 }
 
 // listCopiesIn returns those of the copies that are in the namespaces, from the store of their watch.

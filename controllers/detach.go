@@ -66,16 +66,15 @@ func (d *detacher) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Re
 		result, err := d.reconcile(ctx, request)
 		ended <- outcome{result, err}
 	})
-	timer := time.NewTimer(d.delay)
-	defer timer.Stop()
-	select {
-	case o := <-ended:
-		return o.result, o.err
-	case <-timer.C:
-	}
-	if !d.detach(request.NamespacedName) {
-		o := <-ended
-		return o.result, o.err
+	ticker := time.NewTicker(d.delay)
+	defer ticker.Stop()
+	for detached := false; !detached; {
+		select {
+		case o := <-ended:
+			return o.result, o.err
+		case <-ticker.C:
+			detached = d.detach(request.NamespacedName)
+		}
 	}
 	d.active.Go(func() {
 		o := <-ended

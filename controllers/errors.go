@@ -50,6 +50,9 @@ func invalidSelector(err error) *notReadyError {
 	return &notReadyError{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s; correct it", err)}
 }
 
+// errListsBusy means that so many copies of a kind are being listed for other Replikas that this one must wait for its turn.
+var errListsBusy = errors.New("the copies of the kind are being listed for many other Replikas")
+
 // firstError returns the first error that is not nil. What follows from the first one is not worth reporting.
 func firstError(errs ...error) error {
 	for _, err := range errs {
@@ -70,6 +73,14 @@ func isTransient(err error) bool {
 
 // copiesNotReady returns the *notReadyError for copies of a kind that could not be listed.
 func (r *ReplikaReconciler) copiesNotReady(mapping tracking.Mapping, err error) error {
+	resource := mapping.Resource.GroupResource()
+	if errors.Is(err, errListsBusy) {
+		return &notReadyError{
+			Reason:    v1alpha1.ReasonProgressing,
+			Message:   fmt.Sprintf("copies of %s are being listed for many other Replikas; retrying", resource),
+			Transient: true,
+		}
+	}
 	outcome := executor.Classify(err)
 	switch outcome {
 	case planner.KindGone:
@@ -83,7 +94,7 @@ func (r *ReplikaReconciler) copiesNotReady(mapping tracking.Mapping, err error) 
 	default:
 		return &notReadyError{
 			Reason:    v1alpha1.ReasonProgressing,
-			Message:   fmt.Sprintf("listing copies of %s failed; retrying", mapping.Resource.GroupResource()),
+			Message:   fmt.Sprintf("listing copies of %s failed; retrying", resource),
 			Transient: outcome.Transient(),
 		}
 	}

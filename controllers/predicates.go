@@ -49,12 +49,14 @@ func ownMetadataLost() predicate.Predicate {
 	}
 }
 
-// namespaceSelectionChanged drops updates of a namespace on which no selection depends.
+// namespaceSelectionChanged drops updates of a namespace on which no selection depends. After a gap in the watch, an update can be that
+// of a namespace which was created anew, without the copies.
 func namespaceSelectionChanged() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: ignoreInitialList,
 		UpdateFunc: func(update event.UpdateEvent) bool {
-			return !maps.Equal(update.ObjectOld.GetLabels(), update.ObjectNew.GetLabels()) ||
+			return update.ObjectOld.GetUID() != update.ObjectNew.GetUID() ||
+				!maps.Equal(update.ObjectOld.GetLabels(), update.ObjectNew.GetLabels()) ||
 				(update.ObjectOld.GetDeletionTimestamp() == nil) != (update.ObjectNew.GetDeletionTimestamp() == nil)
 		},
 	}

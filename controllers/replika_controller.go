@@ -119,6 +119,9 @@ func (r *ReplikaReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if s.replika.Status.ObservedGeneration != s.replika.Generation { // perhaps with another source or identity
+		r.sourceReads.forget(s.name)
+	}
 	switch {
 	case s.replika.DeletionTimestamp != nil:
 		err = r.reconcileDelete(ctx, s)
@@ -155,8 +158,12 @@ func (r *ReplikaReconciler) reconcileNormal(ctx context.Context, s *scope) error
 	if err := r.addToInventory(ctx, s, mapping); err != nil {
 		return err
 	}
-	pruned, pruneErr := r.pruneFormerKinds(ctx, s, mapping)
 	s.watchState = r.waitForWatchSync(ctx, s, mapping)
+	if err := r.acquireListPermit(s, mapping); err != nil {
+		return err
+	}
+	defer s.releaseListPermit()
+	pruned, pruneErr := r.pruneFormerKinds(ctx, s, mapping)
 	sync := r.syncCopies
 	if s.replika.HasManySources() {
 		sync = r.syncSources
@@ -202,6 +209,7 @@ func (r *ReplikaReconciler) reconcileDelete(ctx context.Context, s *scope) error
 		}
 		r.recordOrphanedCopies(ctx, s, err)
 	}
+	s.state.popPostponed().addTo(s)
 	r.recordChanges(ctx, s)
 	return client.IgnoreNotFound(r.patchMetadata(ctx, s, func(replika *v1alpha1.Replika) {
 		controllerutil.RemoveFinalizer(replika, v1alpha1.Finalizer)
@@ -228,6 +236,9 @@ func (r *ReplikaReconciler) finish(ctx context.Context, s *scope, err error) err
 	r.recordPlan(s)
 	r.recordReadyTransition(ctx, s)
 	if err := r.patchStatus(ctx, s); err != nil {
+		if postponed != nil {
+			s.state.postponeReport(newPostponedReport(s, nil)) // its events were sent
+		}
 		return fmt.Errorf("updating status: %w", err)
 	}
 	if err := r.trimAnnotatedInventory(ctx, s); err != nil {

@@ -24,16 +24,21 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
-// postponedReport is what a reconcile leaves to the next one to report.
+// postponedReport is what a reconcile leaves to the next one to report, about the copies of one source.
 type postponedReport struct {
+	source  sourceIdentity
 	changes map[planner.ActionType]int
 	copies  *v1alpha1.CopiesStatus
 }
 
-// addTo adds the report to that of the scope's reconcile. The counts stay only if that one does not count the copies itself, because
-// the Replika has been suspended, for example.
+func newPostponedReport(s *scope, changes map[planner.ActionType]int) *postponedReport {
+	return &postponedReport{source: sourceIdentityOf(s.replika), changes: changes, copies: s.replika.Status.Copies}
+}
+
+// addTo adds the report to that of the scope's reconcile, unless that one is about another source. The counts stay only if it does not
+// count the copies itself, because the Replika has been suspended, for example.
 func (p *postponedReport) addTo(s *scope) {
-	if p == nil {
+	if p == nil || p.source != sourceIdentityOf(s.replika) {
 		return
 	}
 	for action, count := range p.changes {
@@ -51,7 +56,7 @@ func (r *ReplikaReconciler) postponeReport(s *scope) bool {
 		!onlyCountsChanged(&s.original.Status, &s.replika.Status) {
 		return false
 	}
-	s.state.postponeReport(&postponedReport{changes: s.results.changes, copies: s.replika.Status.Copies})
+	s.state.postponeReport(newPostponedReport(s, s.results.changes))
 	s.postponed = true
 	return true
 }

@@ -25,6 +25,18 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
+// What was done for another source is not what is known of the new one.
+func TestPostponedReport_AnotherSource(t *testing.T) {
+	before := &scope{replika: &v1alpha1.Replika{Status: v1alpha1.ReplikaStatus{Copies: &v1alpha1.CopiesStatus{Desired: 2, Synced: 2}}}}
+	report := newPostponedReport(before, map[planner.ActionType]int{planner.Create: 1})
+	s := &scope{replika: &v1alpha1.Replika{}, state: &replikaState{}}
+	s.replika.Spec.Source.Name = "other"
+	report.addTo(s)
+	if s.replika.Status.Copies != nil || len(s.results.changes) > 0 {
+		t.Errorf("got %+v, changes %v", s.replika.Status.Copies, s.results.changes)
+	}
+}
+
 func TestPostponedReport_CountsStayUnlessCountedAgain(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*scope)
@@ -37,9 +49,8 @@ func TestPostponedReport_CountsStayUnlessCountedAgain(t *testing.T) {
 	} {
 		replika := &v1alpha1.Replika{Status: v1alpha1.ReplikaStatus{Copies: &v1alpha1.CopiesStatus{Desired: 1, Synced: 1}}}
 		s := &scope{replika: replika, state: &replikaState{}}
-		s.state.postponeReport(&postponedReport{
-			changes: map[planner.ActionType]int{planner.Create: 1}, copies: &v1alpha1.CopiesStatus{Desired: 2, Synced: 2},
-		})
+		before := &scope{replika: &v1alpha1.Replika{Status: v1alpha1.ReplikaStatus{Copies: &v1alpha1.CopiesStatus{Desired: 2, Synced: 2}}}}
+		s.state.postponeReport(newPostponedReport(before, map[planner.ActionType]int{planner.Create: 1}))
 		test.change(s)
 		s.state.popPostponed().addTo(s)
 		(&ReplikaReconciler{}).setStatus(s)

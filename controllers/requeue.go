@@ -18,13 +18,18 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/prosimcorp/replika/api/v1alpha1"
 	"github.com/prosimcorp/replika/controllers/planner"
 )
+
+// listRetryDelay is the least delay of a Replika that waits for its turn to list its copies, and half of the longest.
+const listRetryDelay = time.Second
 
 // requeue decides when the Replika is reconciled again although no event arrives: after the synchronization time, or sooner
 // after a transient failure or a first refusal. An err is logged and counted, and not returned: the delays of the controller's queue know
@@ -35,6 +40,11 @@ func (r *ReplikaReconciler) requeue(ctx context.Context, s *scope, err error) (c
 	}
 	if s.postponed {
 		return ctrl.Result{RequeueAfter: time.Nanosecond}, nil // at the end of the queue
+	}
+	if errors.Is(err, errListsBusy) {
+		after := wait.Jitter(listRetryDelay, 1)
+		r.metrics.recordNextReconcile(s.name, r.Clock.Now(), after)
+		return ctrl.Result{RequeueAfter: after}, nil
 	}
 	after := r.requeueAfter(s, err)
 	if err != nil {

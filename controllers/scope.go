@@ -50,8 +50,9 @@ type scope struct {
 
 	// many is set if this is the scope of one of many sources, which is served like that of a Replika of its own, see sources.go.
 	// memory is then what outlives the reconcile.
-	many   *manySources
-	memory *sourceState
+	many       *manySources
+	memory     *sourceState
+	listPermit listPermit
 	// conflicts is true if foreign objects are where copies should be.
 	conflicts bool
 	// dryRun is set if nothing is written but the status.

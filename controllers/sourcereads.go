@@ -18,6 +18,7 @@ package controllers
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 	"weak"
@@ -127,12 +128,23 @@ func (s *sourceReads) last(source sourceObject, as identity) *sharedRead {
 	return s.reads[source][as]
 }
 
-// changed records that the source changed, or that a Replika with this source is gone: requests that started before are not
-// shared from now on.
+// changed records that the source changed: requests that started before are not shared from now on.
 func (s *sourceReads) changed(source sourceObject) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.reads, source)
+}
+
+// forget drops the requests of a Replika that is gone, or that may have another source or identity from now on.
+func (s *sourceReads) forget(replika types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for source, reads := range s.reads {
+		maps.DeleteFunc(reads, func(_ identity, read *sharedRead) bool { return read.by == replika })
+		if len(reads) == 0 {
+			delete(s.reads, source)
+		}
+	}
 }
 
 // find returns the last request if it is one of another Replika and not too old, else nil.

@@ -55,10 +55,12 @@ func TestSourceReads_Get(t *testing.T) {
 		"another source changed": {between: func(s *sourceReads) {
 			s.changed(sourceObject{sharedSource.resource, tracking.Key{Namespace: "b", Name: "settings"}})
 		}, wantRequests: 1},
-		"too late":         {between: func(*sourceReads) { time.Sleep(maxSharedReadAge + time.Millisecond) }, wantRequests: 2},
-		"the same Replika": {between: func(*sourceReads) {}, secondReader: firstReader, wantRequests: 2},
-		"another identity": {between: func(*sourceReads) {}, secondAs: identity{"a", "copier"}, wantRequests: 2},
-		"after an error":   {between: func(*sourceReads) {}, err: errors.New("forbidden"), wantRequests: 2},
+		"its Replika is gone":     {between: func(s *sourceReads) { s.forget(firstReader) }, wantRequests: 2},
+		"another Replika is gone": {between: func(s *sourceReads) { s.forget(secondReader) }, wantRequests: 1},
+		"too late":                {between: func(*sourceReads) { time.Sleep(maxSharedReadAge + time.Millisecond) }, wantRequests: 2},
+		"the same Replika":        {between: func(*sourceReads) {}, secondReader: firstReader, wantRequests: 2},
+		"another identity":        {between: func(*sourceReads) {}, secondAs: identity{"a", "copier"}, wantRequests: 2},
+		"after an error":          {between: func(*sourceReads) {}, err: errors.New("forbidden"), wantRequests: 2},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

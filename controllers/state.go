@@ -153,13 +153,6 @@ func (s *replikaState) statusIsOf(source sourceIdentity) (same, known bool) {
 	return s.source == source, s.source != sourceIdentity{}
 }
 
-// sourceObject returns the source that the last status is about.
-func (s *replikaState) sourceObject() sourceObject {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return sourceObject{s.resource, s.source.key}
-}
-
 // recordStatusOf records that the status is now about the source.
 func (s *replikaState) recordStatusOf(source sourceIdentity) {
 	s.mu.Lock()

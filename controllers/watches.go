@@ -55,9 +55,7 @@ func (r *ReplikaReconciler) releaseWatches(replika types.NamespacedName) {
 
 // forget drops everything about a Replika that no longer exists.
 func (r *ReplikaReconciler) forget(replika types.NamespacedName) {
-	if state := r.states.find(replika); state != nil {
-		r.sourceReads.changed(state.sourceObject())
-	}
+	r.sourceReads.forget(replika)
 	r.states.delete(replika)
 	r.Lister.Forget(replika)
 	r.selections.delete(replika)

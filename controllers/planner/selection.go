@@ -166,10 +166,11 @@ func (s *Selection) CouldSelect(namespace Namespace) bool {
 	return selection.Selects(unrestricted)
 }
 
-// ChangedBy reports whether the namespace becomes a target, or ceases to be one, when it changes. What the source allows does
-// not matter: it depends on the name alone.
+// ChangedBy reports whether the namespace becomes a target, or ceases to be one, when it changes, or is a target that was created anew. What
+// the source allows does not matter: it depends on the name alone.
 func (s *Selection) ChangedBy(before, after Namespace) bool {
 	selection := *s
 	selection.allowed = nil
-	return selection.Selects(before) != selection.Selects(after)
+	was, is := selection.Selects(before), selection.Selects(after)
+	return was != is || is && before.UID != after.UID
 }

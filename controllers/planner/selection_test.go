@@ -143,6 +143,8 @@ func TestSelection_ChangedBy(t *testing.T) {
 		"opts out":                   {byLabel, Namespace{Labels: selected}, Namespace{Labels: optedOut}, true},
 		"opts in":                    {byLabel, Namespace{Labels: optedOut}, Namespace{Labels: selected}, true},
 		"is deleted":                 {byLabel, Namespace{Labels: selected}, Namespace{Labels: selected, Terminating: true}, true},
+		"is created anew":            {byLabel, Namespace{Labels: selected, UID: "1"}, Namespace{Labels: selected, UID: "2"}, true},
+		"created anew, no target":    {byLabel, Namespace{Labels: other, UID: "1"}, Namespace{Labels: other, UID: "2"}, false},
 		"another label":              {byLabel, Namespace{Labels: other}, Namespace{Labels: nil}, false},
 		"opts out, but is no target": {byLabel, Namespace{}, Namespace{Labels: map[string]string{v1alpha1.LabelOptOut: v1alpha1.OptOutValue}}, false},
 		"label, selected by name":    {byName, Namespace{Labels: other}, Namespace{Labels: selected}, false},

@@ -54,15 +54,15 @@ type Lister struct {
 	permits map[schema.GroupResource]chan struct{}
 }
 
-// Acquire waits until the copies of the resource may be listed, and returns the function that must be called afterwards. It returns an
-// error if the context ends before. Their watch can have synced meanwhile, so that no list is needed.
-func (l *Lister) Acquire(ctx context.Context, resource schema.GroupVersionResource) (release func(), err error) {
+// TryAcquire returns the function that must be called after a list of the copies of the resource, or false if they may not be listed now.
+// It does not wait: what the caller has read before would be outdated afterwards.
+func (l *Lister) TryAcquire(resource schema.GroupVersionResource) (release func(), acquired bool) {
 	permits := l.permitsFor(resource.GroupResource())
 	select {
 	case permits <- struct{}{}:
-		return func() { <-permits }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+		return func() { <-permits }, true
+	default:
+		return nil, false
 	}
 }
 

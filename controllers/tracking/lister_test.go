@@ -17,42 +17,32 @@ limitations under the License.
 package tracking
 
 import (
-	"context"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // A kind whose lists hang must not keep those of another kind from being sent.
-func TestLister_Acquire(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hanging := schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "recipes"}
-		other := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
-		lister := &Lister{}
-		acquire := func(resource schema.GroupVersionResource) (func(), error) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			return lister.Acquire(ctx, resource)
+func TestLister_TryAcquire(t *testing.T) {
+	hanging := schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "recipes"}
+	other := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	lister := &Lister{}
+	var releases []func()
+	for range maxConcurrentLists {
+		release, acquired := lister.TryAcquire(hanging)
+		if !acquired {
+			t.Fatal("not acquired")
 		}
-		var releases []func()
-		for range maxConcurrentLists {
-			release, err := acquire(hanging)
-			if err != nil {
-				t.Fatal(err)
-			}
-			releases = append(releases, release)
-		}
-		if _, err := acquire(hanging); err == nil {
-			t.Errorf("more than %d lists of a resource at a time", maxConcurrentLists)
-		}
-		if _, err := acquire(other); err != nil {
-			t.Errorf("a list of another resource: %v", err)
-		}
-		releases[0]()
-		if _, err := acquire(hanging); err != nil {
-			t.Errorf("after a list has ended: %v", err)
-		}
-	})
+		releases = append(releases, release)
+	}
+	if _, acquired := lister.TryAcquire(hanging); acquired {
+		t.Errorf("more than %d lists of a resource at a time", maxConcurrentLists)
+	}
+	if _, acquired := lister.TryAcquire(other); !acquired {
+		t.Error("a list of another resource: not acquired")
+	}
+	releases[0]()
+	if _, acquired := lister.TryAcquire(hanging); !acquired {
+		t.Error("after a list has ended: not acquired")
+	}
 }
