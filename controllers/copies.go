@@ -144,54 +144,35 @@ func (r *ReplikaReconciler) listCopies(
 
 // pollCopies lists the copies by a request. It returns errListsBusy if too many other Replikas do so.
 func (r *ReplikaReconciler) pollCopies(ctx context.Context, s *scope, mapping tracking.Mapping) ([]*planner.Observed, error) {
-	release, acquired := s.takeListPermit(mapping)
-	if !acquired {
-		release, acquired = r.Lister.TryAcquire(mapping.Resource)
+	if err := r.acquireListPermit(s, mapping.Resource); err != nil {
+		return nil, err
 	}
-	if !acquired {
-		return nil, errListsBusy
-	}
-	defer release()
+	defer s.releaseListPermit(mapping.Resource)
 	return r.Lister.List(ctx, mapping.Resource, s.name)
 }
 
-// acquireListPermit acquires the permit for a list of the copies, if no watch delivers them: before anything is read that would be
-// outdated after a wait for it. It returns errListsBusy if there is none.
-func (r *ReplikaReconciler) acquireListPermit(s *scope, mapping tracking.Mapping) error {
-	if r.Watches.State(tracking.CopiesOf(mapping.Resource)) == tracking.Synced {
+// acquireListPermit acquires the permit for a list of the copies, unless the reconcile has it. It returns errListsBusy if there is none left.
+func (r *ReplikaReconciler) acquireListPermit(s *scope, resource schema.GroupVersionResource) error {
+	if s.listPermits[resource] != nil {
 		return nil
 	}
-	release, acquired := r.Lister.TryAcquire(mapping.Resource)
+	release, acquired := r.Lister.TryAcquire(resource)
 	if !acquired {
 		return errListsBusy
 	}
-	s.listPermit = listPermit{mapping.Resource, release}
+	if s.listPermits == nil {
+		s.listPermits = map[schema.GroupVersionResource]func(){}
+	}
+	s.listPermits[resource] = release
 	return nil
 }
 
-// listPermit is the permit of a reconcile for a list of copies that it has not sent yet.
-type listPermit struct {
-	resource schema.GroupVersionResource
-	// release is nil without a permit.
-	release func()
-}
-
-// takeListPermit returns the function that releases the permit for a list of the copies, or false if the reconcile has none.
-func (s *scope) takeListPermit(mapping tracking.Mapping) (release func(), has bool) {
-	if s.listPermit.release == nil || s.listPermit.resource != mapping.Resource {
-		return nil, false
+// releaseListPermit releases the permit, if the reconcile still has it.
+func (s *scope) releaseListPermit(resource schema.GroupVersionResource) {
+	if release := s.listPermits[resource]; release != nil {
+		release()
+		delete(s.listPermits, resource)
 	}
-	release = s.listPermit.release
-	s.listPermit = listPermit{}
-	return release, true
-}
-
-// releaseListPermit releases the permit if it was not needed.
-func (s *scope) releaseListPermit() {
-	if s.listPermit.release != nil {
-		s.listPermit.release()
-	}
-	s.listPermit = listPermit{}
 }
 
 // listCopiesIn returns those of the copies that are in the namespaces, from the store of their watch.

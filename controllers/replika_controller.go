@@ -119,9 +119,6 @@ func (r *ReplikaReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if s.replika.Status.ObservedGeneration != s.replika.Generation { // perhaps with another source or identity
-		r.sourceReads.forget(s.name)
-	}
 	switch {
 	case s.replika.DeletionTimestamp != nil:
 		err = r.reconcileDelete(ctx, s)
@@ -159,10 +156,12 @@ func (r *ReplikaReconciler) reconcileNormal(ctx context.Context, s *scope) error
 		return err
 	}
 	s.watchState = r.waitForWatchSync(ctx, s, mapping)
-	if err := r.acquireListPermit(s, mapping); err != nil {
-		return err
+	if !r.copiesWatched(mapping) { // before anything is read that would be outdated after a wait for the list
+		if err := r.acquireListPermit(s, mapping.Resource); err != nil {
+			return err
+		}
+		defer s.releaseListPermit(mapping.Resource)
 	}
-	defer s.releaseListPermit()
 	pruned, pruneErr := r.pruneFormerKinds(ctx, s, mapping)
 	sync := r.syncCopies
 	if s.replika.HasManySources() {

@@ -49,7 +49,7 @@ func (p *postponedReport) addTo(s *scope) {
 
 // postponeReport reports whether status and event are left to the next reconcile of the Replika, which is added to the end of the queue.
 // Otherwise the copies of the last of many Replikas that select a new namespace would wait for the status of all others. It is done
-// at most once in a row, and only if other Replikas wait for a worker, and if nothing changes for the Replika but the number of its copies.
+// at most once in a row, see [ReplikaReconciler.finish], and only if other Replikas wait for a worker, and if nothing changes for the Replika but the number of its copies.
 // A Replika with many sources would list them once more.
 func (r *ReplikaReconciler) postponeReport(s *scope) bool {
 	if len(s.results.changes) == 0 || s.replika.HasManySources() || r.enqueuer.waiting() == 0 ||

@@ -25,10 +25,15 @@ import (
 	"github.com/prosimcorp/replika/controllers/planner"
 )
 
+// newReportOfTwoCopies returns the report of a reconcile that created the second of two copies.
+func newReportOfTwoCopies() *postponedReport {
+	s := &scope{replika: &v1alpha1.Replika{Status: v1alpha1.ReplikaStatus{Copies: &v1alpha1.CopiesStatus{Desired: 2, Synced: 2}}}}
+	return newPostponedReport(s, map[planner.ActionType]int{planner.Create: 1})
+}
+
 // What was done for another source is not what is known of the new one.
 func TestPostponedReport_AnotherSource(t *testing.T) {
-	before := &scope{replika: &v1alpha1.Replika{Status: v1alpha1.ReplikaStatus{Copies: &v1alpha1.CopiesStatus{Desired: 2, Synced: 2}}}}
-	report := newPostponedReport(before, map[planner.ActionType]int{planner.Create: 1})
+	report := newReportOfTwoCopies()
 	s := &scope{replika: &v1alpha1.Replika{}, state: &replikaState{}}
 	s.replika.Spec.Source.Name = "other"
 	report.addTo(s)
@@ -49,8 +54,7 @@ func TestPostponedReport_CountsStayUnlessCountedAgain(t *testing.T) {
 	} {
 		replika := &v1alpha1.Replika{Status: v1alpha1.ReplikaStatus{Copies: &v1alpha1.CopiesStatus{Desired: 1, Synced: 1}}}
 		s := &scope{replika: replika, state: &replikaState{}}
-		before := &scope{replika: &v1alpha1.Replika{Status: v1alpha1.ReplikaStatus{Copies: &v1alpha1.CopiesStatus{Desired: 2, Synced: 2}}}}
-		s.state.postponeReport(newPostponedReport(before, map[planner.ActionType]int{planner.Create: 1}))
+		s.state.postponeReport(newReportOfTwoCopies())
 		test.change(s)
 		s.state.popPostponed().addTo(s)
 		(&ReplikaReconciler{}).setStatus(s)

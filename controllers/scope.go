@@ -19,6 +19,7 @@ package controllers
 import (
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -41,6 +42,8 @@ type scope struct {
 
 	// watchState is the state of the watches of source and copies. Unless they have synced, changes are detected only by polling.
 	watchState tracking.State
+	// listPermits has the functions that release the permits for lists of copies which the reconcile has not sent yet.
+	listPermits map[schema.GroupVersionResource]func()
 	// notReady is why the Replika as a whole is not ready; nil when only single copies can have failed.
 	notReady *notReadyError
 	// results of the actions on copies.
@@ -50,9 +53,8 @@ type scope struct {
 
 	// many is set if this is the scope of one of many sources, which is served like that of a Replika of its own, see sources.go.
 	// memory is then what outlives the reconcile.
-	many       *manySources
-	memory     *sourceState
-	listPermit listPermit
+	many   *manySources
+	memory *sourceState
 	// conflicts is true if foreign objects are where copies should be.
 	conflicts bool
 	// dryRun is set if nothing is written but the status.

@@ -18,7 +18,6 @@ package controllers
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 	"weak"
@@ -43,6 +42,8 @@ type sourceReads struct {
 
 	mu    sync.Mutex
 	reads map[sourceObject]map[identity]*sharedRead
+	// latest has the last request of each Replika. One of a former source, or with a former identity, is not kept in reads.
+	latest map[types.NamespacedName]*sharedRead
 }
 
 type sourceObject struct {
@@ -56,6 +57,8 @@ func sourceObjectOf(replika *v1alpha1.Replika, mapping tracking.Mapping) sourceO
 
 // sharedRead is one request.
 type sharedRead struct {
+	source sourceObject
+	as     identity
 	// by is the Replika that sent it.
 	by        types.NamespacedName
 	startedAt time.Time
@@ -87,7 +90,7 @@ func (s *sourceReads) get(
 	if err == nil {
 		own.object, own.version = weak.Make(object), object.GetResourceVersion()
 	} else {
-		s.remove(source, as, own)
+		s.remove(own)
 	}
 	close(own.ended)
 	return object, err
@@ -98,7 +101,7 @@ func (s *sourceReads) getVersion(replika types.NamespacedName, source sourceObje
 	own := s.start(replika, source, as)
 	version, err := request()
 	if own.version = version; err != nil {
-		s.remove(source, as, own)
+		s.remove(own)
 	}
 	close(own.ended)
 	return version
@@ -135,16 +138,12 @@ func (s *sourceReads) changed(source sourceObject) {
 	delete(s.reads, source)
 }
 
-// forget drops the requests of a Replika that is gone, or that may have another source or identity from now on.
+// forget drops the last request of a Replika that is gone.
 func (s *sourceReads) forget(replika types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for source, reads := range s.reads {
-		maps.DeleteFunc(reads, func(_ identity, read *sharedRead) bool { return read.by == replika })
-		if len(reads) == 0 {
-			delete(s.reads, source)
-		}
-	}
+	s.drop(s.latest[replika])
+	delete(s.latest, replika)
 }
 
 // find returns the last request if it is one of another Replika and not too old, else nil.
@@ -163,25 +162,31 @@ func (s *sourceReads) start(replika types.NamespacedName, source sourceObject, a
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reads == nil {
-		s.reads = map[sourceObject]map[identity]*sharedRead{}
+		s.reads, s.latest = map[sourceObject]map[identity]*sharedRead{}, map[types.NamespacedName]*sharedRead{}
 	}
+	s.drop(s.latest[replika])
 	if s.reads[source] == nil {
 		s.reads[source] = map[identity]*sharedRead{}
 	}
-	own := &sharedRead{by: replika, startedAt: s.clock.Now(), ended: make(chan struct{})}
-	s.reads[source][as] = own
+	own := &sharedRead{source: source, as: as, by: replika, startedAt: s.clock.Now(), ended: make(chan struct{})}
+	s.reads[source][as], s.latest[replika] = own, own
 	return own
 }
 
-// remove drops the request, unless a later one has taken its place.
-func (s *sourceReads) remove(source sourceObject, as identity, own *sharedRead) {
+// remove drops the request.
+func (s *sourceReads) remove(own *sharedRead) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.reads[source][as] != own {
+	s.drop(own)
+}
+
+// drop drops the request, unless it is nil or a later one has taken its place. The lock is held.
+func (s *sourceReads) drop(read *sharedRead) {
+	if read == nil || s.reads[read.source][read.as] != read {
 		return
 	}
-	delete(s.reads[source], as)
-	if len(s.reads[source]) == 0 {
-		delete(s.reads, source)
+	delete(s.reads[read.source], read.as)
+	if len(s.reads[read.source]) == 0 {
+		delete(s.reads, read.source)
 	}
 }

@@ -42,6 +42,25 @@ var (
 	secondReader = types.NamespacedName{Namespace: "ops", Name: "second"}
 )
 
+// A Replika that has another source or identity leaves nothing behind.
+func TestSourceReads_KeepsOnlyTheLastRequestOfAReplika(t *testing.T) {
+	reads := &sourceReads{clock: clock.RealClock{}}
+	other := sourceObject{sharedSource.resource, tracking.Key{Namespace: "b", Name: "settings"}}
+	request := func() (string, error) { return "1", nil }
+	for _, source := range []sourceObject{sharedSource, other} {
+		for _, as := range []identity{operatorIdentity, {"a", "copier"}} {
+			reads.getVersion(firstReader, source, as, request)
+		}
+	}
+	if len(reads.reads) != 1 || len(reads.reads[other]) != 1 || reads.last(other, identity{"a", "copier"}) == nil {
+		t.Errorf("got %v", reads.reads)
+	}
+	reads.forget(firstReader)
+	if len(reads.reads) > 0 || len(reads.latest) > 0 {
+		t.Errorf("after the Replika is gone: %v, %v", reads.reads, reads.latest)
+	}
+}
+
 func TestSourceReads_Get(t *testing.T) {
 	cases := map[string]struct {
 		between      func(*sourceReads)

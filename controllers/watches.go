@@ -71,13 +71,18 @@ const maxConflictWatches = 50
 // another name. Without a watch of the copies they are not stored, and each reconcile looks anew.
 func (r *ReplikaReconciler) watchConflictingObjects(replika types.NamespacedName, mapping tracking.Mapping, scopes ...*scope) {
 	var keys []tracking.WatchKey
-	synced := r.Watches.State(tracking.CopiesOf(mapping.Resource)) == tracking.Synced
+	synced := r.copiesWatched(mapping)
 	for _, s := range scopes {
 		if s.conflicts && synced && len(keys) < maxConflictWatches {
 			keys = append(keys, tracking.ConflictingObjectsNamed(mapping.Resource, s.replika.TargetName()))
 		}
 	}
 	r.Watches.Set(tracking.User{Replika: replika, Purpose: watchPurposeConflicts}, keys...)
+}
+
+// copiesWatched reports whether the watch of the kind's copies is available now.
+func (r *ReplikaReconciler) copiesWatched(mapping tracking.Mapping) bool {
+	return r.Watches.State(tracking.CopiesOf(mapping.Resource)) == tracking.Synced
 }
 
 // conflictingObjectsWatched reports whether the watch of the objects with the name of the copies is available.

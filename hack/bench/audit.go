@@ -70,7 +70,9 @@ var (
 func byOperator(e cluster.AuditEvent) bool { return e.User == accountUser && !byBaseline(e) }
 
 // writes matches successful writes.
-func writes(e cluster.AuditEvent) bool { return e.Writes() && e.Code < 300 }
+func writes(e cluster.AuditEvent) bool { return e.Writes() && succeeded(e) }
+
+func succeeded(e cluster.AuditEvent) bool { return e.Code < 300 }
 
 // onCopies matches requests for the copies of that name.
 func onCopies(name string) cluster.Filter {

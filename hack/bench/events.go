@@ -55,10 +55,14 @@ func (b *bench) measureEvents(ctx context.Context) error {
 	for _, replikas := range eventSizes(b.opts.replikas, 1) {
 		byReplikas = append(byReplikas, &eventCosts{Namespaces: least, Others: replikas})
 	}
-	for _, sizes := range [][]*eventCosts{byNamespaces, byReplikas} {
-		if err := b.measureEventsAt(ctx, sizes); err != nil {
-			return err
-		}
+	if err := b.measureEventsAt(ctx, byNamespaces); err != nil {
+		return err
+	}
+	if err := b.renewEnvironment(ctx); err != nil {
+		return err
+	}
+	if err := b.measureEventsAt(ctx, byReplikas); err != nil {
+		return err
 	}
 	b.report.EventsByNamespaces, b.report.EventsByReplikas = byNamespaces, byReplikas
 	b.reportEvents(byNamespaces, "namespaces", func(c *eventCosts) int { return c.Namespaces })
@@ -77,29 +81,22 @@ func eventSizes(sizes []int, least int) []int {
 // measureEventsAt measures all sizes at the same time: each has an environment with its operator, and the rounds of one size take turns with
 // those of the others. What else the machine does would make two runs, one after another, differ by more than the sizes do.
 func (b *bench) measureEventsAt(ctx context.Context, sizes []*eventCosts) (err error) {
-	var subjects []*eventSubject
-	defer func() {
-		for _, subject := range subjects {
-			err = errors.Join(err, subject.stopEnvironment())
+	subjects := make([]*eventSubject, len(sizes))
+	for i, costs := range sizes {
+		own := b // the first size has the environment of the section
+		if i > 0 {
+			own = newBench(b.opts, b.progress)
+			defer func() { err = errors.Join(err, own.stopEnvironment()) }()
+			if err := own.renewEnvironment(ctx); err != nil {
+				return err
+			}
 		}
-	}()
-	if err := b.stopEnvironment(); err != nil { // each size has its own
-		return err
-	}
-	events := min(b.opts.events, sizes[0].Namespaces/2) // edits and deletions use each copy only once
-	for _, costs := range sizes {
-		own := newBench(b.opts, b.progress)
-		if err := own.renewEnvironment(ctx); err != nil {
-			return err
-		}
-		b.report.Run.Kubernetes, b.report.Run.Operator = own.kubernetes, own.version
-		subject := &eventSubject{bench: own, costs: costs}
-		subjects = append(subjects, subject)
-		if err := subject.prepare(ctx); err != nil {
+		subjects[i] = &eventSubject{bench: own, costs: costs}
+		if err := subjects[i].prepare(ctx); err != nil {
 			return err
 		}
 	}
-	return measureInTurns(ctx, subjects, events)
+	return measureInTurns(ctx, subjects, min(b.opts.events, sizes[0].Namespaces/2)) // edits and deletions use each copy only once
 }
 
 // createEventWorkloads creates the Replika that the events concern, and the others.

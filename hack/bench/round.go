@@ -150,7 +150,7 @@ func (e *environment) measureBaseline(b *baseline, step string, copies int, work
 	if err != nil {
 		return phase{}, err
 	}
-	requests := record.only(byBaseline, not(startsWatch))
+	requests := record.only(byBaseline, succeeded, not(startsWatch))
 	if len(requests) != copies {
 		return phase{}, fmt.Errorf("the baseline sent %d requests, not %d", len(requests), copies)
 	}
